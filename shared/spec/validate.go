@@ -1,0 +1,160 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"fairlead.dev/shared/apperr"
+)
+
+// Limits on a spec. They bound what one deployment can cost a node and what
+// one message can weigh.
+const (
+	MaxNameLength     = 63 // a DNS label, RFC 1123
+	MaxWorkloads      = 100
+	MaxListEntries    = 500
+	MaxValueLength    = 64 << 10
+	MaxReplicas       = 100
+	MaxPublishedPorts = 1000
+)
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+
+// Problem is one thing wrong with a spec.
+type Problem struct {
+	// Field is the path in the words of the API, e.g. "ports[0].internal".
+	Field   string
+	Value   any
+	Message string
+}
+
+// Problems is everything found wrong, in the order of the fields.
+type Problems []Problem
+
+// Err returns nil when there are no problems, else an Invalid error that names
+// the first field and carries the rest as its cause.
+func (p Problems) Err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	first := apperr.InvalidField(p[0].Field, p[0].Value, "%s", p[0].Message)
+	var rest []error
+	for _, other := range p[1:] {
+		rest = append(rest, apperr.InvalidField(other.Field, other.Value, "%s", other.Message))
+	}
+	first.Err = errors.Join(rest...)
+	return first
+}
+
+// check collects problems below a path.
+type check struct {
+	problems *Problems
+	path     string
+}
+
+func (c check) at(format string, args ...any) check {
+	step := fmt.Sprintf(format, args...)
+	if c.path != "" && !strings.HasPrefix(step, "[") {
+		step = "." + step
+	}
+	return check{c.problems, c.path + step}
+}
+
+func (c check) fail(value any, format string, args ...any) {
+	*c.problems = append(*c.problems, Problem{c.path, value, fmt.Sprintf(format, args...)})
+}
+
+func (c check) that(ok bool, value any, format string, args ...any) {
+	if !ok {
+		c.fail(value, format, args...)
+	}
+}
+
+// ValidatePrefix checks a deployment's prefix: a DNS label, which is what both
+// container names and Kubernetes namespaces allow.
+func ValidatePrefix(prefix string) Problems {
+	var p Problems
+	label(check{&p, "prefix"}, prefix)
+	return p
+}
+
+// Validate checks a normalised deployment as a whole: every workload, and what
+// must hold between them. It returns all problems it finds.
+func Validate(d Deployment) Problems {
+	var p Problems
+	c := check{&p, ""}
+	label(c.at("prefix"), d.Prefix)
+	c.at("workloads").that(len(d.Workloads) <= MaxWorkloads, len(d.Workloads), "at most %d workloads", MaxWorkloads)
+
+	names := map[string]int{}
+	published := map[string]string{}
+	for i, w := range d.Workloads {
+		c := c.at("workloads[%d]", i)
+		c.at("image").that(w.Image.Reference != "", "", "is missing")
+		if w.Container.Name == nil {
+			c.at("name").fail(nil, "is missing")
+		} else if j, taken := names[*w.Container.Name]; taken {
+			c.at("name").fail(*w.Container.Name, "is also the name of workload %d", j)
+		} else {
+			names[*w.Container.Name] = i
+			full := ContainerName(d.Prefix, *w.Container.Name)
+			c.at("name").that(len(full) <= MaxNameLength, full, "prefix and name together are longer than %d characters", MaxNameLength)
+		}
+		container(c, w.Container)
+		hostPorts(c, w.Container, published)
+	}
+	return p
+}
+
+// ValidateContainer checks one container configuration on its own, as image
+// and instance configurations are when they are edited. Paths start with path.
+func ValidateContainer(path string, conf Container) Problems {
+	var p Problems
+	container(check{&p, path}, conf)
+	return p
+}
+
+// hostPorts finds two containers of one deployment that publish the same port.
+func hostPorts(c check, conf Container, published map[string]string) {
+	claim := func(c check, protocol string, port int32) {
+		key := fmt.Sprintf("%d/%s", port, protocolOrTCP(protocol))
+		if by, taken := published[key]; taken {
+			c.fail(port, "host port %s is already published by %s", key, by)
+			return
+		}
+		published[key] = c.path
+	}
+	for i, port := range conf.Ports {
+		if port.External != nil {
+			claim(c.at("ports[%d].external", i), port.Protocol, *port.External)
+		}
+	}
+	for i, r := range conf.PortRanges {
+		if size := int(r.External.To) - int(r.External.From); size < 0 || size > MaxPublishedPorts {
+			continue // reported by the container's own check
+		}
+		for port := r.External.From; port <= r.External.To; port++ {
+			claim(c.at("portRanges[%d].external", i), r.Protocol, port)
+		}
+	}
+}
+
+func protocolOrTCP(protocol string) string {
+	if protocol == "" {
+		return "tcp"
+	}
+	return protocol
+}
+
+func label(c check, value string) {
+	switch {
+	case value == "":
+		c.fail(value, "is missing")
+	case len(value) > MaxNameLength:
+		c.fail(value, "is longer than %d characters", MaxNameLength)
+	case !dnsLabel.MatchString(value):
+		c.fail(value, "must be lower-case letters, digits and inner hyphens (a DNS label)")
+	}
+}

@@ -1,0 +1,140 @@
+// Package workload is the port that every agent implements for its engine:
+// how a deployment becomes containers, and what is seen of them afterwards.
+package workload
+
+import (
+	"context"
+	"time"
+
+	"fairlead.dev/shared/spec"
+)
+
+// Driver runs deployments on one engine. It holds no desired state: the engine
+// and the labels on its objects are its only memory.
+//
+// Contract. Every method is safe to call from several goroutines, except that
+// callers never run two Apply or Remove calls for the same deployment at once.
+// Every method returns promptly when ctx ends; whatever it was doing is then
+// left so that the same call, repeated, converges. Errors carry an apperr
+// kind: Unsupported (never retry), Invalid (never retry), Conflict (something
+// that is not ours is in the way), NotFound, Unavailable (the engine is away;
+// retry), Internal.
+//
+// A driver touches only what carries its own labels. Everything else on the
+// host it lists and leaves alone.
+type Driver interface {
+	// Info describes the engine. It fails with Unavailable when the engine
+	// does not answer.
+	Info(ctx context.Context) (EngineInfo, error)
+
+	// Check reports, without touching the engine, what in the deployment this
+	// driver cannot honour: an Unsupported error that names each key. Nothing
+	// in a spec is ever silently ignored.
+	Check(d spec.Deployment) error
+
+	// Apply makes the node run the deployment, all or nothing. A workload
+	// whose hash is unchanged keeps its containers, which are started if they
+	// are stopped. Images are pulled before anything is stopped. When Apply
+	// fails, the previous release of the deployment serves on or serves
+	// again, and the error is a *Failure that tells the step. Containers of
+	// the deployment that the spec no longer names are retired at the end.
+	Apply(ctx context.Context, d spec.Deployment, report Reporter) error
+
+	// Remove stops and removes every container of the deployment; volumes
+	// stay. Removing what is not there succeeds.
+	Remove(ctx context.Context, deploymentID string, report Reporter) error
+
+	// List returns every container on the engine, foreign ones included.
+	List(ctx context.Context) ([]Container, error)
+
+	// Watch calls changed after anything about containers may have changed,
+	// and blocks until ctx ends (nil) or the engine's events are lost (error;
+	// the caller lists and watches again). Calls are hints and may be merged.
+	Watch(ctx context.Context, changed func()) error
+
+	// Start, Stop, Restart and Delete act on one container. Delete stops it
+	// first. They act on containers of the driver's own making only; others
+	// are refused with Forbidden, missing ones with NotFound.
+	Start(ctx context.Context, id ContainerID) error
+	Stop(ctx context.Context, id ContainerID) error
+	Restart(ctx context.Context, id ContainerID) error
+	Delete(ctx context.Context, id ContainerID) error
+
+	// Logs calls line for each log line, oldest first, until the log ends,
+	// ctx ends, or line returns an error, which Logs returns.
+	Logs(ctx context.Context, id ContainerID, opts LogOptions, line func(LogLine) error) error
+}
+
+// EngineInfo describes an engine.
+type EngineInfo struct {
+	// ID is the engine's own id, stable over restarts.
+	ID string
+	// Name is "docker" or "kubernetes", Version as it reports itself.
+	Name    string
+	Version string
+	// OS and Architecture of the host, in Go's words (linux, amd64).
+	OS           string
+	Architecture string
+}
+
+// ContainerID names a container as the team API does: by prefix and name, so
+// that the engine's name is "<prefix>-<name>". A container without a prefix is
+// named by its engine name alone.
+type ContainerID struct {
+	Prefix string
+	Name   string
+}
+
+// Container is what was seen of one container.
+type Container struct {
+	ID ContainerID
+	// EngineID is the engine's id of it.
+	EngineID string
+	// Managed is true for containers this driver made. The four fields after
+	// it are empty for others.
+	Managed      bool
+	DeploymentID string
+	InstanceID   string
+	Release      int64
+	SpecHash     string
+
+	ImageName string
+	ImageTag  string
+	// ImageDigest is the id of the image it runs, "sha256:…".
+	ImageDigest string
+	Command     string
+	CreatedAt   time.Time
+	State       spec.ContainerState
+	// Reason is the engine's own word, e.g. "running", "restarting", "OOMKilled".
+	Reason   string
+	ExitCode int
+	// Health is "", "starting", "healthy" or "unhealthy".
+	Health string
+	Ports  []Port
+}
+
+// Port is a port of a container, published when External is not 0.
+type Port struct {
+	Internal int32
+	External int32
+	Protocol string
+}
+
+// LogOptions choose which part of a log is read.
+type LogOptions struct {
+	// Tail is how many of the last lines to begin with; 0 means none of the
+	// past, negative means all.
+	Tail int
+	// Follow keeps reading as the container writes.
+	Follow bool
+	// Since leaves out older lines when it is not zero.
+	Since time.Time
+}
+
+// LogLine is one line a container wrote.
+type LogLine struct {
+	Time time.Time
+	// Stream is "stdout" or "stderr".
+	Stream string
+	Text   string
+}
