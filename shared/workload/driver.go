@@ -13,7 +13,7 @@ import (
 // and the labels on its objects are its only memory.
 //
 // Contract. Every method is safe to call from several goroutines, except that
-// callers never run two Apply or Remove calls for the same deployment at once.
+// callers never run two Apply or Remove calls for the same prefix at once.
 // Every method returns promptly when ctx ends; whatever it was doing is then
 // left so that the same call, repeated, converges. Errors carry an apperr
 // kind: Unsupported (never retry), Invalid (never retry), Conflict (something
@@ -22,6 +22,11 @@ import (
 //
 // A driver touches only what carries its own labels. Everything else on the
 // host it lists and leaves alone.
+//
+// A prefix holds one deployment at a time. When a deployment is applied under a
+// prefix that another deployment of ours holds, as the next version of a
+// project does, it takes the prefix over: the other's containers are the
+// previous release. Workloads of old and new are matched by container name.
 type Driver interface {
 	// Info describes the engine. It fails with Unavailable when the engine
 	// does not answer.
@@ -35,14 +40,14 @@ type Driver interface {
 	// Apply makes the node run the deployment, all or nothing. A workload
 	// whose hash is unchanged keeps its containers, which are started if they
 	// are stopped. Images are pulled before anything is stopped. When Apply
-	// fails, the previous release of the deployment serves on or serves
+	// fails, the previous release under the prefix serves on or serves
 	// again, and the error is a *Failure that tells the step. Containers of
-	// the deployment that the spec no longer names are retired at the end.
+	// the prefix that the spec no longer names are retired at the end.
 	Apply(ctx context.Context, d spec.Deployment, report Reporter) error
 
-	// Remove stops and removes every container of the deployment; volumes
-	// stay. Removing what is not there succeeds.
-	Remove(ctx context.Context, deploymentID string, report Reporter) error
+	// Remove stops and removes every container of ours under the prefix;
+	// volumes stay. Removing what is not there succeeds.
+	Remove(ctx context.Context, prefix string, report Reporter) error
 
 	// List returns every container on the engine, foreign ones included.
 	List(ctx context.Context) ([]Container, error)

@@ -82,7 +82,7 @@ func (AssignmentsRefusal) EnumDescriptor() ([]byte, []int) {
 
 // AssignmentSet is everything the node should run. The agent applies it only
 // when the lineage is its own (or it has none) and the generation is greater
-// than what it holds. Absence deletes nothing: a deployment goes away only by a
+// than what it holds. Absence deletes nothing: a prefix is emptied only by a
 // tombstone.
 type AssignmentSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -154,9 +154,12 @@ func (x *AssignmentSet) GetAssignments() []*Assignment {
 	return nil
 }
 
+// Assignment is what one prefix of the node should run. The prefix is its key: a
+// deployment that takes a prefix over from another one replaces the other's
+// assignment.
 type Assignment struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	DeploymentId string                 `protobuf:"bytes,1,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Prefix string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	// The node's generation at which this assignment last changed.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Types that are valid to be assigned to Desired:
@@ -198,9 +201,9 @@ func (*Assignment) Descriptor() ([]byte, []int) {
 	return file_fairlead_agent_v1_assignment_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Assignment) GetDeploymentId() string {
+func (x *Assignment) GetPrefix() string {
 	if x != nil {
-		return x.DeploymentId
+		return x.Prefix
 	}
 	return ""
 }
@@ -256,9 +259,10 @@ func (*Assignment_Tombstone) isAssignment_Desired() {}
 // Tombstone says that a deployment is to be removed from the node, and which
 // act in the API wanted that.
 type Tombstone struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Act           string                 `protobuf:"bytes,2,opt,name=act,proto3" json:"act,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment whose removal this is.
+	DeploymentId  string `protobuf:"bytes,1,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
+	Act           string `protobuf:"bytes,2,opt,name=act,proto3" json:"act,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,9 +297,9 @@ func (*Tombstone) Descriptor() ([]byte, []int) {
 	return file_fairlead_agent_v1_assignment_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Tombstone) GetPrefix() string {
+func (x *Tombstone) GetDeploymentId() string {
 	if x != nil {
-		return x.Prefix
+		return x.DeploymentId
 	}
 	return ""
 }
@@ -387,10 +391,10 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x19\n" +
 	"\bset_hash\x18\x03 \x01(\tR\asetHash\x12?\n" +
-	"\vassignments\x18\x04 \x03(\v2\x1d.fairlead.agent.v1.AssignmentR\vassignments\"\xdb\x01\n" +
+	"\vassignments\x18\x04 \x03(\v2\x1d.fairlead.agent.v1.AssignmentR\vassignments\"\xce\x01\n" +
 	"\n" +
-	"Assignment\x12#\n" +
-	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
+	"Assignment\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12?\n" +
@@ -398,9 +402,9 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"deployment\x18\x03 \x01(\v2\x1d.fairlead.agent.v1.DeploymentH\x00R\n" +
 	"deployment\x12<\n" +
 	"\ttombstone\x18\x04 \x01(\v2\x1c.fairlead.agent.v1.TombstoneH\x00R\ttombstoneB\t\n" +
-	"\adesired\"5\n" +
-	"\tTombstone\x12\x16\n" +
-	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x10\n" +
+	"\adesired\"B\n" +
+	"\tTombstone\x12#\n" +
+	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x10\n" +
 	"\x03act\x18\x02 \x01(\tR\x03act\"\xa4\x01\n" +
 	"\x0eAssignmentsAck\x12\x1e\n" +
 	"\n" +

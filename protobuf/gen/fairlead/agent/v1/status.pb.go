@@ -251,8 +251,9 @@ func (x *StatusAck) GetSequence() uint64 {
 // DeploymentStatus is the latest state of one assignment; a newer one makes
 // older ones worthless.
 type DeploymentStatus struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	DeploymentId string                 `protobuf:"bytes,1,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment the assignment was for, or the tombstone's.
+	DeploymentId string `protobuf:"bytes,1,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
 	// The assignment's generation this is about.
 	Generation    uint64   `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	Release       int64    `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
