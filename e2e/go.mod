@@ -9,6 +9,20 @@ require (
 	fairlead.dev/migrations v0.0.0
 	fairlead.dev/protobuf v0.0.0
 	fairlead.dev/shared v0.0.0
+	fairlead.dev/shared/ociimage v0.0.0
+	github.com/google/go-containerregistry v0.21.9
+	golang.org/x/crypto v0.58.0
+)
+
+require (
+	github.com/docker/cli v29.6.2+incompatible // indirect
+	github.com/docker/docker-credential-helpers v0.9.3 // indirect
+	github.com/klauspost/compress v1.19.1 // indirect
+	github.com/opencontainers/go-digest v1.0.0 // indirect
+	github.com/opencontainers/image-spec v1.1.1 // indirect
+	github.com/sirupsen/logrus v1.9.4 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
 
 replace fairlead.dev/protobuf => ../protobuf
@@ -22,3 +36,5 @@ replace fairlead.dev/dagent => ../dagent
 replace fairlead.dev/migrations => ../migrations
 
 replace fairlead.dev/install-scripts => ../install-scripts
+
+replace fairlead.dev/shared/ociimage => ../shared/ociimage
