@@ -1,0 +1,217 @@
+package workloadtest
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Check refuses routing, as an example of what a driver may not honour.
+func (f *FakeDriver) Check(d spec.Deployment) error {
+	var refused []error
+	for _, w := range d.Workloads {
+		if w.Container.Routing != nil {
+			refused = append(refused, apperr.New(apperr.Unsupported, "instances %q: routing is not supported by the fake driver", w.Name()))
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return apperr.Wrap(apperr.Unsupported, errors.Join(refused...), "the deployment cannot run on this node")
+}
+
+// Apply makes the engine run the deployment, all or nothing.
+func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report workload.Reporter) error {
+	step := func(step workload.Step, w spec.Workload) error {
+		op := Op{Name: string(step), DeploymentID: d.ID, InstanceID: w.InstanceID}
+		if w.Name() != "" {
+			op.Container = spec.ContainerName(d.Prefix, w.Name())
+		}
+		if err := f.do(ctx, op); err != nil {
+			return f.failure(ctx, step, w, op.Container, err)
+		}
+		if w.Name() != "" {
+			f.say(report, w, string(step))
+		}
+		return nil
+	}
+	if err := f.Check(d); err != nil {
+		return &workload.Failure{Step: workload.StepCheck, RolledBack: true, Err: err}
+	}
+	if err := step(workload.StepCheck, spec.Workload{}); err != nil {
+		return err
+	}
+	if err := f.conflict(d); err != nil {
+		return err
+	}
+	for _, w := range d.Workloads {
+		if err := step(workload.StepPull, w); err != nil {
+			return err
+		}
+		if slices.Contains(f.options.Missing, w.Image.Reference) {
+			return f.failure(ctx, workload.StepPull, w, "", apperr.New(apperr.NotFound, "image %s does not exist", w.Image.Reference))
+		}
+	}
+	candidates := map[string]*fakeContainer{}
+	for _, w := range d.Workloads {
+		name := spec.ContainerName(d.Prefix, w.Name())
+		if f.keep(name, w) {
+			continue
+		}
+		for _, s := range []workload.Step{workload.StepCreate, workload.StepStart, workload.StepHealth} {
+			if err := step(s, w); err != nil {
+				return err
+			}
+		}
+		c := f.start(d, w)
+		if err := c.judge(); err != nil {
+			failed := f.failure(ctx, workload.StepHealth, w, name, err)
+			failed.ExitCode = &c.ExitCode
+			for _, line := range c.log {
+				failed.LogTail = append(failed.LogTail, line.Text)
+			}
+			return failed
+		}
+		candidates[name] = c
+	}
+	if err := step(workload.StepRetire, spec.Workload{}); err != nil {
+		return err
+	}
+	for _, event := range f.commit(d, candidates) {
+		report.Report(event)
+	}
+	return nil
+}
+
+// Remove removes every container of the deployment.
+func (f *FakeDriver) Remove(ctx context.Context, deploymentID string, report workload.Reporter) error {
+	op := Op{Name: string(workload.StepRemove), DeploymentID: deploymentID}
+	if err := f.do(ctx, op); err != nil {
+		return &workload.Failure{Step: workload.StepRemove, Err: err}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, c := range f.containers {
+		if c.Managed && c.DeploymentID == deploymentID {
+			delete(f.containers, name)
+			report.Report(workload.Event{
+				Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: c.InstanceID,
+				Lines: []string{"removed " + name},
+			})
+		}
+	}
+	f.notify()
+	return nil
+}
+
+// conflict finds containers of others under the names the deployment needs.
+func (f *FakeDriver) conflict(d spec.Deployment) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range d.Workloads {
+		name := spec.ContainerName(d.Prefix, w.Name())
+		if c, ok := f.containers[name]; ok && (!c.Managed || c.DeploymentID != d.ID) {
+			return &workload.Failure{
+				Step: workload.StepCheck, InstanceID: w.InstanceID, RolledBack: true,
+				Err: apperr.New(apperr.Conflict, "a container named %s is already there and is not of this deployment", name),
+			}
+		}
+	}
+	return nil
+}
+
+// keep reports whether the workload runs already, and starts it if it is
+// stopped. The container keeps the release that made it.
+func (f *FakeDriver) keep(name string, w spec.Workload) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.containers[name]
+	if !ok || c.SpecHash != w.Hash {
+		return false
+	}
+	if c.State != spec.StateRunning && c.judge() != nil {
+		c.run(f.options.Now())
+		f.notify()
+	}
+	return true
+}
+
+// start makes the workload's container and runs its program, beside what serves.
+func (f *FakeDriver) start(d spec.Deployment, w spec.Workload) *fakeContainer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := &fakeContainer{
+		Container: workload.Container{
+			ID:           workload.ContainerID{Prefix: d.Prefix, Name: w.Name()},
+			EngineID:     f.nextID(),
+			Managed:      true,
+			DeploymentID: d.ID,
+			InstanceID:   w.InstanceID,
+			Release:      d.Release,
+			SpecHash:     w.Hash,
+			ImageName:    w.Image.Reference,
+			CreatedAt:    f.options.Now(),
+		},
+		workload: w,
+	}
+	c.run(f.options.Now())
+	return c
+}
+
+// judge says whether the container came to the state that was asked for.
+func (c *fakeContainer) judge() error {
+	want := spec.ExpectedState{State: spec.StateRunning}
+	if c.workload.Container.ExpectedState != nil {
+		want = *c.workload.Container.ExpectedState
+	}
+	if c.State != want.State || c.State == spec.StateExited && c.ExitCode != int(want.ExitCode) {
+		return apperr.New(apperr.Precondition, "is %s with exit code %d, not %s", c.State, c.ExitCode, want.State)
+	}
+	return nil
+}
+
+// commit puts the new containers in place, retires what is no longer named,
+// and returns the states the workloads came to.
+func (f *FakeDriver) commit(d spec.Deployment, candidates map[string]*fakeContainer) []workload.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	named := map[string]bool{}
+	for _, w := range d.Workloads {
+		named[spec.ContainerName(d.Prefix, w.Name())] = true
+	}
+	for name, c := range f.containers {
+		if c.Managed && c.DeploymentID == d.ID && !named[name] {
+			delete(f.containers, name)
+		}
+	}
+	for name, c := range candidates {
+		f.containers[name] = c
+	}
+	f.notify()
+	var events []workload.Event
+	for _, w := range d.Workloads {
+		if c, ok := f.containers[spec.ContainerName(d.Prefix, w.Name())]; ok {
+			events = append(events, workload.Event{
+				Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: w.InstanceID, State: c.State, Reason: c.Reason,
+			})
+		}
+	}
+	return events
+}
+
+func (f *FakeDriver) failure(ctx context.Context, step workload.Step, w spec.Workload, container string, err error) *workload.Failure {
+	return &workload.Failure{
+		Step: step, InstanceID: w.InstanceID, Container: container, Err: err,
+		RolledBack: ctx.Err() == nil,
+	}
+}
+
+func (f *FakeDriver) say(report workload.Reporter, w spec.Workload, text string) {
+	report.Report(workload.Event{
+		Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: w.InstanceID, Lines: []string{text},
+	})
+}

@@ -1,0 +1,261 @@
+package workloadtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Subject is a driver under test, with what the suite needs around it.
+type Subject struct {
+	Driver workload.Driver
+	// Image is a reference the engine can run. Its program writes the line
+	// "hello $GREETING" to standard output and then "ready" to standard error.
+	// Without arguments it runs until it is stopped; with the arguments
+	// "exit" and a number it ends at once with that exit code.
+	Image string
+	// MissingImage is a reference that cannot be pulled.
+	MissingImage string
+	// Unsupported makes a container ask for something the driver cannot
+	// honour, and returns the key as the API calls it.
+	Unsupported func(*spec.Container) string
+	// AddForeign runs a container under the engine name that no driver made,
+	// and removes it when the test ends.
+	AddForeign func(t *testing.T, engineName string)
+}
+
+// Factory makes the subject of one test.
+type Factory func(t *testing.T) Subject
+
+// patience is how long a test waits for something that must happen.
+const patience = 60 * time.Second
+
+// Run states the contract of workload.Driver as tests and runs them on the
+// subjects that factory makes. Tests share an engine with whatever else runs
+// on it and look only at their own deployments.
+func Run(t *testing.T, factory Factory) {
+	t.Helper()
+	for _, test := range []struct {
+		name string
+		run  func(*bench)
+	}{
+		{"the engine describes itself", infoDescribes},
+		{"apply runs every workload", applyRunsAll},
+		{"apply again keeps unchanged containers", applyKeeps},
+		{"apply starts an unchanged container that is stopped", applyStartsStopped},
+		{"a changed workload is replaced", applyReplaces},
+		{"a workload may be meant to end", applyExpectsEnd},
+		{"a failing release leaves the previous one serving", failureKeepsOld},
+		{"one failing workload fails the whole release", failureIsWhole},
+		{"an image that cannot be pulled stops nothing", failureOfPull},
+		{"a failing first release leaves nothing serving", failureOfFirst},
+		{"a workload no longer named is retired", applyRetires},
+		{"a cancelled apply converges when repeated", cancelConverges},
+		{"a name taken by another is a conflict", conflictWithForeign},
+		{"a name taken by another deployment is a conflict", conflictWithOther},
+		{"what is not supported is refused by its name", unsupportedIsNamed},
+		{"remove removes the deployment alone", removeRemoves},
+		{"list includes foreign containers", listForeign},
+		{"commands act on a container", commandsAct},
+		{"commands refuse what is missing or foreign", commandsRefuse},
+		{"logs come in order", logsInOrder},
+		{"logs follow until told to stop", logsFollow},
+		{"watch tells of changes until its context ends", watchTells},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.run(newBench(t, factory(t)))
+		})
+	}
+}
+
+// bench is one test at work: a subject and a deployment of its own.
+type bench struct {
+	*testing.T
+	Subject
+	ctx    context.Context
+	prefix string
+	id     string
+
+	mu     sync.Mutex
+	events []workload.Event
+}
+
+func newBench(t *testing.T, subject Subject) *bench {
+	token := "t" + lowerHex(4)
+	b := &bench{T: t, Subject: subject, ctx: t.Context(), prefix: token, id: "deployment-" + token}
+	b.cleanUp(b.id)
+	return b
+}
+
+// cleanUp removes a deployment when the test ends.
+func (b *bench) cleanUp(deploymentID string) {
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), patience)
+		defer cancel()
+		if err := b.Driver.Remove(ctx, deploymentID, workload.ReporterFunc(func(workload.Event) {})); err != nil {
+			b.Errorf("clean up %s: %v", deploymentID, err)
+		}
+	})
+}
+
+// Report collects events.
+func (b *bench) Report(e workload.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, e)
+}
+
+// change alters the configuration of a workload in a test.
+type change func(*spec.Container)
+
+func greeting(text string) change {
+	return func(c *spec.Container) { c.Environment = []spec.KeyValue{{Key: "GREETING", Value: text}} }
+}
+
+func exits(code string) change {
+	return func(c *spec.Container) { c.Args = []spec.Key{{Key: "exit"}, {Key: code}} }
+}
+
+func (b *bench) workload(name string, changes ...change) spec.Workload {
+	conf := spec.Container{Name: &name}
+	for _, c := range changes {
+		c(&conf)
+	}
+	return spec.Workload{InstanceID: "instance-" + name, Image: spec.Image{Reference: b.Image}, Container: conf}
+}
+
+// release renders workloads as the controller does.
+func (b *bench) release(number int64, workloads ...spec.Workload) spec.Deployment {
+	b.Helper()
+	d := spec.Normalize(spec.Deployment{ID: b.id, Prefix: b.prefix, Release: number, Workloads: workloads})
+	if err := spec.Validate(d).Err(); err != nil {
+		b.Fatalf("the suite made an invalid deployment: %v", err)
+	}
+	for i, w := range d.Workloads {
+		d.Workloads[i].Hash = spec.Hash(w)
+	}
+	return d
+}
+
+func (b *bench) apply(d spec.Deployment) {
+	b.Helper()
+	if err := b.Driver.Apply(b.ctx, d, b); err != nil {
+		b.Fatalf("Apply %s: %v", d, err)
+	}
+}
+
+// applyFails applies a deployment that must fail and returns its failure card.
+func (b *bench) applyFails(d spec.Deployment) *workload.Failure {
+	b.Helper()
+	err := b.Driver.Apply(b.ctx, d, b)
+	var failure *workload.Failure
+	if !errors.As(err, &failure) {
+		b.Fatalf("Apply %s: %v, want a failure card", d, err)
+	}
+	return failure
+}
+
+func (b *bench) list() []workload.Container {
+	b.Helper()
+	list, err := b.Driver.List(b.ctx)
+	if err != nil {
+		b.Fatalf("List: %v", err)
+	}
+	return list
+}
+
+// serving returns the container that bears the workload's own name.
+func (b *bench) serving(name string) (workload.Container, bool) {
+	b.Helper()
+	list := b.list()
+	i := slices.IndexFunc(list, func(c workload.Container) bool {
+		return c.ID == workload.ContainerID{Prefix: b.prefix, Name: name}
+	})
+	if i < 0 {
+		return workload.Container{}, false
+	}
+	return list[i], true
+}
+
+// running returns the workload's container and demands that it runs.
+func (b *bench) running(name string) workload.Container {
+	b.Helper()
+	c, ok := b.serving(name)
+	if !ok {
+		b.Fatalf("there is no container %s-%s", b.prefix, name)
+	}
+	if c.State != spec.StateRunning {
+		b.Fatalf("container %s-%s is %s (%s), want running", b.prefix, name, c.State, c.Reason)
+	}
+	return c
+}
+
+// runningOfDeployment counts the running containers of a deployment.
+func (b *bench) runningOfDeployment(id string) int {
+	b.Helper()
+	n := 0
+	for _, c := range b.list() {
+		if c.DeploymentID == id && c.State == spec.StateRunning {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *bench) log(name string) []workload.LogLine {
+	b.Helper()
+	var lines []workload.LogLine
+	err := b.Driver.Logs(b.ctx, workload.ContainerID{Prefix: b.prefix, Name: name}, workload.LogOptions{Tail: -1},
+		func(l workload.LogLine) error { lines = append(lines, l); return nil })
+	if err != nil {
+		b.Fatalf("Logs of %s: %v", name, err)
+	}
+	return lines
+}
+
+// eventually waits until a condition holds; the condition returns what it saw.
+func (b *bench) eventually(what string, condition func() (ok bool, seen any)) {
+	b.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, seen := condition()
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			b.Fatalf("waited %v for %s; last seen: %+v", patience, what, seen)
+		}
+	}
+}
+
+// wantKind checks the kind of an error.
+func (b *bench) wantKind(what string, err error, kinds ...apperr.Kind) {
+	b.Helper()
+	if err == nil || !slices.Contains(kinds, apperr.KindOf(err)) {
+		b.Errorf("%s: %v, want an error of kind %v", what, err, kinds)
+	}
+}
+
+func lowerHex(bytes int) string {
+	const digits = "0123456789abcdef"
+	raw := make([]byte, bytes)
+	_, _ = rand.Read(raw) // never fails
+	var out []byte
+	for _, b := range raw {
+		out = append(out, digits[b>>4], digits[b&15])
+	}
+	return string(out)
+}
