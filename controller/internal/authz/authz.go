@@ -1,0 +1,156 @@
+// Package authz decides what a member of a team may do, from one table that
+// denies what it does not name. Services call Require first thing.
+package authz
+
+import (
+	"context"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/shared/apperr"
+)
+
+// Action is something a caller can ask for, named "noun.verb".
+type Action string
+
+// Actions inside a team.
+const (
+	TeamRead   Action = "team.read"
+	TeamUpdate Action = "team.update"
+	TeamDelete Action = "team.delete"
+
+	RegistryRead   Action = "registry.read"
+	RegistryCreate Action = "registry.create"
+	RegistryUpdate Action = "registry.update"
+	RegistryDelete Action = "registry.delete"
+
+	ProjectRead   Action = "project.read"
+	ProjectCreate Action = "project.create"
+	ProjectUpdate Action = "project.update"
+	ProjectDelete Action = "project.delete"
+
+	VersionRead   Action = "version.read"
+	VersionCreate Action = "version.create"
+	VersionUpdate Action = "version.update"
+	VersionDelete Action = "version.delete"
+
+	ImageRead   Action = "image.read"
+	ImageCreate Action = "image.create"
+	ImageUpdate Action = "image.update"
+	ImageDelete Action = "image.delete"
+
+	NodeRead    Action = "node.read"
+	NodeCreate  Action = "node.create"
+	NodeUpdate  Action = "node.update"
+	NodeDelete  Action = "node.delete"
+	NodeInstall Action = "node.install"
+	NodeRevoke  Action = "node.revoke"
+
+	ContainerRead   Action = "container.read"
+	ContainerAct    Action = "container.act"
+	ContainerDelete Action = "container.delete"
+
+	DeploymentRead   Action = "deployment.read"
+	DeploymentCreate Action = "deployment.create"
+	DeploymentUpdate Action = "deployment.update"
+	DeploymentDelete Action = "deployment.delete"
+	DeploymentStart  Action = "deployment.start"
+)
+
+// Actions any authenticated caller may take for itself, outside of teams.
+const (
+	TeamList    Action = "team.list"
+	TeamCreate  Action = "team.create"
+	TokenRead   Action = "token.read"
+	TokenCreate Action = "token.create"
+	TokenDelete Action = "token.delete"
+	SelfRead    Action = "self.read"
+	SelfLogout  Action = "self.logout"
+)
+
+// own holds what needs no team.
+func own(a Action) bool {
+	switch a {
+	case TeamList, TeamCreate, TokenRead, TokenCreate, TokenDelete, SelfRead, SelfLogout:
+		return true
+	default:
+		return false
+	}
+}
+
+// least names the least role that may take an action inside a team. What puts
+// credentials into a node or a registry, or takes a node away, is for admins;
+// building and deploying is for every member.
+func least(a Action) (actor.Role, bool) {
+	switch a {
+	case TeamRead, RegistryRead, ProjectRead, VersionRead, ImageRead, NodeRead, ContainerRead, DeploymentRead,
+		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
+		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
+		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart:
+		return actor.Member, true
+	case TeamUpdate, RegistryCreate, RegistryUpdate, RegistryDelete, ProjectDelete,
+		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete:
+		return actor.Admin, true
+	case TeamDelete:
+		return actor.Owner, true
+	default:
+		return "", false
+	}
+}
+
+func rank(r actor.Role) int {
+	switch r {
+	case actor.Owner:
+		return 3
+	case actor.Admin:
+		return 2
+	case actor.Member:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Allowed reports whether a member with the role may take the action. An
+// action outside the table is allowed to nobody.
+func Allowed(r actor.Role, a Action) bool {
+	min, known := least(a)
+	return known && rank(r) >= rank(min)
+}
+
+// Known reports whether the table has a row for the action.
+func Known(a Action) bool {
+	_, inTeam := least(a)
+	return inTeam || own(a)
+}
+
+// Require returns the team of the request when its actor may take the action
+// there. Errors: Unauthenticated without an actor, NotFound without a team,
+// Forbidden without the right.
+func Require(ctx context.Context, a Action) (actor.Team, actor.Actor, error) {
+	who, err := actor.From(ctx)
+	if err != nil {
+		return actor.Team{}, actor.Actor{}, err
+	}
+	team, err := actor.TeamFrom(ctx)
+	if err != nil {
+		return actor.Team{}, actor.Actor{}, err
+	}
+	if !Allowed(team.Role, a) {
+		min, _ := least(a)
+		return actor.Team{}, actor.Actor{}, apperr.New(apperr.Forbidden,
+			"%s needs the role %q in this team; yours is %q", a, min, team.Role)
+	}
+	return team, who, nil
+}
+
+// RequireSelf returns the actor when the action is one for itself.
+func RequireSelf(ctx context.Context, a Action) (actor.Actor, error) {
+	who, err := actor.From(ctx)
+	if err != nil {
+		return actor.Actor{}, err
+	}
+	if !own(a) {
+		return actor.Actor{}, apperr.New(apperr.Forbidden, "%s is not permitted", a)
+	}
+	return who, nil
+}

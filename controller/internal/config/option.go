@@ -1,0 +1,66 @@
+package config
+
+import (
+	"strings"
+)
+
+// option is one setting: its name as a flag and file key, its environment
+// variable, and where its value goes.
+type option struct {
+	// name in kebab case, e.g. "http-addr".
+	name string
+	// env defaults to FAIRLEAD_ and the name in upper snake case.
+	env      string
+	fallback string
+	usage    string
+	// secret settings can also be given as a file's path: <name>-file,
+	// <ENV>_FILE. Their values never appear in messages.
+	secret bool
+	set    func(c *Config, value string) error
+}
+
+func (o option) variable() string {
+	if o.env != "" {
+		return o.env
+	}
+	return "FAIRLEAD_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// options is the table of all settings; flags, environment, file and the
+// manual come from it.
+func options() []option {
+	return []option{
+		{name: "http-addr", fallback: ":8080", usage: "address the REST API, docs and health listen on",
+			set: address(func(c *Config) *string { return &c.HTTPAddr })},
+		{name: "agent-addr", fallback: ":8443", usage: "address agents connect to: gRPC over TLS, always",
+			set: address(func(c *Config) *string { return &c.AgentAddr })},
+		{name: "http-tls", fallback: "off", usage: "off (behind a proxy, or on one machine) or files",
+			set: oneOf(func(c *Config) *string { return &c.HTTPTLS }, "off", "files")},
+		{name: "http-tls-cert", usage: "certificate file (PEM) for http-tls=files, read again when it changes",
+			set: text(func(c *Config) *string { return &c.HTTPTLSCert })},
+		{name: "http-tls-key", usage: "key file (PEM) for http-tls=files",
+			set: text(func(c *Config) *string { return &c.HTTPTLSKey })},
+		{name: "public-url", fallback: "http://localhost:8080", usage: "what users and scripts are told to call",
+			set: publicURL},
+		{name: "agent-public-addr", usage: "what agents dial; default: host of the public URL and the agent port",
+			set: address(func(c *Config) *string { return &c.AgentPublicAddr })},
+		{name: "database-url", env: "DATABASE_URL", secret: true, usage: "PostgreSQL to use; unset: the controller runs its own",
+			set: secret(func(c *Config) *Secret { return &c.DatabaseURL })},
+		{name: "state-dir", fallback: "/var/lib/fairlead", usage: "keys, built-in database, artifacts",
+			set: folder(func(c *Config) *string { return &c.StateDir })},
+		{name: "artifact-dir", usage: "folder with the agents' image archives; default: artifacts beside the program",
+			set: text(func(c *Config) *string { return &c.ArtifactDir })},
+		{name: "admin-email", usage: "e-mail address of the first user",
+			set: text(func(c *Config) *string { return &c.AdminEmail })},
+		{name: "admin-password", secret: true, usage: "password of the first user",
+			set: secret(func(c *Config) *Secret { return &c.AdminPassword })},
+		{name: "registration", fallback: "open", usage: "who may register after the first user: open or closed",
+			set: oneOf(func(c *Config) *string { return &c.Registration }, "open", "closed")},
+		{name: "stop-timeout", fallback: "20s", usage: "how long a graceful stop may take",
+			set: duration(func(c *Config) *Duration { return &c.StopTimeout })},
+		{name: "log-level", fallback: "info", usage: "debug, info, warn or error",
+			set: oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
+		{name: "log-format", fallback: "text", usage: "text or json",
+			set: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
+	}
+}

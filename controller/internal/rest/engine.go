@@ -1,0 +1,48 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	swagger "github.com/swaggest/swgui/v5emb"
+
+	"fairlead.dev/shared/logging"
+)
+
+// EngineConfig is what an engine needs.
+type EngineConfig struct {
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+	// Checks are asked by /readyz, in order.
+	Checks []Check
+	// KeepRequestID lets the API put the request's id into its logs.
+	KeepRequestID func(context.Context, string) context.Context
+}
+
+// NewEngine returns a gin engine with everything that is not an API: request
+// ids, logs, metrics, health, and the page that shows the API's document.
+func NewEngine(c EngineConfig) *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	log := c.Log.With(logging.KeyComponent, "rest")
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	// Addresses for rate limits come from the connection: a header can be
+	// made up by the client.
+	if err := engine.SetTrustedProxies(nil); err != nil {
+		panic(err) // nil is always valid
+	}
+	engine.Use(identify(c.KeepRequestID), access(log), measure(c.Metrics), recoverPanics(log), secureHeaders, crossOrigin())
+
+	engine.GET("/livez", func(ctx *gin.Context) { ctx.String(http.StatusOK, "ok\n") })
+	engine.GET("/readyz", ready(c.Checks))
+	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{})))
+
+	page := gin.WrapH(swagger.New("Fairlead team API", "/openapi.json", "/docs/"))
+	engine.GET("/docs", page)
+	engine.GET("/docs/*asset", page)
+	return engine
+}

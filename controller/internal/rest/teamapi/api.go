@@ -1,0 +1,130 @@
+// Package teamapi is the native team API, under /api. Handlers decode, call
+// one service and encode; rules live in the services.
+package teamapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/logging"
+)
+
+// MaxBodyBytes bounds every request body.
+const MaxBodyBytes = 1 << 20
+
+// installProblems sets huma's hook for its own error answers. The hook is a
+// variable of that library, so it is set once for the process and before any
+// server runs.
+var installProblems = sync.OnceFunc(func() { huma.NewError = humaProblem })
+
+// api carries what every group of routes needs.
+type api struct {
+	huma.API
+	deps Deps
+	log  *slog.Logger
+	// actions has the permission of every route, by operation id; public
+	// routes have none.
+	actions map[string]authz.Action
+}
+
+// Mount adds the team API's routes to the engine and returns its OpenAPI
+// document.
+func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
+	installProblems()
+	config := huma.DefaultConfig("Fairlead team API", buildinfo.Version())
+	config.Info.Description = "Deploys containers to nodes you do not want to open a port on."
+	config.OpenAPIPath = "/openapi"
+	config.DocsPath = ""    // served by the docs page, which loads nothing from outside
+	config.SchemasPath = "" // bodies carry no $schema links
+	config.CreateHooks = nil
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token":   {Type: "http", Scheme: "bearer", BearerFormat: "JWT"},
+		"session": {Type: "apiKey", In: "cookie", Name: SessionCookie},
+	}
+	a := &api{
+		API:     humagin.New(engine, config),
+		deps:    deps,
+		log:     deps.Log.With(logging.KeyComponent, "teamapi"),
+		actions: map[string]authz.Action{},
+	}
+	a.UseMiddleware(a.authenticate)
+	a.routes()
+	return a.OpenAPI()
+}
+
+// route describes one endpoint.
+type route struct {
+	method, path string
+	// summary also makes the operation id.
+	summary string
+	tag     string
+	// action is the permission it takes; empty only with public.
+	action authz.Action
+	public bool
+	// status of success; 200 when 0.
+	status int
+	errors []int
+	hidden bool
+}
+
+const (
+	metaAction = "action"
+	metaPublic = "public"
+)
+
+// add registers a route and its handler. A route with neither permission nor
+// the word public is a mistake that can't start.
+func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error)) {
+	if r.public == (r.action != "") || (r.action != "" && !authz.Known(r.action)) {
+		panic("teamapi: " + r.method + " " + r.path + " has no permission row")
+	}
+	op := huma.Operation{
+		OperationID:  strings.ReplaceAll(strings.ToLower(r.summary), " ", "-"),
+		Method:       r.method,
+		Path:         r.path,
+		Summary:      r.summary,
+		Tags:         []string{r.tag},
+		MaxBodyBytes: MaxBodyBytes,
+		Errors:       append([]int{http.StatusBadRequest}, r.errors...),
+		Metadata:     map[string]any{metaAction: r.action, metaPublic: r.public},
+		Hidden:       r.hidden,
+	}
+	if r.status != 0 {
+		op.DefaultStatus = r.status
+	}
+	if !r.public {
+		op.Errors = append(op.Errors, http.StatusUnauthorized)
+		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+		if strings.Contains(r.path, "{") {
+			op.Errors = append(op.Errors, http.StatusForbidden, http.StatusNotFound)
+		}
+		a.actions[op.OperationID] = r.action
+	}
+	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, problemOf(a.log.With(logging.KeyRequest, requestID(ctx)), err)
+		}
+		return out, nil
+	})
+	// huma documents its own status for bodies that don't fit; ours is 400.
+	if item := a.OpenAPI().Paths[r.path]; item != nil {
+		for _, documented := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
+			if documented != nil {
+				delete(documented.Responses, "422")
+			}
+		}
+	}
+}
+
+// empty is the output of endpoints that answer 204.
+type empty struct{}

@@ -1,0 +1,77 @@
+package teamapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/shared/logging"
+)
+
+// SessionCookie carries a session token for browsers.
+const SessionCookie = "fairlead_session"
+
+type requestKey struct{}
+
+// WithRequestID returns a context that carries the request's id, for logs.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestKey{}, id)
+}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}
+
+// authenticate puts the actor, and on team routes the team, into the context
+// of every route that is not public. From here on nothing reads a header to
+// find out who is asking.
+func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
+	if public, _ := ctx.Operation().Metadata[metaPublic].(bool); public {
+		next(ctx)
+		return
+	}
+	inner := ctx.Context()
+	who, err := a.deps.Users.Authenticate(inner, presentedToken(ctx))
+	if err != nil {
+		a.fail(ctx, err)
+		return
+	}
+	who.Method = strings.ToLower(ctx.Method())
+	inner = actor.With(inner, who)
+	if slug := ctx.Param("teamSlug"); slug != "" {
+		if inner, err = a.deps.Teams.Enter(inner, slug); err != nil {
+			a.fail(ctx, err)
+			return
+		}
+	}
+	next(huma.WithContext(ctx, inner))
+}
+
+// presentedToken is the bearer token, or else the session cookie's; "" when
+// there is neither.
+func presentedToken(ctx huma.Context) string {
+	if bearer, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer "); ok {
+		return strings.TrimSpace(bearer)
+	}
+	if cookie, err := huma.ReadCookie(ctx, SessionCookie); err == nil {
+		return cookie.Value
+	}
+	return ""
+}
+
+// fail answers an error from outside a handler.
+func (a *api) fail(ctx huma.Context, err error) {
+	p := problemOf(a.log.With(logging.KeyRequest, requestID(ctx.Context())), err)
+	if p.Status == http.StatusUnauthorized {
+		ctx.SetHeader("WWW-Authenticate", `Bearer realm="fairlead"`)
+	}
+	ctx.SetHeader("Content-Type", p.ContentType(""))
+	ctx.SetStatus(p.Status)
+	// The client may be gone; there is nobody else to tell.
+	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p)
+}

@@ -1,0 +1,173 @@
+package teamapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fairlead.dev/shared/apperr"
+)
+
+// Problem is the body of every error answer: RFC 9457 problem details with the
+// members that clients of the team API read.
+type Problem struct {
+	Type   string `json:"type" example:"about:blank" doc:"Always about:blank: the status says what kind of problem it is"`
+	Title  string `json:"title" example:"Not Found"`
+	Status int    `json:"status" example:"404"`
+	Detail string `json:"detail,omitempty" doc:"What was attempted and what can be done"`
+	// Errors has every field at fault when there are several.
+	Errors []Fault `json:"errors,omitempty"`
+
+	Message  string `json:"message" doc:"Same as detail"`
+	Property string `json:"property,omitempty" doc:"The field at fault"`
+	Value    any    `json:"value,omitempty" doc:"What the field held, or the id it collides with"`
+	Reason   string `json:"error,omitempty" doc:"A stable word for programs"`
+}
+
+// Fault is one field at fault.
+type Fault struct {
+	Property string `json:"property"`
+	Message  string `json:"message"`
+	Value    any    `json:"value,omitempty"`
+}
+
+// Error returns the message.
+func (p *Problem) Error() string { return p.Message }
+
+// GetStatus returns the HTTP status; huma asks for it.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType names the media type; huma asks for it.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// statusOf maps kinds of errors to HTTP, once for the whole team API.
+func statusOf(kind apperr.Kind) int {
+	switch kind {
+	case apperr.Invalid:
+		return http.StatusBadRequest
+	case apperr.Unauthenticated:
+		return http.StatusUnauthorized
+	case apperr.Forbidden:
+		return http.StatusForbidden
+	case apperr.NotFound:
+		return http.StatusNotFound
+	case apperr.Conflict:
+		return http.StatusConflict
+	case apperr.Precondition:
+		return http.StatusPreconditionFailed
+	case apperr.Unavailable:
+		return http.StatusServiceUnavailable
+	case apperr.Unsupported:
+		return http.StatusNotImplemented
+	case apperr.TooMany:
+		return http.StatusTooManyRequests
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// problemOf turns an error of the domain into an answer. What is our own fault
+// is logged here, once, and not shown.
+func problemOf(log *slog.Logger, err error) *Problem {
+	var known *Problem
+	if errors.As(err, &known) {
+		return known
+	}
+	var e *apperr.Error
+	if !errors.As(err, &e) || e.Kind == apperr.Internal {
+		log.Error("request failed", "error", err)
+		return newProblem(http.StatusInternalServerError, "something went wrong on our side; the controller's log says more")
+	}
+	if e.Kind == apperr.Unavailable {
+		log.Warn("request refused for now", "error", err)
+	}
+	p := newProblem(statusOf(e.Kind), e.Message)
+	p.Property, p.Value, p.Reason = e.Field, e.Value, e.Reason
+	if e.Field != "" && e.Kind == apperr.Invalid {
+		p.Errors = append(p.Errors, Fault{e.Field, e.Message, e.Value})
+		for _, other := range faults(e.Err) {
+			p.Errors = append(p.Errors, Fault{other.Field, other.Message, other.Value})
+		}
+	}
+	return p
+}
+
+// faults unfolds a joined list of field errors.
+func faults(err error) []*apperr.Error {
+	var found []*apperr.Error
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range list.Unwrap() {
+			var e *apperr.Error
+			if errors.As(one, &e) {
+				found = append(found, e)
+			}
+		}
+	}
+	return found
+}
+
+func newProblem(status int, message string) *Problem {
+	return &Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: message, Message: message,
+	}
+}
+
+// humaProblem is how huma's own findings (bodies that don't parse or don't fit
+// their schema) become problems. Its 422 is this API's 400.
+func humaProblem(status int, message string, errs ...error) huma.StatusError {
+	if status == http.StatusUnprocessableEntity {
+		status = http.StatusBadRequest
+	}
+	p := newProblem(status, message)
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		fault := Fault{Message: err.Error()}
+		if d, ok := err.(huma.ErrorDetailer); ok {
+			detail := d.ErrorDetail()
+			fault = Fault{Property: property(detail.Location), Message: detail.Message, Value: short(detail.Value)}
+		}
+		p.Errors = append(p.Errors, fault)
+	}
+	if len(p.Errors) > 0 {
+		first := p.Errors[0]
+		p.Property, p.Value = first.Property, first.Value
+		if first.Message != "" {
+			p.Message = strings.TrimPrefix(first.Property+": "+first.Message, ": ")
+			p.Detail = p.Message
+		}
+	}
+	return p
+}
+
+// property turns huma's location, e.g. "body.name", into the API's word.
+func property(location string) string {
+	for _, part := range []string{"body", "path", "query", "header"} {
+		if location == part {
+			return ""
+		}
+		if rest, ok := strings.CutPrefix(location, part+"."); ok {
+			return rest
+		}
+	}
+	return location
+}
+
+// short leaves out values too long to be echoed, and whole objects, which may
+// hold secrets.
+func short(value any) any {
+	switch v := value.(type) {
+	case string:
+		if len(v) <= 200 {
+			return v
+		}
+	case bool, float64, int, int64:
+		return v
+	}
+	return nil
+}

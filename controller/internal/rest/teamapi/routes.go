@@ -1,0 +1,80 @@
+package teamapi
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/team"
+	"fairlead.dev/controller/internal/token"
+	"fairlead.dev/controller/internal/user"
+)
+
+// Deps are the services behind the API.
+type Deps struct {
+	Log    *slog.Logger
+	Users  *user.Service
+	Tokens *token.Service
+	Teams  *team.Service
+	Health Health
+	// Secure marks cookies for https only.
+	Secure bool
+	// LoginAllowed tells whether an address may try to log in or register
+	// now, and if not, how long it should wait.
+	LoginAllowed func(address string) (bool, time.Duration)
+}
+
+// Health is what GET /api/health reports.
+type Health interface {
+	// LastMigration returns the name of the newest applied migration; an error
+	// when the database can't be asked.
+	LastMigration(ctx context.Context) (string, error)
+}
+
+func (a *api) routes() {
+	a.healthRoutes()
+	a.accountRoutes()
+	a.tokenRoutes()
+	a.teamRoutes()
+}
+
+// teamPath is the start of every route inside a team. The team itself is in
+// the context by the time a handler runs.
+type teamPath struct {
+	TeamSlug string `path:"teamSlug" doc:"Slug of the team" example:"acme"`
+}
+
+// auditOutput says who made and last changed something.
+type auditOutput struct {
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy" doc:"Id of who made it"`
+	UpdatedAt time.Time `json:"updatedAt"`
+	UpdatedBy string    `json:"updatedBy" doc:"Id of who changed it last"`
+}
+
+// created is the output of an endpoint that answers 201.
+type created[T any] struct {
+	Location string `header:"Location"`
+	Body     T
+}
+
+// ok is the output of an endpoint that answers 200 with a body.
+type ok[T any] struct {
+	Body T
+}
+
+func respond[T any](body T) *ok[T] { return &ok[T]{Body: body} }
+
+// timeOrNil makes the zero time null.
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+type tokenPath struct {
+	TokenID uuid.UUID `path:"tokenId" format:"uuid"`
+}

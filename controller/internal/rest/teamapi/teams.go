@@ -1,0 +1,121 @@
+package teamapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/team"
+)
+
+type statisticsOutput struct {
+	Users       int `json:"users"`
+	Projects    int `json:"projects"`
+	Nodes       int `json:"nodes"`
+	Versions    int `json:"versions"`
+	Deployments int `json:"deployments"`
+}
+
+type teamOutput struct {
+	Statistics statisticsOutput `json:"statistics"`
+	ID         uuid.UUID        `json:"id"`
+	Name       string           `json:"name"`
+	Slug       string           `json:"slug"`
+}
+
+type memberOutput struct {
+	Role      actor.Role `json:"role" enum:"owner,admin,user"`
+	Status    string     `json:"status" enum:"pending,verified,expired,declined"`
+	Email     string     `json:"email"`
+	LastLogin *time.Time `json:"lastLogin" nullable:"true"`
+	ID        uuid.UUID  `json:"id"`
+	Name      string     `json:"name"`
+}
+
+type teamDetailOutput struct {
+	teamOutput
+	Users []memberOutput `json:"users"`
+}
+
+type teamBody struct {
+	Body struct {
+		Slug string `json:"slug" doc:"3 to 16 lower-case letters, digits and hyphens" example:"acme"`
+		Name string `json:"name" doc:"3 to 70 characters"`
+	}
+}
+
+type teamIDPath struct {
+	TeamID uuid.UUID `path:"teamId" format:"uuid"`
+}
+
+type updateTeamInput struct {
+	teamIDPath
+	teamBody
+}
+
+func (a *api) teamRoutes() {
+	const tag = "Teams"
+	add(a, route{method: http.MethodGet, path: "/api/teams", summary: "List the caller's teams", tag: tag,
+		action: authz.TeamList}, a.listTeams)
+	add(a, route{method: http.MethodPost, path: "/api/teams", summary: "Create a team", tag: tag,
+		action: authz.TeamCreate, status: http.StatusCreated, errors: []int{409}}, a.createTeam)
+	add(a, route{method: http.MethodGet, path: "/api/teams/{teamId}", summary: "Get a team", tag: tag,
+		action: authz.TeamRead}, a.getTeam)
+	add(a, route{method: http.MethodPut, path: "/api/teams/{teamId}", summary: "Rename a team", tag: tag,
+		action: authz.TeamUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateTeam)
+}
+
+func (a *api) listTeams(ctx context.Context, _ *struct{}) (*ok[[]teamOutput], error) {
+	memberships, err := a.deps.Teams.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]teamOutput, len(memberships))
+	for i, m := range memberships {
+		out[i] = toTeamOutput(m.Team)
+	}
+	return respond(out), nil
+}
+
+func (a *api) createTeam(ctx context.Context, in *teamBody) (*created[teamOutput], error) {
+	t, err := a.deps.Teams.Create(ctx, in.Body.Name, in.Body.Slug)
+	if err != nil {
+		return nil, err
+	}
+	return &created[teamOutput]{Location: "/api/teams/" + t.ID.String(), Body: toTeamOutput(t)}, nil
+}
+
+func (a *api) getTeam(ctx context.Context, in *teamIDPath) (*ok[teamDetailOutput], error) {
+	ctx, err := a.deps.Teams.EnterByID(ctx, in.TeamID)
+	if err != nil {
+		return nil, err
+	}
+	t, members, err := a.deps.Teams.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := teamDetailOutput{teamOutput: toTeamOutput(t), Users: make([]memberOutput, len(members))}
+	for i, m := range members {
+		out.Users[i] = memberOutput{
+			Role: m.Role, Status: "verified", Email: m.Email,
+			LastLogin: timeOrNil(m.LastLogin), ID: m.UserID, Name: m.Name,
+		}
+	}
+	return respond(out), nil
+}
+
+func (a *api) updateTeam(ctx context.Context, in *updateTeamInput) (*empty, error) {
+	ctx, err := a.deps.Teams.EnterByID(ctx, in.TeamID)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.deps.Teams.Update(ctx, in.Body.Name, in.Body.Slug)
+}
+
+func toTeamOutput(t team.Team) teamOutput {
+	return teamOutput{Statistics: statisticsOutput(t.Statistics), ID: t.ID, Name: t.Name, Slug: t.Slug}
+}

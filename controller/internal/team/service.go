@@ -1,0 +1,109 @@
+package team
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+)
+
+// Enter returns a context that carries the team with this slug and the
+// actor's role in it. NotFound when there is no such team among the actor's.
+func (s *Service) Enter(ctx context.Context, slug string) (context.Context, error) {
+	who, err := actor.From(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.store.FindMembership(ctx, who.ID, slug)
+	if apperr.Is(err, apperr.NotFound) {
+		return nil, apperr.New(apperr.NotFound, "no such team").WithField("teamSlug", slug)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return actor.WithTeam(ctx, actor.Team{ID: m.ID, Slug: m.Slug, Role: m.Role}), nil
+}
+
+// EnterByID is Enter for a team's id.
+func (s *Service) EnterByID(ctx context.Context, id uuid.UUID) (context.Context, error) {
+	who, err := actor.From(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.store.FindMembershipByID(ctx, who.ID, id)
+	if apperr.Is(err, apperr.NotFound) {
+		return nil, apperr.New(apperr.NotFound, "no such team").WithField("teamId", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return actor.WithTeam(ctx, actor.Team{ID: m.ID, Slug: m.Slug, Role: m.Role}), nil
+}
+
+// List returns the actor's teams.
+func (s *Service) List(ctx context.Context) ([]Membership, error) {
+	who, err := authz.RequireSelf(ctx, authz.TeamList)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.ListMemberships(ctx, who.ID)
+}
+
+// Create makes a team that the actor owns. Errors: Invalid, Conflict on name
+// or slug.
+func (s *Service) Create(ctx context.Context, name, slug string) (Team, error) {
+	who, err := authz.RequireSelf(ctx, authz.TeamCreate)
+	if err != nil {
+		return Team{}, err
+	}
+	if name, slug, err = validate(name, slug); err != nil {
+		return Team{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Team{}, err
+	}
+	t := Team{ID: id, Name: name, Slug: slug, CreatedAt: s.now(), Statistics: Statistics{Users: 1}}
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.InsertTeam(ctx, t, who.ID); err != nil {
+			return err
+		}
+		ctx = actor.WithTeam(ctx, actor.Team{ID: id, Slug: slug, Role: actor.Owner})
+		return s.audit.Record(ctx, authz.TeamCreate, map[string]any{"id": id, "name": name, "slug": slug})
+	})
+	return t, err
+}
+
+// Get returns the team in ctx and its members.
+func (s *Service) Get(ctx context.Context) (Team, []Member, error) {
+	scope, who, err := authz.Require(ctx, authz.TeamRead)
+	if err != nil {
+		return Team{}, nil, err
+	}
+	m, err := s.store.FindMembershipByID(ctx, who.ID, scope.ID)
+	if err != nil {
+		return Team{}, nil, err
+	}
+	members, err := s.store.ListMembers(ctx, scope.ID)
+	return m.Team, members, err
+}
+
+// Update renames the team in ctx. Errors: Invalid, Conflict, Forbidden.
+func (s *Service) Update(ctx context.Context, name, slug string) error {
+	scope, _, err := authz.Require(ctx, authz.TeamUpdate)
+	if err != nil {
+		return err
+	}
+	if name, slug, err = validate(name, slug); err != nil {
+		return err
+	}
+	return s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.UpdateTeam(ctx, scope.ID, name, slug, s.now()); err != nil {
+			return err
+		}
+		return s.audit.Record(ctx, authz.TeamUpdate, map[string]any{"name": name, "slug": slug})
+	})
+}

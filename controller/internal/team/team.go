@@ -1,0 +1,103 @@
+// Package team is about tenants: everything but users and personal tokens
+// belongs to one.
+package team
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/shared/apperr"
+)
+
+// Limits on names, as the team API's clients know them.
+const (
+	minNameLength = 3
+	maxNameLength = 70
+	minSlugLength = 3
+	maxSlugLength = 16
+)
+
+var slugShape = regexp.MustCompile(`^[a-z0-9-]+$`)
+
+// reserved slugs would hide routes of the API, now or later.
+var reserved = []string{"api", "auth", "teams", "tokens", "users", "templates", "health", "metrics", "docs", "artifacts"}
+
+// Team is a tenant.
+type Team struct {
+	ID         uuid.UUID
+	Name       string
+	Slug       string
+	CreatedAt  time.Time
+	Statistics Statistics
+}
+
+// Statistics counts what a team has.
+type Statistics struct {
+	Users       int
+	Projects    int
+	Nodes       int
+	Versions    int
+	Deployments int
+}
+
+// Member is a user in a team.
+type Member struct {
+	UserID    uuid.UUID
+	Name      string
+	Email     string
+	Role      actor.Role
+	LastLogin time.Time
+}
+
+// Membership is a team as one of its members sees it.
+type Membership struct {
+	Team
+	Role actor.Role
+}
+
+// Store keeps teams; it joins the transaction in ctx. The Find methods return
+// NotFound errors; inserts and updates Conflicts on name and slug.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	InsertTeam(ctx context.Context, t Team, owner uuid.UUID) error
+	UpdateTeam(ctx context.Context, id uuid.UUID, name, slug string, at time.Time) error
+	DeleteTeam(ctx context.Context, id uuid.UUID) error
+	// FindMembership finds a team by slug among the user's own.
+	FindMembership(ctx context.Context, userID uuid.UUID, slug string) (Membership, error)
+	FindMembershipByID(ctx context.Context, userID, teamID uuid.UUID) (Membership, error)
+	ListMemberships(ctx context.Context, userID uuid.UUID) ([]Membership, error)
+	ListMembers(ctx context.Context, teamID uuid.UUID) ([]Member, error)
+}
+
+// Service manages teams.
+type Service struct {
+	store Store
+	audit *audit.Log
+	now   func() time.Time
+}
+
+// New returns the service.
+func New(store Store, log *audit.Log, now func() time.Time) *Service {
+	return &Service{store: store, audit: log, now: now}
+}
+
+func validate(name, slug string) (string, string, error) {
+	name = strings.TrimSpace(name)
+	if n := len([]rune(name)); n < minNameLength || n > maxNameLength {
+		return "", "", apperr.InvalidField("name", name, "must be %d to %d characters", minNameLength, maxNameLength)
+	}
+	if len(slug) < minSlugLength || len(slug) > maxSlugLength || !slugShape.MatchString(slug) {
+		return "", "", apperr.InvalidField("slug", slug, "must be %d to %d lower-case letters, digits and hyphens", minSlugLength, maxSlugLength)
+	}
+	if slices.Contains(reserved, slug) {
+		return "", "", apperr.InvalidField("slug", slug, "is reserved")
+	}
+	return name, slug, nil
+}

@@ -1,0 +1,102 @@
+package user
+
+import (
+	"context"
+	"crypto/subtle"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/shared/apperr"
+)
+
+// RegisterCommand asks for an account.
+type RegisterCommand struct {
+	Email    string
+	Password string
+	// Name defaults to the part of the address before the @.
+	Name string
+	// SetupToken is needed for the first account only.
+	SetupToken string
+}
+
+// Register makes an account. The first one is the administrator's and needs
+// the set-up token that the controller printed at its start, so that nobody
+// who merely reaches the port takes a new installation over. Errors: Invalid,
+// Forbidden, Conflict when the address has an account.
+func (s *Service) Register(ctx context.Context, cmd RegisterCommand) (User, error) {
+	u, err := s.newUser(cmd.Email, cmd.Password, cmd.Name)
+	if err != nil {
+		return User{}, err
+	}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		first, err := s.Store.LockFirstUser(ctx)
+		switch {
+		case err != nil:
+			return err
+		case first && subtle.ConstantTimeCompare([]byte(cmd.SetupToken), []byte(s.SetupToken)) != 1:
+			return apperr.New(apperr.Forbidden,
+				"the first account needs the set-up token from the link that the controller printed at its start").WithField("setupToken", nil)
+		case !first && !s.OpenRegistration:
+			return apperr.New(apperr.Forbidden, "registration is closed on this installation; ask its administrator")
+		}
+		u.Admin = first
+		return s.Store.InsertUser(ctx, u)
+	})
+	return u, err
+}
+
+// EnsureAdministrator makes the first account from configuration. It does
+// nothing when there is any account already, and reports whether it made one.
+func (s *Service) EnsureAdministrator(ctx context.Context, email, password string) (bool, error) {
+	made := false
+	err := s.Store.InTx(ctx, func(ctx context.Context) error {
+		first, err := s.Store.LockFirstUser(ctx)
+		if err != nil || !first {
+			return err
+		}
+		u, err := s.newUser(email, password, "")
+		if err != nil {
+			return err
+		}
+		u.Admin, made = true, true
+		return s.Store.InsertUser(ctx, u)
+	})
+	return made, err
+}
+
+// NeedsSetup reports whether there is no account yet.
+func (s *Service) NeedsSetup(ctx context.Context) (bool, error) {
+	var empty bool
+	err := s.Store.InTx(ctx, func(ctx context.Context) (err error) {
+		empty, err = s.Store.LockFirstUser(ctx)
+		return err
+	})
+	return empty, err
+}
+
+func (s *Service) newUser(email, password, name string) (User, error) {
+	email, err := normalEmail(email)
+	if err != nil {
+		return User{}, err
+	}
+	if err := validPassword(password); err != nil {
+		return User{}, err
+	}
+	name = strings.TrimSpace(name)
+	if name == "" {
+		name, _, _ = strings.Cut(email, "@")
+	}
+	if len(name) > maxNameLength {
+		return User{}, apperr.InvalidField("name", name, "must be at most %d characters", maxNameLength)
+	}
+	hash, err := s.Hasher.Hash(password)
+	if err != nil {
+		return User{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return User{}, err
+	}
+	return User{ID: id, Email: email, Name: name, PasswordHash: hash, CreatedAt: s.Now()}, nil
+}
