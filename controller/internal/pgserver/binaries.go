@@ -142,3 +142,18 @@ func forMajor(installed []binaries, major int, dataDir string) (binaries, error)
 		"install PostgreSQL %d again (apt-get install postgresql-%d), or move the data with pg_upgrade or pg_dump; "+
 		"nothing was changed", dataDir, major, majors, major, major)
 }
+
+// ClientProgram finds a program that came with the newest installed server,
+// such as pg_dump, which must not be older than the server it talks to.
+func ClientProgram(ctx context.Context, name string) (string, error) {
+	installed, err := findBinaries(ctx, defaultBinDirs())
+	if err != nil {
+		return "", err
+	}
+	newest := slices.MaxFunc(installed, func(a, b binaries) int { return a.major - b.major })
+	path := newest.path(name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find %s of PostgreSQL %d: %w", name, newest.major, err)
+	}
+	return path, nil
+}

@@ -1,6 +1,7 @@
 package pgserver_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,44 @@ func TestServerIsOursAlone(t *testing.T) {
 		}
 		if owner := info.Sys().(*syscall.Stat_t).Uid; owner == 0 {
 			t.Errorf("%s belongs to root, want a user without rights", name)
+		}
+	}
+}
+
+func TestServersLogGoesToAFileAndToDebug(t *testing.T) {
+	cfg := config(t)
+	var debug bytes.Buffer
+	cfg.Log = slog.New(slog.NewTextHandler(&debug, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server := start(t, cfg)
+	stop(t, server) // after this, nothing is written any more
+	file, err := os.ReadFile(filepath.Join(cfg.StateDir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"ready to accept connections", "database system is shut down"} {
+		if !strings.Contains(string(file), line) {
+			t.Errorf("the file lacks %q:\n%s", line, file)
+		}
+		if !strings.Contains(debug.String(), line) {
+			t.Errorf("the log lacks %q:\n%s", line, &debug)
+		}
+	}
+}
+
+func TestLargeLogIsSetAside(t *testing.T) {
+	cfg := config(t)
+	path := filepath.Join(cfg.StateDir, "postgres.log")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("old line\n"), 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, cfg)
+	for name, old := range map[string]bool{path: false, path + ".1": true} {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte("old line")) != old {
+			t.Errorf("%s has the old lines: %v, want %v", name, !old, old)
 		}
 	}
 }

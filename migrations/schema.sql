@@ -1,0 +1,504 @@
+CREATE TABLE public.access_tokens (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT access_tokens_kind_ck CHECK ((kind = ANY (ARRAY['session'::text, 'personal'::text])))
+);
+
+CREATE TABLE public.agents (
+    id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    key_hash bytea NOT NULL,
+    certificate_not_after timestamp with time zone NOT NULL,
+    enrolled_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    epoch bigint DEFAULT 0 NOT NULL,
+    boot_id text DEFAULT ''::text NOT NULL,
+    status_sequence bigint DEFAULT 0 NOT NULL,
+    version text DEFAULT ''::text NOT NULL,
+    engine_name text DEFAULT ''::text NOT NULL,
+    engine_version text DEFAULT ''::text NOT NULL,
+    os text DEFAULT ''::text NOT NULL,
+    architecture text DEFAULT ''::text NOT NULL,
+    hostname text DEFAULT ''::text NOT NULL,
+    address text DEFAULT ''::text NOT NULL,
+    applied_generation bigint DEFAULT 0 NOT NULL,
+    applied_set_hash text DEFAULT ''::text NOT NULL,
+    refusal text DEFAULT ''::text NOT NULL,
+    connected boolean DEFAULT false NOT NULL,
+    connected_at timestamp with time zone,
+    disconnected_at timestamp with time zone,
+    said_goodbye boolean DEFAULT false NOT NULL,
+    containers_seen_at timestamp with time zone
+);
+
+CREATE TABLE public.assignments (
+    node_id uuid NOT NULL,
+    prefix text NOT NULL,
+    generation bigint NOT NULL,
+    deployment_id uuid NOT NULL,
+    release_id uuid,
+    tombstone text,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT assignments_desired_ck CHECK (((release_id IS NULL) <> (tombstone IS NULL)))
+);
+
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    team_id uuid,
+    actor_type text NOT NULL,
+    actor_id uuid,
+    actor_name text NOT NULL,
+    method text NOT NULL,
+    event text NOT NULL,
+    data jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.commands (
+    id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    operation text NOT NULL,
+    prefix text NOT NULL,
+    name text NOT NULL,
+    tail integer DEFAULT 0 NOT NULL,
+    deadline timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    finished_at timestamp with time zone,
+    error text DEFAULT ''::text NOT NULL,
+    error_kind text DEFAULT ''::text NOT NULL,
+    lines jsonb,
+    CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text])))
+);
+
+CREATE TABLE public.containers (
+    node_id uuid NOT NULL,
+    engine_id text NOT NULL,
+    prefix text NOT NULL,
+    name text NOT NULL,
+    managed boolean NOT NULL,
+    deployment_id uuid,
+    instance_id uuid,
+    release bigint DEFAULT 0 NOT NULL,
+    image_name text NOT NULL,
+    image_tag text NOT NULL,
+    image_digest text NOT NULL,
+    command text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    exit_code integer DEFAULT 0 NOT NULL,
+    health text DEFAULT ''::text NOT NULL,
+    ports jsonb NOT NULL,
+    CONSTRAINT containers_state_ck CHECK ((state = ANY (ARRAY['running'::text, 'waiting'::text, 'exited'::text])))
+);
+
+CREATE TABLE public.deployment_events (
+    id bigint NOT NULL,
+    deployment_id uuid NOT NULL,
+    release bigint NOT NULL,
+    type text NOT NULL,
+    level text NOT NULL,
+    status text DEFAULT ''::text NOT NULL,
+    instance_id uuid,
+    state text DEFAULT ''::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    lines jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT deployment_events_type_ck CHECK ((type = ANY (ARRAY['log'::text, 'deployment-status'::text, 'container-state'::text])))
+);
+
+ALTER TABLE public.deployment_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.deployment_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.deployments (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    version_id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    prefix text NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    status text NOT NULL,
+    environment jsonb NOT NULL,
+    tries bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT deployments_status_ck CHECK ((status = ANY (ARRAY['preparing'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'obsolete'::text, 'downgraded'::text])))
+);
+
+CREATE TABLE public.images (
+    id uuid NOT NULL,
+    version_id uuid NOT NULL,
+    registry_id uuid NOT NULL,
+    name text NOT NULL,
+    tag text NOT NULL,
+    "position" integer NOT NULL,
+    config jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.installations (
+    id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    token_hash bytea NOT NULL,
+    script bytea NOT NULL,
+    command text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    consumed_at timestamp with time zone,
+    agent_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL
+);
+
+CREATE TABLE public.instances (
+    id uuid NOT NULL,
+    deployment_id uuid NOT NULL,
+    image_id uuid NOT NULL,
+    config jsonb,
+    updated_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.node_events (
+    id bigint NOT NULL,
+    node_id uuid NOT NULL,
+    event text NOT NULL,
+    data jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.node_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.node_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.nodes (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    icon text DEFAULT ''::text NOT NULL,
+    type text NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT nodes_type_ck CHECK ((type = ANY (ARRAY['docker'::text, 'k8s'::text])))
+);
+
+CREATE TABLE public.projects (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    type text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT projects_type_ck CHECK ((type = ANY (ARRAY['versionless'::text, 'versioned'::text])))
+);
+
+CREATE TABLE public.registries (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    icon text DEFAULT ''::text NOT NULL,
+    type text NOT NULL,
+    url text NOT NULL,
+    api_url text DEFAULT ''::text NOT NULL,
+    image_name_prefix text DEFAULT ''::text NOT NULL,
+    namespace text DEFAULT ''::text NOT NULL,
+    username text DEFAULT ''::text NOT NULL,
+    password bytea DEFAULT '\x'::bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT registries_type_ck CHECK ((type = ANY (ARRAY['v2'::text, 'hub'::text, 'gitlab'::text, 'github'::text, 'google'::text, 'unchecked'::text])))
+);
+
+CREATE TABLE public.releases (
+    id uuid NOT NULL,
+    deployment_id uuid NOT NULL,
+    number bigint NOT NULL,
+    spec jsonb NOT NULL,
+    trigger text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    outcome text DEFAULT 'pending'::text NOT NULL,
+    finished_at timestamp with time zone,
+    failure jsonb,
+    CONSTRAINT releases_outcome_ck CHECK ((outcome = ANY (ARRAY['pending'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'superseded'::text])))
+);
+
+CREATE TABLE public.settings (
+    key text NOT NULL,
+    value text NOT NULL
+);
+
+CREATE TABLE public.team_members (
+    team_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    role text NOT NULL,
+    joined_at timestamp with time zone NOT NULL,
+    CONSTRAINT team_members_role_ck CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'user'::text])))
+);
+
+CREATE TABLE public.teams (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    slug text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.users (
+    id uuid NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    password_hash text NOT NULL,
+    admin boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    last_login_at timestamp with time zone,
+    CONSTRAINT users_email_ck CHECK ((email = lower(email)))
+);
+
+CREATE TABLE public.versions (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    parent_id uuid,
+    name text NOT NULL,
+    type text NOT NULL,
+    changelog text DEFAULT ''::text NOT NULL,
+    is_default boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT versions_type_ck CHECK ((type = ANY (ARRAY['rolling'::text, 'incremental'::text])))
+);
+
+ALTER TABLE ONLY public.access_tokens
+    ADD CONSTRAINT access_tokens_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.agents
+    ADD CONSTRAINT agents_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.assignments
+    ADD CONSTRAINT assignments_pk PRIMARY KEY (node_id, prefix);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.commands
+    ADD CONSTRAINT commands_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.containers
+    ADD CONSTRAINT containers_pk PRIMARY KEY (node_id, engine_id);
+
+ALTER TABLE ONLY public.deployment_events
+    ADD CONSTRAINT deployment_events_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT images_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.installations
+    ADD CONSTRAINT installations_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.instances
+    ADD CONSTRAINT instances_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.node_events
+    ADD CONSTRAINT node_events_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.nodes
+    ADD CONSTRAINT nodes_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.registries
+    ADD CONSTRAINT registries_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.releases
+    ADD CONSTRAINT releases_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.settings
+    ADD CONSTRAINT settings_pk PRIMARY KEY (key);
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_pk PRIMARY KEY (team_id, user_id);
+
+ALTER TABLE ONLY public.teams
+    ADD CONSTRAINT teams_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.versions
+    ADD CONSTRAINT versions_pk PRIMARY KEY (id);
+
+CREATE INDEX access_tokens_expires_idx ON public.access_tokens USING btree (expires_at);
+
+CREATE UNIQUE INDEX access_tokens_name_uq ON public.access_tokens USING btree (user_id, name) WHERE (kind = 'personal'::text);
+
+CREATE UNIQUE INDEX agents_key_hash_uq ON public.agents USING btree (key_hash);
+
+CREATE UNIQUE INDEX agents_node_uq ON public.agents USING btree (node_id) WHERE (revoked_at IS NULL);
+
+CREATE INDEX audit_log_team_idx ON public.audit_log USING btree (team_id, created_at);
+
+CREATE INDEX commands_pending_idx ON public.commands USING btree (node_id, created_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX deployment_events_deployment_idx ON public.deployment_events USING btree (deployment_id, id);
+
+CREATE INDEX deployments_node_idx ON public.deployments USING btree (node_id, prefix);
+
+CREATE INDEX deployments_team_idx ON public.deployments USING btree (team_id, created_at);
+
+CREATE INDEX deployments_version_idx ON public.deployments USING btree (version_id);
+
+CREATE INDEX images_registry_idx ON public.images USING btree (registry_id);
+
+CREATE INDEX images_version_idx ON public.images USING btree (version_id, "position");
+
+CREATE INDEX installations_node_idx ON public.installations USING btree (node_id);
+
+CREATE UNIQUE INDEX installations_token_uq ON public.installations USING btree (token_hash);
+
+CREATE UNIQUE INDEX instances_image_uq ON public.instances USING btree (deployment_id, image_id);
+
+CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
+
+CREATE UNIQUE INDEX nodes_name_uq ON public.nodes USING btree (team_id, name);
+
+CREATE UNIQUE INDEX projects_name_uq ON public.projects USING btree (team_id, name);
+
+CREATE UNIQUE INDEX registries_name_uq ON public.registries USING btree (team_id, name);
+
+CREATE UNIQUE INDEX releases_number_uq ON public.releases USING btree (deployment_id, number);
+
+CREATE INDEX team_members_user_idx ON public.team_members USING btree (user_id);
+
+CREATE UNIQUE INDEX teams_name_uq ON public.teams USING btree (name);
+
+CREATE UNIQUE INDEX teams_slug_uq ON public.teams USING btree (slug);
+
+CREATE UNIQUE INDEX users_email_uq ON public.users USING btree (email);
+
+CREATE UNIQUE INDEX versions_default_uq ON public.versions USING btree (project_id) WHERE is_default;
+
+CREATE UNIQUE INDEX versions_name_uq ON public.versions USING btree (project_id, name);
+
+CREATE UNIQUE INDEX versions_parent_uq ON public.versions USING btree (parent_id);
+
+ALTER TABLE ONLY public.access_tokens
+    ADD CONSTRAINT access_tokens_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.agents
+    ADD CONSTRAINT agents_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.assignments
+    ADD CONSTRAINT assignments_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.assignments
+    ADD CONSTRAINT assignments_release_fk FOREIGN KEY (release_id) REFERENCES public.releases(id);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.commands
+    ADD CONSTRAINT commands_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.containers
+    ADD CONSTRAINT containers_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployment_events
+    ADD CONSTRAINT deployment_events_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_version_fk FOREIGN KEY (version_id) REFERENCES public.versions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT images_registry_fk FOREIGN KEY (registry_id) REFERENCES public.registries(id);
+
+ALTER TABLE ONLY public.images
+    ADD CONSTRAINT images_version_fk FOREIGN KEY (version_id) REFERENCES public.versions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.installations
+    ADD CONSTRAINT installations_agent_fk FOREIGN KEY (agent_id) REFERENCES public.agents(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.installations
+    ADD CONSTRAINT installations_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.instances
+    ADD CONSTRAINT instances_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.instances
+    ADD CONSTRAINT instances_image_fk FOREIGN KEY (image_id) REFERENCES public.images(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.node_events
+    ADD CONSTRAINT node_events_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.nodes
+    ADD CONSTRAINT nodes_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.registries
+    ADD CONSTRAINT registries_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.releases
+    ADD CONSTRAINT releases_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.team_members
+    ADD CONSTRAINT team_members_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.versions
+    ADD CONSTRAINT versions_parent_fk FOREIGN KEY (parent_id) REFERENCES public.versions(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.versions
+    ADD CONSTRAINT versions_project_fk FOREIGN KEY (project_id) REFERENCES public.projects(id) ON DELETE CASCADE;
