@@ -1,0 +1,185 @@
+# --- doing --------------------------------------------------------------------
+
+download() {
+	say "downloading the agent $VERSION for linux/$ARCH ($((ARTIFACT_SIZE / 1024)) KiB)"
+	fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
+		die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
+	got=$(sha256_of "$WORK/agent.tar")
+	[ "$got" = "$ARTIFACT_SHA256" ] ||
+		die "the agent's SHA-256 is $got, not $ARTIFACT_SHA256: it was changed or cut short on its way; nothing was run"
+	check_signature
+}
+
+# check_signature checks that the controller's release key signed the artifact.
+# Where OpenSSL cannot (Ed25519 needs version 3), the digest above has to do:
+# it is pinned in this script, whose own digest is pinned in the pasted command.
+check_signature() {
+	if ! openssl pkeyutl -help 2>&1 | grep -q -e -rawin; then
+		say "SHA-256 is right; signature not checked: OpenSSL 3 is not here (package openssl)"
+		return 0
+	fi
+	fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+		die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
+	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
+		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
+	if openssl base64 -d -A -in "$WORK/agent.sig" -out "$WORK/signature" 2>/dev/null &&
+		openssl pkeyutl -verify -pubin -inkey "$WORK/release.pem" -rawin \
+			-in "$WORK/statement" -sigfile "$WORK/signature" >/dev/null 2>&1; then
+		say "SHA-256 and signature are right"
+	else
+		die "the agent's signature is not the controller's: nothing was run"
+	fi
+}
+
+# recover finishes what an earlier run left when it was killed in the middle.
+recover() {
+	[ -n "$(container "$CONTAINER-previous" '{{.Id}}')" ] || return 0
+	say "an earlier run was interrupted: putting the previous agent back first"
+	if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then docker rm --force "$CONTAINER" >/dev/null; fi
+	docker rename "$CONTAINER-previous" "$CONTAINER"
+}
+
+set_aside() {
+	OLD_IMAGE=$(container "$CONTAINER" '{{.Image}}')
+	OLD_TAG=$(container "$CONTAINER" '{{.Config.Image}}')
+	OLD_RUNNING=$(container "$CONTAINER" '{{if .State.Running}}yes{{end}}')
+	old=$(container "$CONTAINER" '{{.Id}}')
+	[ -n "$old" ] || return 0
+	say "stopping the previous agent"
+	OLD_ID=$old
+	docker stop --time 30 "$OLD_ID" >/dev/null
+	docker rename "$OLD_ID" "$CONTAINER-previous"
+}
+
+prepare_state() {
+	mkdir -p "$ROOT_PATH"
+	rm -f "$ROOT_PATH/enrolled" "$ROOT_PATH/enrol-error" "$ROOT_PATH/enrol.json"
+	[ -z "$KEEP" ] || return 0
+	if [ -e "$ROOT_PATH/identity" ]; then
+		rm -rf "$ROOT_PATH/identity.previous"
+		mv "$ROOT_PATH/identity" "$ROOT_PATH/identity.previous"
+		IDENTITY_ASIDE=yes
+	fi
+	if [ ! -e "$ROOT_PATH/install" ]; then
+		WROTE_RECORD=yes
+		record >"$ROOT_PATH/install.new"
+		mv "$ROOT_PATH/install.new" "$ROOT_PATH/install"
+	fi
+	printf '%s\n' "$ENROLMENT" >"$ROOT_PATH/enrol.json.new"
+	mv "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol.json"
+}
+
+start_agent() {
+	docker load --quiet --input "$WORK/agent.tar" >/dev/null
+	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
+	set -- --name "$CONTAINER" --restart unless-stopped --network host \
+		--label "dev.fairlead.agent=$NODE_ID" \
+		--label "dev.fairlead.artifact=$ARTIFACT_SHA256" \
+		--label "dev.fairlead.root-path=$ROOT_PATH" \
+		--security-opt label=disable \
+		--log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
+		--volume "$SOCKET:/var/run/docker.sock" \
+		--volume "$ROOT_PATH:$ROOT_PATH" \
+		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH"
+	# A name without a value takes the value from here: not on a command line.
+	for name in HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+		value=
+		eval "value=\${$name:-}"
+		case $value in
+		'') ;;
+		*@*) warn "$name holds a password and is not given to the agent: it would be readable in docker inspect" ;;
+		*) set -- "$@" --env "$name" ;;
+		esac
+	done
+	say "starting the agent as the container $CONTAINER"
+	NEW_ID=$(docker create --pull never "$@" "$IMAGE" 2>"$WORK/create.err") || NEW_ID=
+	[ -n "$NEW_ID" ] || die "could not create the container: $(tail -n 1 "$WORK/create.err")"
+	docker start "$NEW_ID" >/dev/null
+}
+
+# plain drops control characters, so that foreign text cannot play with the terminal.
+plain() { tr -d '\000-\010\013-\037\177'; }
+
+last_words() {
+	if [ -s "$ROOT_PATH/enrol-error" ]; then
+		warn "the agent says: $(head -c 2000 "$ROOT_PATH/enrol-error" | plain)"
+	fi
+	warn "its last log lines:"
+	docker logs --tail 20 "$NEW_ID" 2>&1 | plain >&2 || :
+}
+
+wait_for_agent() {
+	waited=0
+	while [ ! -e "$ROOT_PATH/enrolled" ]; do
+		if [ -s "$ROOT_PATH/enrol-error" ]; then
+			last_words
+			die "the agent could not enrol"
+		fi
+		# State, restarts and exit code; three restarts are a crash loop.
+		state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		case $state in
+		running\ [012]\ * | restarting\ [012]\ *) ;;
+		*)
+			last_words
+			die "the agent ended (${state%% *}, exit code ${state##* })"
+			;;
+		esac
+		if [ $waited -ge $WAIT_SECONDS ]; then
+			last_words
+			die "the agent was not enrolled within $WAIT_SECONDS seconds; it must reach $AGENT_ADDR"
+		fi
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
+# remove_image ID TAG: by its tag while that is still its own, since other tags
+# of the same image are somebody else's. Fails when a container uses it.
+remove_image() {
+	if [ "$(docker image inspect --format '{{.Id}}' "$2" 2>/dev/null)" = "$1" ]; then
+		docker image rm "$2" >/dev/null 2>&1
+	else
+		docker image rm "$1" >/dev/null 2>&1
+	fi
+}
+
+commit() {
+	CHANGING=
+	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous"
+	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
+	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
+		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
+	fi
+}
+
+# put_back undoes a run that did not get to its end.
+put_back() {
+	if [ -n "$NEW_ID" ]; then
+		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
+	fi
+	rm -f "$ROOT_PATH/enrol.json" "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol-error"
+	if [ -n "$IDENTITY_ASIDE" ]; then
+		rm -rf "$ROOT_PATH/identity"
+		mv "$ROOT_PATH/identity.previous" "$ROOT_PATH/identity" || warn "the previous key is in $ROOT_PATH/identity.previous"
+	fi
+	# An agent that enrolled after all has spent the token: its key stays.
+	if [ -n "$WROTE_RECORD" ] && [ ! -e "$ROOT_PATH/identity" ]; then rm -f "$ROOT_PATH/install"; fi
+	if [ -n "$OLD_ID" ]; then
+		docker rename "$OLD_ID" "$CONTAINER" 2>/dev/null || :
+		if [ -n "$OLD_RUNNING" ]; then docker start "$OLD_ID" >/dev/null || :; fi
+		warn "the previous agent is back"
+	else
+		docker image rm "$IMAGE" >/dev/null 2>&1 || :
+		rmdir "$ROOT_PATH" 2>/dev/null || :
+	fi
+}
+
+finish() {
+	status=$?
+	trap - EXIT
+	trap '' INT TERM HUP
+	if [ -n "$CHANGING" ]; then put_back; fi
+	if [ -n "$WORK" ]; then rm -rf "$WORK"; fi
+	exit $status
+}

@@ -1,0 +1,261 @@
+package installscripts_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// busybox makes a PATH where every tool but docker is busybox's.
+func busybox(t *testing.T) (sh shell, path string) {
+	t.Helper()
+	program, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatalf("this test needs busybox: apt-get install busybox")
+	}
+	folder := tools(t, "docker")
+	for _, applet := range append([]string{"wget"}, coreutils...) {
+		if err := os.Symlink(program, filepath.Join(folder, applet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shell{program, "sh"}, folder
+}
+
+func TestInstallsKeepsAndRemoves(t *testing.T) {
+	t.Parallel()
+	busyboxShell, busyboxPath := busybox(t)
+	for name, test := range map[string]struct {
+		shell shell
+		env   []string
+		says  string
+	}{
+		"dash":         {dash, nil, "SHA-256 and signature are right"},
+		"bash":         {shell{"bash", "--posix"}, nil, "SHA-256 and signature are right"},
+		"wget only":    {dash, []string{"PATH=" + tools(t, append([]string{"docker", "wget", "openssl"}, coreutils...)...)}, "SHA-256 and signature are right"},
+		"busybox only": {busyboxShell, []string{"PATH=" + busyboxPath}, "signature not checked: OpenSSL 3 is not here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "")
+			out, ok := w.run(t, test.shell, test.env)
+			if !ok || !strings.Contains(out, test.says) {
+				t.Fatalf("install: ok %t, want %q:\n%s", ok, test.says, out)
+			}
+			if got := w.field(t, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NetworkMode}}"); got != "running unless-stopped host" {
+				t.Errorf("the container is %q", got)
+			}
+			if got := w.field(t, `{{index .Config.Labels "dev.fairlead.agent"}}`); got != w.params.NodeID {
+				t.Errorf("the container's label is %q", got)
+			}
+			w.expectHandedOver(t)
+			if strings.Contains(out+w.field(t, "{{json .}}"), w.params.Token) {
+				t.Error("the token can be seen in the output or in docker inspect")
+			}
+
+			before := w.snapshot(t)
+			w.forget()
+			if out, ok := w.run(t, test.shell, test.env); !ok || !strings.Contains(out, "nothing to do") {
+				t.Errorf("second run: ok %t\n%s", ok, out)
+			}
+			if after := w.snapshot(t); after != before {
+				t.Errorf("the second run changed\n%s\ninto\n%s", before, after)
+			}
+			if w.wasFetched(w.artifact().Path) {
+				t.Error("the second run downloaded the agent again")
+			}
+
+			volume := filepath.Join(w.params.RootPath, "volume of an app")
+			if err := os.Mkdir(volume, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if out, ok := w.run(t, test.shell, test.env, "--uninstall"); !ok || !strings.Contains(out, "keep running") {
+				t.Errorf("uninstall: ok %t\n%s", ok, out)
+			}
+			entries, err := os.ReadDir(w.params.RootPath)
+			if err != nil || len(entries) != 1 {
+				t.Errorf("after the uninstall: %v %v, want the volume alone", entries, err)
+			}
+			if w.field(t, "{{.Id}}") != "" || strings.Contains(w.snapshot(t), w.params.Image) {
+				t.Errorf("after the uninstall there is still\n%s", w.snapshot(t))
+			}
+			if out, ok := w.run(t, test.shell, test.env, "--uninstall"); !ok {
+				t.Errorf("second uninstall:\n%s", out)
+			}
+		})
+	}
+}
+
+// expectHandedOver checks what reached the agent and that the token is gone.
+func (w *world) expectHandedOver(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.params.RootPath, "identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{
+		"controller": w.params.AgentAddr, "rootSha256": w.params.RootSHA256, "token": w.params.Token, "nodeName": w.params.NodeName,
+	} {
+		if got[field] != want {
+			t.Errorf("enrol.json: %s = %q, want %q", field, got[field], want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(w.params.RootPath, "enrol.json")); err == nil {
+		t.Error("the token is still on the disk")
+	}
+	if info, err := os.Stat(w.params.RootPath); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the state folder has mode %v (%v)", info.Mode(), err)
+	}
+}
+
+func TestStateFoldersWithDifficultNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{`it's`, `"quoted"`, `$(touch owned)`, "`touch owned`", `a,b;c&d|e`, `back\slash`, `-dash *?[x]`, "ünïcode"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.params.RootPath = filepath.Join(filepath.Dir(w.params.RootPath), name)
+			w.must(t, dash)
+			w.expectHandedOver(t)
+			w.must(t, dash, "--uninstall")
+			if left, err := os.ReadDir(filepath.Dir(w.params.RootPath)); err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func TestUpgradeKeepsTheIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	first := w.field(t, "{{.Id}}")
+
+	// A new version, a new token: the key stays and the token is not handed over.
+	w.params.Version, w.params.Image, w.params.Token = "1.1.0", w.params.ContainerName+":1.1.0", "another-token-0123456789"
+	w.publish(t, "")
+	w.must(t, dash, "--dry-run")
+	if w.field(t, "{{.Id}}") != first {
+		t.Fatal("the dry run replaced the container")
+	}
+	w.must(t, dash)
+	if got := w.field(t, "{{.Config.Image}} {{.State.Status}}"); got != w.params.Image+" running" {
+		t.Errorf("after the upgrade: %s", got)
+	}
+	w.params.Token = "one-time-token-0123456789"
+	w.expectHandedOver(t)
+	if snapshot := w.snapshot(t); strings.Contains(snapshot, first) || strings.Contains(snapshot, ":1.0.0") {
+		t.Errorf("the previous agent or its image is still there:\n%s", snapshot)
+	}
+}
+
+func TestFailedUpgradePutsThePreviousAgentBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	first := w.field(t, "{{.Id}}")
+	w.params.Version, w.params.Image = "1.1.0", w.params.ContainerName+":1.1.0"
+	w.publish(t, "crash")
+	w.refused(t, nil, "broken on purpose")
+	if got := w.field(t, "{{.Id}} {{.State.Status}}"); got != first+" running" {
+		t.Errorf("after the failed upgrade: %s, want %s running", got, first)
+	}
+	w.expectHandedOver(t)
+}
+
+func TestInterruptedRunIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	first := w.field(t, "{{.Id}}")
+	rename := exec.CommandContext(t.Context(), "docker", "rename", w.params.ContainerName, w.params.ContainerName+"-previous")
+	if out, err := rename.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if out := w.must(t, dash); !strings.Contains(out, "interrupted") {
+		t.Errorf("it did not notice:\n%s", out)
+	}
+	if got := w.field(t, "{{.State.Status}}"); got != "running" || w.field(t, "{{.Id}}") == first {
+		t.Errorf("the container is %q", got)
+	}
+	w.expectHandedOver(t)
+}
+
+func TestStoppedAgentIsRepaired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	if out, err := exec.CommandContext(t.Context(), "docker", "kill", w.params.ContainerName).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	// The token is long gone; the identity is enough.
+	w.params.Expires = time.Now().Add(-time.Hour)
+	w.must(t, dash)
+	if got := w.field(t, "{{.State.Status}}"); got != "running" {
+		t.Errorf("the container is %q", got)
+	}
+	w.refused(t, nil, "expired", "--enrol-again")
+}
+
+func TestEnrolAgainUsesTheNewToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	w.params.Token = "another-token-0123456789"
+	w.must(t, dash, "--enrol-again")
+	w.expectHandedOver(t)
+
+	// When that fails, the key from before is back.
+	good := w.params
+	w.params.Token = "third-token-01234567890"
+	w.publish(t, "refused")
+	w.refused(t, nil, "the token was used already", "--enrol-again")
+	w.params = good
+	w.expectHandedOver(t)
+	if got := w.field(t, "{{.State.Status}}"); got != "running" {
+		t.Errorf("the previous agent is %q", got)
+	}
+}
+
+func TestRefusedEnrolmentIsShownAndUndone(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]string{
+		"refused": "the agent says: the token was used already[31m",
+		"crash":   "fake agent: broken on purpose",
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, mode)
+			before := w.snapshot(t)
+			w.refused(t, nil, want)
+			if after := w.snapshot(t); after != before {
+				t.Errorf("left behind:\n%s", after)
+			}
+		})
+	}
+}
+
+func TestDryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	before := w.snapshot(t)
+	if out := w.must(t, dash, "--dry-run"); !strings.Contains(out, "would enrol") {
+		t.Errorf("dry run:\n%s", out)
+	}
+	if after := w.snapshot(t); after != before || w.wasFetched(w.artifact().Path) {
+		t.Errorf("the dry run changed\n%s\ninto\n%s", before, after)
+	}
+	w.must(t, dash)
+	before = w.snapshot(t)
+	w.must(t, dash, "--uninstall", "--dry-run")
+	if after := w.snapshot(t); after != before {
+		t.Errorf("the dry uninstall changed\n%s\ninto\n%s", before, after)
+	}
+}

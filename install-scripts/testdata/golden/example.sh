@@ -1,0 +1,602 @@
+#!/bin/sh
+# Installs the Fairlead agent for Docker on this machine. Made by the controller
+# for one node; try --help. POSIX sh: runs in dash, bash and busybox.
+#
+# Nothing runs before the last line has been read: a script cut short on its
+# way is a syntax error and does nothing.
+set -eu
+umask 077
+
+NODE_ID='2f1c9d6e-0000-4000-8000-000000000001'
+NODE_NAME='web-1'
+CONTROLLER_URL='https://fairlead.example.org'
+AGENT_ADDR='fairlead.example.org:8443'
+ROOT_SHA256='0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'
+ENROLMENT='{"controller":"fairlead.example.org:8443","rootSha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","token":"example-token-0123456789","nodeName":"web-1"}'
+EXPIRES='2026-01-02T03:04:05Z'
+EXPIRES_EPOCH='1767323045'
+ROOT_PATH='/var/lib/fairlead-agent'
+CONTAINER='fairlead-agent'
+IMAGE='fairlead/dagent:1.2.3'
+VERSION='1.2.3'
+RELEASE_KEY='-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=
+-----END PUBLIC KEY-----
+'
+
+# How long the agent may take to be enrolled, and how far this clock may be
+# from the controller's: certificates are checked against it.
+WAIT_SECONDS=60
+CLOCK_SECONDS=300
+
+# What EXIT has to put in order.
+WORK=
+NEW_ID=
+OLD_ID=
+OLD_RUNNING=
+OLD_IMAGE=
+OLD_TAG=
+IDENTITY_ASIDE=
+WROTE_RECORD=
+CHANGING=
+PROBLEMS=0
+
+artifact_for() {
+	case $1 in
+	amd64)
+		ARTIFACT_PATH='/artifacts/dagent/1.2.3/linux-amd64.tar'
+		ARTIFACT_SHA256='a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1'
+		ARTIFACT_SIZE='12345678'
+		;;
+	arm64)
+		ARTIFACT_PATH='/artifacts/dagent/1.2.3/linux-arm64.tar'
+		ARTIFACT_SHA256='b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2'
+		ARTIFACT_SIZE='11345678'
+		;;
+	*) return 1 ;;
+	esac
+}
+
+say() { printf 'fairlead: %s\n' "$*"; }
+warn() { printf 'fairlead: %s\n' "$*" >&2; }
+die() {
+	warn "$@"
+	exit 1
+}
+problem() {
+	warn "problem: $*"
+	PROBLEMS=$((PROBLEMS + 1))
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+usage() {
+	cat <<'USAGE'
+usage: sh install.sh [option]
+
+Without an option: installs the agent, or brings the installed one in order.
+Run again it changes nothing when there is nothing to change.
+
+  --dry-run       check everything and say what would be done; change nothing
+  --enrol-again   forget this node's key and enrol with the token in this script
+  --uninstall     remove the agent; the containers it started keep running
+  --show          print what this script carries, except the token
+  --version       print the version of the agent this script installs
+  --help          print this
+
+A proxy is taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Another Docker
+socket than /var/run/docker.sock is taken from DOCKER_HOST=unix:///….
+
+Exit code: 0 done, 1 failed (what was there before is back), 2 wrong option.
+USAGE
+}
+
+show() {
+	printf 'node=%s\nname=%s\ncontroller=%s\nagent=%s\nroot=%s\n' \
+		"$NODE_ID" "$NODE_NAME" "$CONTROLLER_URL" "$AGENT_ADDR" "$ROOT_SHA256"
+	printf 'path=%s\ncontainer=%s\nimage=%s\nversion=%s\nexpires=%s\n' \
+		"$ROOT_PATH" "$CONTAINER" "$IMAGE" "$VERSION" "$EXPIRES"
+}
+
+# --- fetching -----------------------------------------------------------------
+
+# fetch URL FILE [HEADERS]: downloads over whichever of curl and wget is here.
+fetch() {
+	if have curl; then
+		curl -fsSL --connect-timeout 20 --speed-time 60 --speed-limit 1 \
+			-D "${3:-/dev/null}" -o "$2" "$1" 2>"$WORK/fetch.err"
+	elif wget --help 2>&1 | grep -q BusyBox; then
+		# No -T: builds without it crash on the option.
+		wget -S -O "$2" "$1" 2>"$WORK/fetch.err"
+	else
+		wget -nv -S -T 60 -t 2 -O "$2" "$1" 2>"$WORK/fetch.err"
+	fi || return 1
+	if [ -n "${3:-}" ] && ! have curl; then cp "$WORK/fetch.err" "$3"; fi
+}
+
+# fetch_error prints why the last fetch failed, on one line.
+fetch_error() { tail -n 3 "$WORK/fetch.err" 2>/dev/null | tr '\n' ' '; }
+
+sha256_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
+
+# http_epoch TEXT: seconds since 1970 of an HTTP date, "Fri, 20 Nov 2026
+# 18:25:50 GMT"; done by hand because no two date commands parse alike.
+http_epoch() {
+	# shellcheck disable=SC2086 # split on purpose
+	set -- $1
+	[ $# -ge 5 ] || return 1
+	case $3 in
+	Jan) m=13 ;; Feb) m=14 ;; Mar) m=3 ;; Apr) m=4 ;; May) m=5 ;; Jun) m=6 ;;
+	Jul) m=7 ;; Aug) m=8 ;; Sep) m=9 ;; Oct) m=10 ;; Nov) m=11 ;; Dec) m=12 ;;
+	*) return 1 ;;
+	esac
+	d=${2#0} y=$4 hms=$5
+	case $d$y in '' | *[!0-9]*) return 1 ;; esac
+	case $hms in [0-9][0-9]:[0-9][0-9]:[0-9][0-9]) ;; *) return 1 ;; esac
+	if [ $m -gt 12 ]; then y=$((y - 1)); fi
+	days=$((365 * y + y / 4 - y / 100 + y / 400 + (153 * (m - 3) + 2) / 5 + d - 1 - 719468))
+	h=${hms%%:*} s=${hms##*:}
+	i=${hms#*:} i=${i%:*}
+	echo $((days * 86400 + ${h#0} * 3600 + ${i#0} * 60 + ${s#0}))
+}
+
+# --- looking ------------------------------------------------------------------
+
+# container NAME FORMAT: one field of a container, nothing when there is none.
+container() { docker container inspect --format "$2" "$1" 2>/dev/null || :; }
+label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
+
+check_tools() {
+	have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	for tool in sha256sum mktemp tr cut tail grep df; do
+		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
+	done
+}
+
+check_docker() {
+	case ${DOCKER_HOST:-} in
+	'') SOCKET=/var/run/docker.sock ;;
+	unix://*) SOCKET=${DOCKER_HOST#unix://} ;;
+	*)
+		problem "DOCKER_HOST is $DOCKER_HOST: the agent serves the engine of this machine, through a socket (unix:///…)"
+		return 0
+		;;
+	esac
+	if ! have docker; then
+		problem "the docker command is missing: install Docker Engine 20.10 or newer (Debian: apt-get install docker.io)"
+		return 0
+	fi
+	if [ ! -S "$SOCKET" ]; then
+		problem "there is no Docker socket at $SOCKET: start the engine (systemctl start docker)"
+		return 0
+	fi
+	unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
+	export DOCKER_HOST="unix://$SOCKET"
+	if ! engine=$(docker version --format '{{.Server.Version}} {{.Server.Os}} {{.Server.Arch}}' 2>&1); then
+		if [ -w "$SOCKET" ]; then
+			problem "the Docker Engine does not answer: $(printf '%s' "$engine" | tail -n 1)"
+		else
+			problem "user $(id -un) may not use Docker: run this as root (sudo sh …) or add the user to the group docker"
+		fi
+		return 0
+	fi
+	ENGINE=${engine%% *}
+	major=${ENGINE%%.*} minor=${ENGINE#*.}
+	minor=${minor%%[!0-9]*}
+	case $major in '' | *[!0-9]*) major=0 ;; esac
+	if [ "$major" -lt 20 ] || { [ "$major" -eq 20 ] && [ "${minor:-0}" -lt 10 ]; }; then
+		problem "the Docker Engine is $ENGINE: the agent needs 20.10 or newer"
+	fi
+	case $engine in
+	*' linux '*) ;;
+	*) problem "the Docker Engine runs ${engine#* } containers: the agent needs linux" ;;
+	esac
+	ARCH=${engine##* }
+}
+
+check_artifact() {
+	[ -n "${ARCH:-}" ] || return 0
+	artifact_for "$ARCH" || problem "the controller has no agent for the architecture $ARCH"
+}
+
+check_controller() {
+	have curl || have wget || return 0
+	if ! fetch "$CONTROLLER_URL/livez" "$WORK/livez" "$WORK/headers"; then
+		problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
+		return 0
+	fi
+	date=$(tr -d '\r' <"$WORK/headers" | grep -i '^ *date:' | tail -n 1 || :)
+	if ! theirs=$(http_epoch "${date#*:}"); then
+		warn "clock not checked: the controller sent no date"
+		return 0
+	fi
+	off=$(($(date +%s) - theirs))
+	if [ "${off#-}" -gt $CLOCK_SECONDS ]; then
+		problem "this machine's clock is ${off#-} seconds off the controller's: certificates would be refused; set the clock"
+	fi
+}
+
+# check_space FOLDER KIB WHAT; the nearest folder that exists is measured.
+check_space() {
+	folder=$1
+	while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+	free=$(df -Pk "$folder" 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4) || return 0
+	case $free in '' | *[!0-9]*) return 0 ;; esac
+	if [ "$free" -lt "$2" ]; then
+		problem "$folder has $free KiB free, $3 needs $2"
+	fi
+}
+
+check_room() {
+	[ -n "${ARTIFACT_SIZE:-}" ] || return 0
+	kib=$((ARTIFACT_SIZE / 1024 + 1))
+	check_space "$WORK" $((kib + 10240)) "the download"
+	store=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || :)
+	if [ -d "$store" ]; then check_space "$store" $((kib * 4)) "the agent's image"; fi
+	check_space "$ROOT_PATH" 10240 "the agent's state"
+}
+
+check_root_path() {
+	folder=$ROOT_PATH
+	while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+	if [ ! -d "$folder" ]; then
+		problem "$folder is not a folder: the agent keeps its state in $ROOT_PATH"
+	elif [ ! -w "$folder" ]; then
+		problem "user $(id -un) may not write to $folder: run this as root (sudo sh …)"
+	fi
+}
+
+record() { printf 'node %s\nroot %s\n' "$NODE_ID" "$ROOT_SHA256"; }
+
+# check_record makes sure that the state folder, when used, is this node's.
+check_record() {
+	[ -e "$ROOT_PATH/install" ] || return 0
+	[ "$(cat "$ROOT_PATH/install")" = "$(record)" ] ||
+		problem "$ROOT_PATH belongs to another installation ($(tr '\n' ' ' <"$ROOT_PATH/install")): uninstall that first"
+}
+
+# check_identity decides between keeping the key this node has and enrolling.
+check_identity() {
+	KEEP=
+	if [ -e "$ROOT_PATH/identity" ] && [ -z "$AGAIN" ]; then
+		if [ ! -e "$ROOT_PATH/install" ]; then
+			problem "$ROOT_PATH/identity is from an unknown installation: use --enrol-again to replace it"
+		fi
+		KEEP=yes
+		return 0
+	fi
+	if [ "$(date +%s)" -ge "$EXPIRES_EPOCH" ]; then
+		problem "the token in this script expired at $EXPIRES: make a new script for node $NODE_NAME"
+	fi
+}
+
+# check_names finds the agent's containers; those of others are left alone.
+check_names() {
+	have docker && [ -n "${ARCH:-}" ] || return 0
+	for name in "$CONTAINER" "$CONTAINER-previous"; do
+		[ -n "$(container "$name" '{{.Id}}')" ] || continue
+		owner=$(label "$name" dev.fairlead.agent)
+		case $owner in
+		"$NODE_ID") ;;
+		'') problem "a container named $name is here already and is not a Fairlead agent: rename or remove it" ;;
+		*) problem "the container $name serves another node ($owner): uninstall that first" ;;
+		esac
+	done
+}
+
+up_to_date() {
+	[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] &&
+		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
+		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
+		[ "$(label "$CONTAINER" dev.fairlead.root-path)" = "$ROOT_PATH" ] &&
+		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ]
+}
+
+stop_if_problems() {
+	[ "$PROBLEMS" -eq 0 ] || die "nothing was changed; problems found: $PROBLEMS"
+}
+
+# --- doing --------------------------------------------------------------------
+
+download() {
+	say "downloading the agent $VERSION for linux/$ARCH ($((ARTIFACT_SIZE / 1024)) KiB)"
+	fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
+		die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
+	got=$(sha256_of "$WORK/agent.tar")
+	[ "$got" = "$ARTIFACT_SHA256" ] ||
+		die "the agent's SHA-256 is $got, not $ARTIFACT_SHA256: it was changed or cut short on its way; nothing was run"
+	check_signature
+}
+
+# check_signature checks that the controller's release key signed the artifact.
+# Where OpenSSL cannot (Ed25519 needs version 3), the digest above has to do:
+# it is pinned in this script, whose own digest is pinned in the pasted command.
+check_signature() {
+	if ! openssl pkeyutl -help 2>&1 | grep -q -e -rawin; then
+		say "SHA-256 is right; signature not checked: OpenSSL 3 is not here (package openssl)"
+		return 0
+	fi
+	fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+		die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
+	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
+		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
+	if openssl base64 -d -A -in "$WORK/agent.sig" -out "$WORK/signature" 2>/dev/null &&
+		openssl pkeyutl -verify -pubin -inkey "$WORK/release.pem" -rawin \
+			-in "$WORK/statement" -sigfile "$WORK/signature" >/dev/null 2>&1; then
+		say "SHA-256 and signature are right"
+	else
+		die "the agent's signature is not the controller's: nothing was run"
+	fi
+}
+
+# recover finishes what an earlier run left when it was killed in the middle.
+recover() {
+	[ -n "$(container "$CONTAINER-previous" '{{.Id}}')" ] || return 0
+	say "an earlier run was interrupted: putting the previous agent back first"
+	if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then docker rm --force "$CONTAINER" >/dev/null; fi
+	docker rename "$CONTAINER-previous" "$CONTAINER"
+}
+
+set_aside() {
+	OLD_IMAGE=$(container "$CONTAINER" '{{.Image}}')
+	OLD_TAG=$(container "$CONTAINER" '{{.Config.Image}}')
+	OLD_RUNNING=$(container "$CONTAINER" '{{if .State.Running}}yes{{end}}')
+	old=$(container "$CONTAINER" '{{.Id}}')
+	[ -n "$old" ] || return 0
+	say "stopping the previous agent"
+	OLD_ID=$old
+	docker stop --time 30 "$OLD_ID" >/dev/null
+	docker rename "$OLD_ID" "$CONTAINER-previous"
+}
+
+prepare_state() {
+	mkdir -p "$ROOT_PATH"
+	rm -f "$ROOT_PATH/enrolled" "$ROOT_PATH/enrol-error" "$ROOT_PATH/enrol.json"
+	[ -z "$KEEP" ] || return 0
+	if [ -e "$ROOT_PATH/identity" ]; then
+		rm -rf "$ROOT_PATH/identity.previous"
+		mv "$ROOT_PATH/identity" "$ROOT_PATH/identity.previous"
+		IDENTITY_ASIDE=yes
+	fi
+	if [ ! -e "$ROOT_PATH/install" ]; then
+		WROTE_RECORD=yes
+		record >"$ROOT_PATH/install.new"
+		mv "$ROOT_PATH/install.new" "$ROOT_PATH/install"
+	fi
+	printf '%s\n' "$ENROLMENT" >"$ROOT_PATH/enrol.json.new"
+	mv "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol.json"
+}
+
+start_agent() {
+	docker load --quiet --input "$WORK/agent.tar" >/dev/null
+	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
+	set -- --name "$CONTAINER" --restart unless-stopped --network host \
+		--label "dev.fairlead.agent=$NODE_ID" \
+		--label "dev.fairlead.artifact=$ARTIFACT_SHA256" \
+		--label "dev.fairlead.root-path=$ROOT_PATH" \
+		--security-opt label=disable \
+		--log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
+		--volume "$SOCKET:/var/run/docker.sock" \
+		--volume "$ROOT_PATH:$ROOT_PATH" \
+		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH"
+	# A name without a value takes the value from here: not on a command line.
+	for name in HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+		value=
+		eval "value=\${$name:-}"
+		case $value in
+		'') ;;
+		*@*) warn "$name holds a password and is not given to the agent: it would be readable in docker inspect" ;;
+		*) set -- "$@" --env "$name" ;;
+		esac
+	done
+	say "starting the agent as the container $CONTAINER"
+	NEW_ID=$(docker create --pull never "$@" "$IMAGE" 2>"$WORK/create.err") || NEW_ID=
+	[ -n "$NEW_ID" ] || die "could not create the container: $(tail -n 1 "$WORK/create.err")"
+	docker start "$NEW_ID" >/dev/null
+}
+
+# plain drops control characters, so that foreign text cannot play with the terminal.
+plain() { tr -d '\000-\010\013-\037\177'; }
+
+last_words() {
+	if [ -s "$ROOT_PATH/enrol-error" ]; then
+		warn "the agent says: $(head -c 2000 "$ROOT_PATH/enrol-error" | plain)"
+	fi
+	warn "its last log lines:"
+	docker logs --tail 20 "$NEW_ID" 2>&1 | plain >&2 || :
+}
+
+wait_for_agent() {
+	waited=0
+	while [ ! -e "$ROOT_PATH/enrolled" ]; do
+		if [ -s "$ROOT_PATH/enrol-error" ]; then
+			last_words
+			die "the agent could not enrol"
+		fi
+		# State, restarts and exit code; three restarts are a crash loop.
+		state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		case $state in
+		running\ [012]\ * | restarting\ [012]\ *) ;;
+		*)
+			last_words
+			die "the agent ended (${state%% *}, exit code ${state##* })"
+			;;
+		esac
+		if [ $waited -ge $WAIT_SECONDS ]; then
+			last_words
+			die "the agent was not enrolled within $WAIT_SECONDS seconds; it must reach $AGENT_ADDR"
+		fi
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
+# remove_image ID TAG: by its tag while that is still its own, since other tags
+# of the same image are somebody else's. Fails when a container uses it.
+remove_image() {
+	if [ "$(docker image inspect --format '{{.Id}}' "$2" 2>/dev/null)" = "$1" ]; then
+		docker image rm "$2" >/dev/null 2>&1
+	else
+		docker image rm "$1" >/dev/null 2>&1
+	fi
+}
+
+commit() {
+	CHANGING=
+	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous"
+	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
+	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
+		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
+	fi
+}
+
+# put_back undoes a run that did not get to its end.
+put_back() {
+	if [ -n "$NEW_ID" ]; then
+		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
+	fi
+	rm -f "$ROOT_PATH/enrol.json" "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol-error"
+	if [ -n "$IDENTITY_ASIDE" ]; then
+		rm -rf "$ROOT_PATH/identity"
+		mv "$ROOT_PATH/identity.previous" "$ROOT_PATH/identity" || warn "the previous key is in $ROOT_PATH/identity.previous"
+	fi
+	# An agent that enrolled after all has spent the token: its key stays.
+	if [ -n "$WROTE_RECORD" ] && [ ! -e "$ROOT_PATH/identity" ]; then rm -f "$ROOT_PATH/install"; fi
+	if [ -n "$OLD_ID" ]; then
+		docker rename "$OLD_ID" "$CONTAINER" 2>/dev/null || :
+		if [ -n "$OLD_RUNNING" ]; then docker start "$OLD_ID" >/dev/null || :; fi
+		warn "the previous agent is back"
+	else
+		docker image rm "$IMAGE" >/dev/null 2>&1 || :
+		rmdir "$ROOT_PATH" 2>/dev/null || :
+	fi
+}
+
+finish() {
+	status=$?
+	trap - EXIT
+	trap '' INT TERM HUP
+	if [ -n "$CHANGING" ]; then put_back; fi
+	if [ -n "$WORK" ]; then rm -rf "$WORK"; fi
+	exit $status
+}
+
+# --- the three things this script does ------------------------------------------
+
+check_all() {
+	check_tools
+	check_docker
+	check_controller
+	check_artifact
+	check_root_path
+	check_record
+	check_identity
+	check_names
+	check_room
+	stop_if_problems
+}
+
+install_agent() {
+	check_all
+	if up_to_date; then
+		say "the agent $VERSION is installed, enrolled and running: nothing to do"
+		return 0
+	fi
+	if [ -n "$DRY" ]; then
+		say "would download $CONTROLLER_URL$ARTIFACT_PATH and check its SHA-256 and signature"
+		if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then say "would replace the container $CONTAINER"; fi
+		if [ -n "$KEEP" ]; then
+			say "would keep this node's key in $ROOT_PATH"
+		else
+			say "would enrol this machine at $AGENT_ADDR as node $NODE_NAME, with state in $ROOT_PATH"
+		fi
+		say "would run $IMAGE as the container $CONTAINER on Docker Engine $ENGINE; nothing was changed"
+		return 0
+	fi
+	download
+	CHANGING=yes
+	recover
+	set_aside
+	prepare_state
+	start_agent
+	wait_for_agent
+	commit
+	say "done: this machine is node $NODE_NAME of $CONTROLLER_URL (agent $VERSION)"
+}
+
+uninstall_agent() {
+	check_docker
+	check_names
+	check_root_path
+	check_record
+	stop_if_problems
+	say "removing the agent; the containers it started keep running, and the controller keeps the node until it is deleted there"
+	for name in "$CONTAINER" "$CONTAINER-previous"; do
+		id=$(container "$name" '{{.Id}}')
+		[ -n "$id" ] || continue
+		image=$(container "$id" '{{.Image}}')
+		tag=$(container "$id" '{{.Config.Image}}')
+		if [ -n "$DRY" ]; then
+			say "would remove the container $name and its image"
+			continue
+		fi
+		docker stop --time 30 "$id" >/dev/null
+		docker rm --force "$id" >/dev/null
+		remove_image "$image" "$tag" || warn "the image $tag stays: something else uses it"
+		say "removed the container $name"
+	done
+	# Only what is the agent's: volumes of deployed containers may live here too.
+	for name in identity identity.previous state enrol.json enrolled enrol-error install; do
+		[ -e "$ROOT_PATH/$name" ] || continue
+		if [ -n "$DRY" ]; then
+			say "would remove $ROOT_PATH/$name"
+		else
+			rm -rf "${ROOT_PATH:?}/$name"
+		fi
+	done
+	if [ -n "$DRY" ]; then
+		say "nothing was changed"
+		return 0
+	fi
+	rmdir "$ROOT_PATH" 2>/dev/null || [ ! -d "$ROOT_PATH" ] ||
+		say "$ROOT_PATH stays: it holds more than the agent's own files"
+	say "the agent is removed"
+}
+
+main() {
+	DRY=
+	AGAIN=
+	ACT=install_agent
+	for option in "$@"; do
+		case $option in
+		--dry-run) DRY=yes ;;
+		--enrol-again) AGAIN=yes ;;
+		--uninstall) ACT=uninstall_agent ;;
+		--show) ACT=show ;;
+		--version)
+			printf '%s\n' "$VERSION"
+			return 0
+			;;
+		--help | -h)
+			usage
+			return 0
+			;;
+		*)
+			warn "unknown option $option"
+			usage >&2
+			return 2
+			;;
+		esac
+	done
+	if [ $ACT = show ]; then
+		show
+		return 0
+	fi
+	trap finish EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	WORK=$(mktemp -d) || die "could not make a temporary folder: is there room in ${TMPDIR:-/tmp}?"
+	$ACT
+}
+
+{ main "$@"; }
