@@ -15,7 +15,7 @@ import (
 )
 
 type registerInput struct {
-	address
+	Address
 	Body struct {
 		Email      string `json:"email" format:"email" maxLength:"254"`
 		Password   string `json:"password" doc:"10 to 256 characters"`
@@ -32,7 +32,7 @@ type userOutput struct {
 }
 
 type loginInput struct {
-	address
+	Address
 	Body struct {
 		Email    string `json:"email"`
 		Password string `json:"password"`
@@ -53,14 +53,14 @@ type logoutOutput struct {
 	SetCookie http.Cookie `header:"Set-Cookie"`
 }
 
-type selfTeam struct {
+type SelfTeam struct {
 	ID   uuid.UUID `json:"id"`
 	Name string    `json:"name"`
 	Slug string    `json:"slug"`
 }
 
 type selfMembership struct {
-	selfTeam
+	SelfTeam
 	Role actor.Role `json:"role" enum:"owner,admin,user"`
 }
 
@@ -70,16 +70,16 @@ type selfOutput struct {
 		Name string    `json:"name"`
 	} `json:"user"`
 	Teams       []selfMembership `json:"teams"`
-	Invitations []selfTeam       `json:"invitations"`
+	Invitations []SelfTeam       `json:"invitations"`
 }
 
-// address is the caller's network address, for rate limits.
-type address struct {
+// Address is the caller's network address, for rate limits.
+type Address struct {
 	remote string
 }
 
 // Resolve reads the address the server saw; huma calls it.
-func (a *address) Resolve(ctx huma.Context) []error {
+func (a *Address) Resolve(ctx huma.Context) []error {
 	a.remote = ctx.RemoteAddr()
 	return nil
 }
@@ -97,7 +97,7 @@ func (a *api) accountRoutes() {
 }
 
 func (a *api) register(ctx context.Context, in *registerInput) (*created[userOutput], error) {
-	if err := a.throttle(in.address); err != nil {
+	if err := a.throttle(in.Address); err != nil {
 		return nil, err
 	}
 	u, err := a.deps.Users.Register(ctx, user.RegisterCommand{
@@ -113,7 +113,7 @@ func (a *api) register(ctx context.Context, in *registerInput) (*created[userOut
 }
 
 func (a *api) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
-	if err := a.throttle(in.address); err != nil {
+	if err := a.throttle(in.Address); err != nil {
 		return nil, err
 	}
 	secret, expiresAt, err := a.deps.Users.Login(ctx, in.Body.Email, in.Body.Password)
@@ -144,10 +144,10 @@ func (a *api) self(ctx context.Context, _ *struct{}) (*ok[selfOutput], error) {
 	if err != nil {
 		return nil, err
 	}
-	out := selfOutput{Teams: []selfMembership{}, Invitations: []selfTeam{}}
+	out := selfOutput{Teams: []selfMembership{}, Invitations: []SelfTeam{}}
 	out.User.ID, out.User.Name = who.ID, who.Name
 	for _, m := range memberships {
-		out.Teams = append(out.Teams, selfMembership{selfTeam{m.ID, m.Name, m.Slug}, m.Role})
+		out.Teams = append(out.Teams, selfMembership{SelfTeam{m.ID, m.Name, m.Slug}, m.Role})
 	}
 	return respond(out), nil
 }
@@ -159,7 +159,7 @@ func (a *api) sessionCookie(value string, expires time.Time) http.Cookie {
 	}
 }
 
-func (a *api) throttle(from address) error {
+func (a *api) throttle(from Address) error {
 	allowed, wait := a.deps.LoginAllowed(from.remote)
 	if allowed {
 		return nil

@@ -40,9 +40,11 @@ func (a *api) routes() {
 	a.teamRoutes()
 }
 
-// teamPath is the start of every route inside a team. The team itself is in
-// the context by the time a handler runs.
-type teamPath struct {
+// TeamPath is the start of every route inside a team. The team itself is in
+// the context by the time a handler runs. Its name is exported, like that of
+// every struct that is embedded in an input or an output, because huma passes
+// over embedded fields whose name is not.
+type TeamPath struct {
 	TeamSlug string `path:"teamSlug" doc:"Slug of the team" example:"acme"`
 }
 

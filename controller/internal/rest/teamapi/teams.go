@@ -20,7 +20,7 @@ type statisticsOutput struct {
 	Deployments int `json:"deployments"`
 }
 
-type teamOutput struct {
+type TeamOutput struct {
 	Statistics statisticsOutput `json:"statistics"`
 	ID         uuid.UUID        `json:"id"`
 	Name       string           `json:"name"`
@@ -37,24 +37,24 @@ type memberOutput struct {
 }
 
 type teamDetailOutput struct {
-	teamOutput
+	TeamOutput
 	Users []memberOutput `json:"users"`
 }
 
-type teamBody struct {
+type TeamBody struct {
 	Body struct {
 		Slug string `json:"slug" doc:"3 to 16 lower-case letters, digits and hyphens" example:"acme"`
 		Name string `json:"name" doc:"3 to 70 characters"`
 	}
 }
 
-type teamIDPath struct {
+type TeamIDPath struct {
 	TeamID uuid.UUID `path:"teamId" format:"uuid"`
 }
 
 type updateTeamInput struct {
-	teamIDPath
-	teamBody
+	TeamIDPath
+	TeamBody
 }
 
 func (a *api) teamRoutes() {
@@ -69,27 +69,27 @@ func (a *api) teamRoutes() {
 		action: authz.TeamUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateTeam)
 }
 
-func (a *api) listTeams(ctx context.Context, _ *struct{}) (*ok[[]teamOutput], error) {
+func (a *api) listTeams(ctx context.Context, _ *struct{}) (*ok[[]TeamOutput], error) {
 	memberships, err := a.deps.Teams.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]teamOutput, len(memberships))
+	out := make([]TeamOutput, len(memberships))
 	for i, m := range memberships {
 		out[i] = toTeamOutput(m.Team)
 	}
 	return respond(out), nil
 }
 
-func (a *api) createTeam(ctx context.Context, in *teamBody) (*created[teamOutput], error) {
+func (a *api) createTeam(ctx context.Context, in *TeamBody) (*created[TeamOutput], error) {
 	t, err := a.deps.Teams.Create(ctx, in.Body.Name, in.Body.Slug)
 	if err != nil {
 		return nil, err
 	}
-	return &created[teamOutput]{Location: "/api/teams/" + t.ID.String(), Body: toTeamOutput(t)}, nil
+	return &created[TeamOutput]{Location: "/api/teams/" + t.ID.String(), Body: toTeamOutput(t)}, nil
 }
 
-func (a *api) getTeam(ctx context.Context, in *teamIDPath) (*ok[teamDetailOutput], error) {
+func (a *api) getTeam(ctx context.Context, in *TeamIDPath) (*ok[teamDetailOutput], error) {
 	ctx, err := a.deps.Teams.EnterByID(ctx, in.TeamID)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (a *api) getTeam(ctx context.Context, in *teamIDPath) (*ok[teamDetailOutput
 	if err != nil {
 		return nil, err
 	}
-	out := teamDetailOutput{teamOutput: toTeamOutput(t), Users: make([]memberOutput, len(members))}
+	out := teamDetailOutput{TeamOutput: toTeamOutput(t), Users: make([]memberOutput, len(members))}
 	for i, m := range members {
 		out.Users[i] = memberOutput{
 			Role: m.Role, Status: "verified", Email: m.Email,
@@ -116,6 +116,6 @@ func (a *api) updateTeam(ctx context.Context, in *updateTeamInput) (*empty, erro
 	return nil, a.deps.Teams.Update(ctx, in.Body.Name, in.Body.Slug)
 }
 
-func toTeamOutput(t team.Team) teamOutput {
-	return teamOutput{Statistics: statisticsOutput(t.Statistics), ID: t.ID, Name: t.Name, Slug: t.Slug}
+func toTeamOutput(t team.Team) TeamOutput {
+	return TeamOutput{Statistics: statisticsOutput(t.Statistics), ID: t.ID, Name: t.Name, Slug: t.Slug}
 }

@@ -11,7 +11,7 @@ import (
 	"fairlead.dev/controller/internal/token"
 )
 
-type tokenOutput struct {
+type TokenOutput struct {
 	ID        uuid.UUID  `json:"id"`
 	Name      string     `json:"name"`
 	ExpiresAt *time.Time `json:"expiresAt" nullable:"true" doc:"Null for a token that does not expire"`
@@ -19,7 +19,7 @@ type tokenOutput struct {
 }
 
 type newTokenOutput struct {
-	tokenOutput
+	TokenOutput
 	Token string `json:"token" doc:"Shown this once"`
 }
 
@@ -42,12 +42,12 @@ func (a *api) tokenRoutes() {
 		action: authz.TokenDelete, status: http.StatusNoContent}, a.deleteToken)
 }
 
-func (a *api) listTokens(ctx context.Context, _ *struct{}) (*ok[[]tokenOutput], error) {
+func (a *api) listTokens(ctx context.Context, _ *struct{}) (*ok[[]TokenOutput], error) {
 	tokens, err := a.deps.Tokens.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]tokenOutput, len(tokens))
+	out := make([]TokenOutput, len(tokens))
 	for i, t := range tokens {
 		out[i] = toTokenOutput(t)
 	}
@@ -65,7 +65,7 @@ func (a *api) createToken(ctx context.Context, in *createTokenInput) (*created[n
 	}, nil
 }
 
-func (a *api) getToken(ctx context.Context, in *tokenPath) (*ok[tokenOutput], error) {
+func (a *api) getToken(ctx context.Context, in *tokenPath) (*ok[TokenOutput], error) {
 	t, err := a.deps.Tokens.Get(ctx, in.TokenID)
 	if err != nil {
 		return nil, err
@@ -77,6 +77,6 @@ func (a *api) deleteToken(ctx context.Context, in *tokenPath) (*empty, error) {
 	return nil, a.deps.Tokens.Delete(ctx, in.TokenID)
 }
 
-func toTokenOutput(t token.Token) tokenOutput {
-	return tokenOutput{ID: t.ID, Name: t.Name, ExpiresAt: timeOrNil(t.ExpiresAt), CreatedAt: t.CreatedAt}
+func toTokenOutput(t token.Token) TokenOutput {
+	return TokenOutput{ID: t.ID, Name: t.Name, ExpiresAt: timeOrNil(t.ExpiresAt), CreatedAt: t.CreatedAt}
 }
