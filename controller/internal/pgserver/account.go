@@ -59,12 +59,17 @@ func self() uint32 {
 	return uint32(os.Geteuid()) //nolint:gosec // the system's type is 32 bits wide
 }
 
-// command prepares a program of the server's to run as the account in dir,
-// with a small environment: PG* variables of the caller must not reach it. It
+// command prepares a program of the server's to run as the account in a
+// folder, with a small environment: PG* variables of the caller must not reach it. It
 // is killed when ctx ends.
-func (a account) command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
+func (a account) command(ctx context.Context, in folder, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = dir
+	cmd.Dir = in.path
+	if in.door != nil {
+		// The child changes folder before it gets the file as number 3.
+		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", in.door.Fd())
+		cmd.ExtraFiles = []*os.File{in.door}
+	}
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if a.drop {
@@ -103,29 +108,63 @@ func (a account) privateDir(dir string) error {
 	return nil
 }
 
-// canReach checks that the account can enter dir, by entering it: modes alone
-// do not tell, there are access lists and more. The error names the folder on
-// the way that is closed.
-func (a account) canReach(ctx context.Context, dir string, b binaries) error {
-	if !a.drop {
-		return nil
+// folder is one the server's account works in.
+type folder struct {
+	path string
+	// door is the open folder, where the account cannot get to path.
+	door *os.File
+}
+
+// name is what a program started in the folder by command calls it.
+func (f folder) name() string {
+	if f.door != nil {
+		return "/proc/self/fd/3" // the first of exec.Cmd.ExtraFiles
 	}
-	probe := a.command(ctx, dir, b.path("postgres"), "--version")
-	err := probe.Run()
-	if err == nil || ctx.Err() != nil {
-		return ctx.Err()
+	return f.path
+}
+
+func (f folder) close() {
+	if f.door != nil {
+		_ = f.door.Close()
 	}
-	if !errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("run %s as user id %d: %w", probe.Path, a.uid, err)
+}
+
+// enter finds a way for the account into the folder at path. A state folder
+// often lies in a home, root's too, that is closed to others. Where the system
+// can name an open folder (Linux), the account is then handed the folder and
+// nothing on the way to it; else the error names what is closed.
+func (a account) enter(ctx context.Context, path string, b binaries) (folder, error) {
+	straight := folder{path: path}
+	err := a.tryIn(ctx, straight, b)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return straight, err
 	}
-	for _, target := range []string{dir, b.dir} {
+	door, openErr := os.Open(path)
+	if openErr != nil {
+		return folder{}, fmt.Errorf("open folder: %w", openErr)
+	}
+	handed := folder{path: path, door: door}
+	if a.tryIn(ctx, handed, b) == nil {
+		return handed, nil
+	}
+	handed.close()
+	for _, target := range []string{b.dir, path} {
 		if closed := a.closedParent(target); closed != "" {
-			return fmt.Errorf("the built-in PostgreSQL runs as user id %d, which cannot enter %s on the way to %s: "+
+			return folder{}, fmt.Errorf("the built-in PostgreSQL runs as user id %d, which cannot enter %s on the way to %s: "+
 				"chmod o+x %s, or set FAIRLEAD_STATE_DIR to a folder that everyone may pass through, such as /var/lib/fairlead",
 				a.uid, closed, target, closed)
 		}
 	}
-	return fmt.Errorf("user id %d cannot enter %s or run %s: %w", a.uid, dir, probe.Path, err)
+	return folder{}, fmt.Errorf("user id %d cannot work in %s with the programs in %s: %w", a.uid, path, b.dir, err)
+}
+
+// tryIn checks that the account can enter the folder and run the server by
+// doing so: modes alone do not tell, there are access lists and more.
+func (a account) tryIn(ctx context.Context, f folder, b binaries) error {
+	if err := a.command(ctx, f, b.path("postgres"), "--version").Run(); err != nil {
+		return fmt.Errorf("run %s in %s as user id %d: %w", b.path("postgres"), f.path, a.uid, err)
+	}
+	return nil
 }
 
 // closedParent returns the outermost folder on the way to dir whose mode does

@@ -69,12 +69,14 @@ func initData(ctx context.Context, stateDir, dataDir string, a account, b binari
 	if err := a.privateDir(unfinished); err != nil {
 		return fmt.Errorf("prepare data folder: %w", err)
 	}
-	if err := a.canReach(ctx, unfinished, b); err != nil {
+	in, err := a.enter(ctx, unfinished, b)
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(unfinished))
 	}
+	defer in.close()
 	log.InfoContext(ctx, "making a PostgreSQL data folder", "folder", dataDir, "major", b.major)
-	cmd := a.command(ctx, unfinished, b.path("initdb"),
-		"--pgdata="+unfinished,
+	cmd := a.command(ctx, in, b.path("initdb"),
+		"--pgdata="+in.name(),
 		"--username="+superuser,
 		"--auth-local=trust", // behind the socket folder's mode
 		"--auth-host=reject",

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -14,14 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"fairlead.dev/controller/internal/pgserver"
 )
-
-// patience bounds every wait in these tests.
-const patience = 2 * time.Minute
 
 func TestFirstStartMakesADatabaseAndARestartKeepsItsData(t *testing.T) {
 	cfg := config(t)
@@ -157,16 +149,6 @@ func TestDeathOfTheServerIsTold(t *testing.T) {
 	start(t, cfg)
 }
 
-func TestSecondControllerOnTheSameFolderIsRefused(t *testing.T) {
-	cfg := config(t)
-	first := start(t, cfg)
-	_, err := pgserver.Start(t.Context(), cfg)
-	wantError(t, err, "in use by another controller", strconv.Itoa(os.Getpid()), "FAIRLEAD_STATE_DIR")
-	if got := query(t, first.DSN(), `SELECT 1::text`); got != "1" {
-		t.Fatalf("the first server answered %q, want 1", got)
-	}
-}
-
 func TestKilledControllerLeavesAServerThatTheNextStartReplaces(t *testing.T) {
 	cfg := config(t)
 	dsn, controller := startInOtherProcess(t, cfg)
@@ -260,72 +242,28 @@ func TestPathTooLongForASocketFallsBackToAShortFolder(t *testing.T) {
 	}
 }
 
-func TestStateFolderBehindAClosedOneIsNamed(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root: the server runs as this user, and no folder is closed to it alone")
-	}
+func TestStateFolderBehindAClosedOneIsHandedToTheServer(t *testing.T) {
 	cfg := config(t)
-	closed := filepath.Join(cfg.StateDir, "closed")
-	if err := os.Mkdir(closed, 0o700); err != nil {
+	cfg.StateDir = filepath.Join(closedFolder(t, cfg), "state")
+	dsn, controller := startInOtherProcess(t, cfg)
+	execute(t, dsn, `CREATE TABLE kept (n int)`)
+	if err := controller.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cfg.StateDir = filepath.Join(closed, "state")
-	_, err := pgserver.Start(t.Context(), cfg)
-	wantError(t, err, "cannot enter "+closed+" ", "chmod o+x "+closed, "FAIRLEAD_STATE_DIR")
-}
+	_ = controller.Wait() // says that it was killed
+	orphan := postmaster(t, cfg)
 
-func TestNoBinariesIsOneClearError(t *testing.T) {
-	cfg := config(t)
-	cfg.BinDirs = []string{}
-	t.Setenv("PATH", t.TempDir())
-	_, err := pgserver.Start(t.Context(), cfg)
-	if !errors.Is(err, pgserver.ErrNoBinaries) {
-		t.Fatalf("error %v, want ErrNoBinaries", err)
+	server := start(t, cfg)
+	if now := postmaster(t, cfg); now == orphan {
+		t.Fatalf("process %d still serves, want a new one", orphan)
 	}
-	wantError(t, err, "apt-get install postgresql", "DATABASE_URL")
-}
-
-func TestOldBinariesAreNotUsed(t *testing.T) {
-	cfg := config(t)
-	old := t.TempDir()
-	cfg.BinDirs = []string{old}
-	t.Setenv("PATH", "")
-	program(t, old, "initdb", "exit 1")
-	program(t, old, "postgres", `echo "postgres (PostgreSQL) 9.6.24"`)
-	_, err := pgserver.Start(t.Context(), cfg)
-	wantError(t, err, "found 9, which is too old", "apt-get install postgresql")
-}
-
-func TestForeignFoldersAreLeftAlone(t *testing.T) {
-	tests := map[string]struct {
-		files map[string]string
-		want  string
-	}{
-		"data of another major": {map[string]string{"PG_VERSION": "99\n"}, "made by PostgreSQL 99"},
-		"broken version":        {map[string]string{"PG_VERSION": "x"}, "want a major version"},
-		"something else":        {map[string]string{"thesis.txt": "years of work"}, "no PostgreSQL data folder"},
+	if got := query(t, server.DSN(), `SELECT count(*)::text FROM kept`); got != "0" {
+		t.Fatalf("the table has %s rows, want 0", got)
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			cfg := config(t)
-			dataDir := filepath.Join(cfg.StateDir, "postgres")
-			if err := os.Mkdir(dataDir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			for file, content := range test.files {
-				if err := os.WriteFile(filepath.Join(dataDir, file), []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			_, err := pgserver.Start(t.Context(), cfg)
-			wantError(t, err, test.want, dataDir, "nothing was changed")
-			for file, content := range test.files {
-				if got, err := os.ReadFile(filepath.Join(dataDir, file)); err != nil || string(got) != content {
-					t.Errorf("%s is now %q (%v)", file, got, err)
-				}
-			}
-		})
+	if err := syscall.Kill(postmaster(t, cfg), syscall.SIGHUP); err != nil { // reads its files again
+		t.Fatal(err)
 	}
+	execute(t, server.DSN(), `CHECKPOINT`)
 }
 
 func TestUnfinishedDataFolderIsMadeAnew(t *testing.T) {
@@ -337,121 +275,5 @@ func TestUnfinishedDataFolderIsMadeAnew(t *testing.T) {
 	start(t, cfg)
 	if _, err := os.Stat(unfinished); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("%s is still there (%v)", unfinished, err)
-	}
-}
-
-func TestFailedStartShowsTheServersOwnWords(t *testing.T) {
-	cfg := config(t)
-	cfg.Settings["shared_buffers"] = "many"
-	_, err := pgserver.Start(t.Context(), cfg)
-	wantError(t, err, "shared_buffers")
-}
-
-// config is a configuration on a folder the server's account can reach, which
-// t.TempDir is not: Go closes it to other users.
-func config(t *testing.T) pgserver.Config {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgserver-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	return pgserver.Config{
-		StateDir: dir,
-		Log:      slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"},
-	}
-}
-
-func start(t *testing.T, cfg pgserver.Config) *pgserver.Server {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	server, err := pgserver.Start(ctx, cfg)
-	if err != nil {
-		t.Fatalf("start: %v", err)
-	}
-	t.Cleanup(func() { stop(t, server) })
-	return server
-}
-
-func stop(t *testing.T, server *pgserver.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-	defer cancel()
-	if err := server.Stop(ctx); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-}
-
-func connect(t *testing.T, dsn string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatalf("connect: %v", err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
-	return conn
-}
-
-func execute(t *testing.T, dsn, sql string) {
-	t.Helper()
-	conn := connect(t, dsn)
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func query(t *testing.T, dsn, sql string) string {
-	t.Helper()
-	conn := connect(t, dsn)
-	var answer string
-	if err := conn.QueryRow(t.Context(), sql).Scan(&answer); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	if err := conn.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return answer
-}
-
-// postmaster reads the running server's process id.
-func postmaster(t *testing.T, cfg pgserver.Config) int {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(cfg.StateDir, "postgres", "postmaster.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.SplitN(string(content), "\n", 2)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pid
-}
-
-func wantError(t *testing.T, err error, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("error %v, want it to say %q", err, part)
-		}
-	}
-}
-
-func program(t *testing.T, dir, name, script string) {
-	t.Helper()
-	text := fmt.Sprintf("#!/bin/sh\n%s\n", script)
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -24,17 +24,17 @@ const (
 // socketDir makes the folder of the server's only listener and returns it. It
 // is closed to everyone but the server's account, which is what guards the
 // database: whoever gets in needs no password. It lies in the state folder,
-// or, where that path is too long for a socket, in a short folder that the
-// log names.
-func socketDir(ctx context.Context, stateDir string, a account, log *slog.Logger) (string, error) {
+// or, where that path is too long for a socket or closed to the account, in a
+// short folder that the log names.
+func socketDir(ctx context.Context, stateDir string, reachable bool, a account, log *slog.Logger) (string, error) {
 	dir := filepath.Join(stateDir, "postgres.run")
 	// A comma separates folders in the server's setting and in a DSN.
-	if len(filepath.Join(dir, socketFile)) > maxSocketPath || strings.Contains(dir, ",") {
+	if !reachable || len(filepath.Join(dir, socketFile)) > maxSocketPath || strings.Contains(dir, ",") {
 		sum := sha256.Sum256([]byte(stateDir))
-		long := dir
+		unfit := dir
 		dir = filepath.Join(shortDir(), "fairlead-"+hex.EncodeToString(sum[:6]))
-		log.InfoContext(ctx, "the path of the state folder cannot hold a socket, PostgreSQL listens elsewhere",
-			"unfit", long, "folder", dir)
+		log.InfoContext(ctx, "the state folder is no place for a socket, PostgreSQL listens elsewhere",
+			"unfit", unfit, "folder", dir)
 	}
 	if err := a.privateDir(dir); err != nil {
 		return "", fmt.Errorf("prepare socket folder: %w", err)
