@@ -1,0 +1,70 @@
+// Package backoff spaces attempts: full jitter below a ceiling that doubles
+// with each attempt.
+package backoff
+
+import (
+	"context"
+	"time"
+)
+
+// Policy bounds the pauses. The ceiling starts at Base and ends at Cap.
+type Policy struct {
+	Base time.Duration
+	Cap  time.Duration
+}
+
+// Backoff counts attempts. It is not safe for concurrent use.
+type Backoff struct {
+	policy   Policy
+	random   func() float64
+	attempts int
+}
+
+// New returns a back-off that begins at the base. Random returns numbers in
+// [0, 1).
+func New(policy Policy, random func() float64) *Backoff {
+	return &Backoff{policy: policy, random: random}
+}
+
+// Next returns the pause before the next attempt: anything from 0 to the
+// present ceiling, so that many who failed together do not return together.
+func (b *Backoff) Next() time.Duration {
+	ceiling := b.policy.Base
+	for range b.attempts {
+		if ceiling >= b.policy.Cap/2 {
+			ceiling = b.policy.Cap
+			break
+		}
+		ceiling *= 2
+	}
+	if ceiling < b.policy.Cap {
+		b.attempts++
+	}
+	return time.Duration(b.random() * float64(min(ceiling, b.policy.Cap)))
+}
+
+// Reset begins at the base again.
+func (b *Backoff) Reset() { b.attempts = 0 }
+
+// Adopt takes another policy and keeps the count of attempts. Values that are
+// not positive leave the present ones.
+func (b *Backoff) Adopt(p Policy) {
+	if p.Base > 0 {
+		b.policy.Base = p.Base
+	}
+	if p.Cap > 0 {
+		b.policy.Cap = p.Cap
+	}
+}
+
+// Sleep waits, and fails with the context's error when that ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,212 @@
+package command_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/agentrt/internal/command"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+// fake remembers the acts it was asked for.
+type fake struct {
+	mu    sync.Mutex
+	acts  []string
+	err   error
+	block bool
+	lines []workload.LogLine
+}
+
+func (f *fake) act(ctx context.Context, what string, id workload.ContainerID) error {
+	f.mu.Lock()
+	f.acts = append(f.acts, fmt.Sprintf("%s %s/%s", what, id.Prefix, id.Name))
+	f.mu.Unlock()
+	if f.block {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.err
+}
+
+func (f *fake) Start(ctx context.Context, id workload.ContainerID) error {
+	return f.act(ctx, "start", id)
+}
+
+func (f *fake) Stop(ctx context.Context, id workload.ContainerID) error {
+	return f.act(ctx, "stop", id)
+}
+
+func (f *fake) Restart(ctx context.Context, id workload.ContainerID) error {
+	return f.act(ctx, "restart", id)
+}
+
+func (f *fake) Delete(ctx context.Context, id workload.ContainerID) error {
+	return f.act(ctx, "delete", id)
+}
+
+func (f *fake) Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error {
+	if err := f.act(ctx, fmt.Sprintf("logs %d", opts.Tail), id); err != nil {
+		return err
+	}
+	for _, l := range f.lines {
+		if err := line(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func act(id string, op agentv1.ContainerOperation) *agentv1.Command {
+	return &agentv1.Command{Id: id, Act: &agentv1.Command_Container{
+		Container: &agentv1.ContainerAct{Operation: op, Prefix: "shop", Name: "web"},
+	}}
+}
+
+// inBubble runs the test with a running executor and virtual time.
+func inBubble(t *testing.T, driver *fake, test func(t *testing.T, e *command.Executor)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := command.New(driver, time.Now, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- e.Run(ctx) }()
+		test(t, e)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestActs(t *testing.T) {
+	for op, want := range map[agentv1.ContainerOperation]string{
+		agentv1.ContainerOperation_CONTAINER_OPERATION_START:   "start shop/web",
+		agentv1.ContainerOperation_CONTAINER_OPERATION_STOP:    "stop shop/web",
+		agentv1.ContainerOperation_CONTAINER_OPERATION_RESTART: "restart shop/web",
+		agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE:  "delete shop/web",
+	} {
+		driver := &fake{}
+		inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+			e.Submit(act("c1", op))
+			synctest.Wait()
+			if !slices.Equal(driver.acts, []string{want}) {
+				t.Errorf("%s: acts %q", op, driver.acts)
+			}
+			if r := e.Take(); len(r) != 1 || r[0].GetId() != "c1" || r[0].GetError() != "" {
+				t.Errorf("%s: results %v", op, r)
+			}
+		})
+	}
+}
+
+func TestACommandIsCarriedOutOnceHoweverOftenItComes(t *testing.T) {
+	driver := &fake{err: apperr.New(apperr.NotFound, "no such container")}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		stop := act("c1", agentv1.ContainerOperation_CONTAINER_OPERATION_STOP)
+		e.Submit(stop)
+		e.Submit(stop) // while it runs
+		synctest.Wait()
+		first := e.Take()
+		e.Submit(stop) // after it ended
+		again := e.Take()
+		if len(driver.acts) != 1 {
+			t.Fatalf("acts %q", driver.acts)
+		}
+		if len(first) != 1 || len(again) != 1 || again[0].GetErrorKind() != "not-found" {
+			t.Fatalf("results %v, then %v", first, again)
+		}
+	})
+}
+
+func TestAnExpiredCommandIsNotBegun(t *testing.T) {
+	driver := &fake{}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		c := act("c1", agentv1.ContainerOperation_CONTAINER_OPERATION_STOP)
+		c.Deadline = timestamppb.New(time.Now())
+		e.Submit(c)
+		synctest.Wait()
+		if r := e.Take(); len(driver.acts) != 0 || len(r) != 1 || r[0].GetErrorKind() != "precondition" || !strings.Contains(r[0].GetError(), "expired") {
+			t.Fatalf("acts %q, results %v", driver.acts, r)
+		}
+	})
+}
+
+func TestUnknownCommandsAreRefused(t *testing.T) {
+	inBubble(t, &fake{}, func(t *testing.T, e *command.Executor) {
+		e.Submit(&agentv1.Command{Id: "c1"})
+		e.Submit(act("c2", 99))
+		synctest.Wait()
+		for _, r := range e.Take() {
+			if r.GetErrorKind() != "unsupported" {
+				t.Errorf("result %v", r)
+			}
+		}
+	})
+}
+
+func TestTooManyCommandsAreRefusedAndAnActIsBoundedInTime(t *testing.T) {
+	driver := &fake{block: true}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		const n = 100
+		for i := range n {
+			e.Submit(act(fmt.Sprint(i), agentv1.ContainerOperation_CONTAINER_OPERATION_STOP))
+		}
+		synctest.Wait()
+		refused := 0
+		for _, r := range e.Take() {
+			if r.GetErrorKind() == "too-many" {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Fatal("none was refused")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := refused + len(e.Take()); got != n {
+			t.Fatalf("%d of %d commands were answered", got, n)
+		}
+	})
+}
+
+func TestReadLogsIsBoundedAndKeepsTheEnd(t *testing.T) {
+	read := func(id string, tail int32) *agentv1.Command {
+		return &agentv1.Command{Id: id, Act: &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{Prefix: "shop", Name: "web", Tail: tail}}}
+	}
+	driver := &fake{}
+	for i := range 400 {
+		driver.lines = append(driver.lines, workload.LogLine{Stream: "stdout", Text: fmt.Sprintf("%4d %s", i, strings.Repeat("x", 1<<10))})
+	}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		e.Submit(read("c1", 5000))
+		synctest.Wait()
+		lines := e.Take()[0].GetLines()
+		size := 0
+		for _, l := range lines {
+			size += len(l.GetText())
+		}
+		if size > command.MaxLogBytes || !strings.HasPrefix(lines[len(lines)-1].GetText(), " 399") {
+			t.Fatalf("%d bytes, the last line %.8q", size, lines[len(lines)-1].GetText())
+		}
+		e.Submit(read("c1", 5)) // a log is read again when it is asked for again
+		synctest.Wait()
+		if got := e.Take()[0].GetLines(); len(got) != 5 {
+			t.Fatalf("%d lines", len(got))
+		}
+		if want := []string{"logs 1000 shop/web", "logs 5 shop/web"}; !slices.Equal(driver.acts, want) {
+			t.Fatalf("acts %q", driver.acts)
+		}
+	})
+}

@@ -1,0 +1,217 @@
+// Package reconcile makes the node run what it is assigned: one loop a prefix,
+// the newest generation wins, and what is finished is not done again.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// MaxParallel is how many prefixes are worked on at once.
+const MaxParallel = 16
+
+// Target is what one prefix should run.
+type Target struct {
+	Prefix       string
+	DeploymentID string
+	Generation   uint64
+	Release      int64
+	// Deployment is nil when the prefix is to be emptied.
+	Deployment *spec.Deployment
+	// Err says why the deployment could not be read; it then fails with it.
+	Err error
+}
+
+// Driver is the part of workload.Driver that reconciling needs.
+type Driver interface {
+	Check(d spec.Deployment) error
+	Apply(ctx context.Context, d spec.Deployment, report workload.Reporter) error
+	Remove(ctx context.Context, prefix string, report workload.Reporter) error
+}
+
+// Outbox is told how it goes.
+type Outbox interface {
+	Status(*agentv1.DeploymentStatus)
+	Event(*agentv1.DeploymentEvent)
+}
+
+// Config is what a Reconciler needs; every field is required.
+type Config struct {
+	Driver Driver
+	Outbox Outbox
+	// Results are the ends known from before, by prefix; Store keeps them.
+	Results map[string]*agentv1.DeploymentStatus
+	Store   func(map[string]*agentv1.DeploymentStatus) error
+	// Random returns numbers in [0, 1), for the pauses between attempts.
+	Random func() float64
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Reconciler holds a loop for every prefix that has work. Set may be called at
+// any time, also before Run.
+type Reconciler struct {
+	config Config
+	wake   chan struct{}
+	slots  chan struct{}
+
+	mu      sync.Mutex
+	loops   map[string]*loop
+	results map[string]*agentv1.DeploymentStatus
+}
+
+// loop is the work on one prefix.
+type loop struct {
+	want    Target
+	done    bool               // want is finished
+	running bool               // a goroutine works on the prefix
+	cancel  context.CancelFunc // ends the attempt under way
+}
+
+// New returns a Reconciler that has no work yet.
+func New(config Config) *Reconciler {
+	results := config.Results
+	if results == nil {
+		results = map[string]*agentv1.DeploymentStatus{}
+	}
+	return &Reconciler{
+		config:  config,
+		wake:    make(chan struct{}, 1),
+		slots:   make(chan struct{}, MaxParallel),
+		loops:   map[string]*loop{},
+		results: results,
+	}
+}
+
+// Set takes what the node should run. A prefix that is not named is left as it
+// is, work under way included. A newer generation of a prefix ends the attempt
+// at an older one; an older one is ignored.
+func (r *Reconciler) Set(targets []Target) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range targets {
+		r.set(t)
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Reconciler) set(t Target) {
+	l, known := r.loops[t.Prefix]
+	if known && l.want.Generation >= t.Generation {
+		return
+	}
+	if !known {
+		l = &loop{}
+		r.loops[t.Prefix] = l
+	}
+	l.want, l.done = t, false
+	if end, ok := r.results[t.Prefix]; ok && end.GetGeneration() >= t.Generation {
+		l.done = true
+		r.config.Outbox.Status(end) // the controller may not have it yet
+		return
+	}
+	r.config.Outbox.Status(statusOf(t, workload.PhasePending, nil))
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// Run works until ctx ends, and returns when every attempt has ended too.
+func (r *Reconciler) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	for {
+		for _, l := range r.idle() {
+			loops.Go(func() { r.work(ctx, l) })
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		}
+	}
+}
+
+// idle returns the loops that have work and nobody to do it, and counts them
+// as running.
+func (r *Reconciler) idle() []*loop {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []*loop
+	for _, l := range r.loops {
+		if !l.running && !l.done {
+			l.running = true
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// work makes attempts until the prefix's newest target is finished.
+func (r *Reconciler) work(ctx context.Context, l *loop) {
+	for {
+		attempt, target, more := r.begin(ctx, l)
+		if !more {
+			return
+		}
+		end := r.attempt(attempt, target)
+		r.finish(l, target, end)
+	}
+}
+
+// begin returns the newest target and the context of the attempt at it; more
+// is false when there is nothing to do.
+func (r *Reconciler) begin(ctx context.Context, l *loop) (attempt context.Context, t Target, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.done || ctx.Err() != nil {
+		l.running = false
+		return nil, t, false
+	}
+	attempt, l.cancel = context.WithCancel(ctx)
+	return attempt, l.want, true
+}
+
+// finish keeps the end of an attempt before it tells it; nil means that the
+// attempt was ended from outside and there is nothing to tell.
+func (r *Reconciler) finish(l *loop, t Target, end *agentv1.DeploymentStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.cancel()
+	l.cancel = nil
+	if end == nil {
+		return
+	}
+	r.results[t.Prefix] = end
+	if err := r.config.Store(r.results); err != nil {
+		// Told all the same: at worst the work is done again after a restart,
+		// and changes nothing.
+		r.log(t).Error("the result is not on disk: check the state folder", "error", err)
+	}
+	if l.want.Generation == t.Generation { // else nobody waits for it any more
+		l.done = true
+		r.config.Outbox.Status(end)
+	}
+}
+
+// Forget drops the results of prefixes that keep does not name.
+func (r *Reconciler) Forget(keep map[string]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for prefix := range r.results {
+		if l := r.loops[prefix]; !keep[prefix] && (l == nil || !l.running) {
+			delete(r.results, prefix)
+			delete(r.loops, prefix)
+		}
+	}
+}
