@@ -32,13 +32,16 @@
 //	enrol.json   script → agent: controller (host:port), rootSha256, token,
 //	             nodeName. Read once, then deleted by the agent.
 //	identity     the agent's key and certificate (file or folder). While it
-//	             exists the node is enrolled and no token is handed over.
-//	enrolled     agent → script: made at every start, once the controller has
-//	             accepted the identity. The script removes it before a start.
+//	             exists the node is enrolled and no token is handed over, unless
+//	             --enrol-again moves it aside.
+//	enrolled     agent → script: made once the controller has accepted the
+//	             identity, at best at every start. The script removes it before
+//	             a start; an agent that kept its identity may also just run.
 //	enrol-error  agent → script: one text that says why enrolment was refused.
-//	state        whatever else the agent keeps (file or folder).
+//	revoked      agent → script: the identity is of no use any more.
 //	install      the script's own note of which node this folder belongs to.
 //
-// Uninstalling removes these names and nothing else: volumes of deployed
+// Uninstalling removes these, the agent's other files by name (see
+// uninstall_agent in dagent/linux.sh.tmpl) and nothing else: volumes of deployed
 // containers may live in the same folder.
 package installscripts

@@ -156,6 +156,36 @@ func TestUpgradeKeepsTheIdentity(t *testing.T) {
 	}
 }
 
+func TestUpgradeNeedsNoWordFromAnAgentThatKeptItsKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	w.publish(t, "mute")
+	if out := w.must(t, dash); !strings.Contains(out, "runs with the key it had") {
+		t.Errorf("upgrade:\n%s", out)
+	}
+	if out := w.must(t, dash); !strings.Contains(out, "nothing to do") {
+		t.Errorf("after it:\n%s", out)
+	}
+}
+
+func TestRevokedKeyNeedsANewEnrolment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	revoked := filepath.Join(w.params.RootPath, "revoked")
+	if err := os.WriteFile(revoked, []byte("the node was removed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.refused(t, nil, "--enrol-again")
+	w.params.Token = "another-token-0123456789"
+	w.must(t, dash, "--enrol-again")
+	w.expectHandedOver(t)
+	if _, err := os.Stat(revoked); err == nil {
+		t.Error("the new identity is still called revoked")
+	}
+}
+
 func TestFailedUpgradePutsThePreviousAgentBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

@@ -56,11 +56,12 @@ prepare_state() {
 	mkdir -p "$ROOT_PATH"
 	rm -f "$ROOT_PATH/enrolled" "$ROOT_PATH/enrol-error" "$ROOT_PATH/enrol.json"
 	[ -z "$KEEP" ] || return 0
-	if [ -e "$ROOT_PATH/identity" ]; then
-		rm -rf "$ROOT_PATH/identity.previous"
-		mv "$ROOT_PATH/identity" "$ROOT_PATH/identity.previous"
-		IDENTITY_ASIDE=yes
-	fi
+	for name in identity revoked; do
+		rm -rf "${ROOT_PATH:?}/$name.previous"
+		[ -e "$ROOT_PATH/$name" ] || continue
+		ASIDE="$ASIDE $name"
+		mv "$ROOT_PATH/$name" "$ROOT_PATH/$name.previous"
+	done
 	if [ ! -e "$ROOT_PATH/install" ]; then
 		WROTE_RECORD=yes
 		record >"$ROOT_PATH/install.new"
@@ -125,6 +126,13 @@ wait_for_agent() {
 			die "the agent ended (${state%% *}, exit code ${state##* })"
 			;;
 		esac
+		case $KEEP$state in 'yesrunning 0 '*)
+			if [ $waited -ge $STEADY_SECONDS ]; then
+				say "the agent runs with the key it had; it has not said yet that it is connected"
+				return 0
+			fi
+			;;
+		esac
 		if [ $waited -ge $WAIT_SECONDS ]; then
 			last_words
 			die "the agent was not enrolled within $WAIT_SECONDS seconds; it must reach $AGENT_ADDR"
@@ -146,7 +154,8 @@ remove_image() {
 
 commit() {
 	CHANGING=
-	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous"
+	: >"$ROOT_PATH/enrolled"
+	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
 	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
 	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
 		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
@@ -159,10 +168,10 @@ put_back() {
 		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
 	fi
 	rm -f "$ROOT_PATH/enrol.json" "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol-error"
-	if [ -n "$IDENTITY_ASIDE" ]; then
-		rm -rf "$ROOT_PATH/identity"
-		mv "$ROOT_PATH/identity.previous" "$ROOT_PATH/identity" || warn "the previous key is in $ROOT_PATH/identity.previous"
-	fi
+	for name in $ASIDE; do
+		rm -rf "${ROOT_PATH:?}/$name"
+		mv "$ROOT_PATH/$name.previous" "$ROOT_PATH/$name" || warn "what was $name is in $ROOT_PATH/$name.previous"
+	done
 	# An agent that enrolled after all has spent the token: its key stays.
 	if [ -n "$WROTE_RECORD" ] && [ ! -e "$ROOT_PATH/identity" ]; then rm -f "$ROOT_PATH/install"; fi
 	if [ -n "$OLD_ID" ]; then

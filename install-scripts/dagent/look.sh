@@ -162,6 +162,9 @@ check_identity() {
 		if [ ! -e "$ROOT_PATH/install" ]; then
 			problem "$ROOT_PATH/identity is from an unknown installation: use --enrol-again to replace it"
 		fi
+		if [ -e "$ROOT_PATH/revoked" ]; then
+			problem "this node's key was revoked: make a new script for node $NODE_NAME and run it with --enrol-again"
+		fi
 		KEEP=yes
 		return 0
 	fi
