@@ -18,12 +18,12 @@ func TestChangedArtifactIsRefusedBeforeAnythingRuns(t *testing.T) {
 			content := bytes.Clone(w.served[w.artifact().Path])
 			content[len(content)/2] ^= 1
 			w.serve(w.artifact().Path, content)
-			return "SHA-256"
+			return "was changed or cut short on its way; nothing was run"
 		},
 		"cut short": func(w *world) string {
 			content := w.served[w.artifact().Path]
 			w.serve(w.artifact().Path, content[:len(content)-1])
-			return "SHA-256"
+			return "was changed or cut short on its way; nothing was run"
 		},
 		"signature of another version": func(w *world) string {
 			w.params.Version = "1.0.1"
