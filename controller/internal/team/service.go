@@ -72,7 +72,15 @@ func (s *Service) Create(ctx context.Context, name, slug string) (Team, error) {
 			return err
 		}
 		ctx = actor.WithTeam(ctx, actor.Team{ID: id, Slug: slug, Role: actor.Owner})
-		return s.audit.Record(ctx, authz.TeamCreate, map[string]any{"id": id, "name": name, "slug": slug})
+		if err := s.audit.Record(ctx, authz.TeamCreate, map[string]any{"id": id, "name": name, "slug": slug}); err != nil {
+			return err
+		}
+		for _, setup := range s.setups {
+			if err := setup.SetUpTeam(ctx, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return t, err
 }

@@ -76,16 +76,23 @@ type Store interface {
 	ListMembers(ctx context.Context, teamID uuid.UUID) ([]Member, error)
 }
 
-// Service manages teams.
-type Service struct {
-	store Store
-	audit *audit.Log
-	now   func() time.Time
+// Setup gives a new team what it begins with. It is called in the transaction
+// that makes the team; its error undoes it.
+type Setup interface {
+	SetUpTeam(ctx context.Context, teamID uuid.UUID) error
 }
 
-// New returns the service.
-func New(store Store, log *audit.Log, now func() time.Time) *Service {
-	return &Service{store: store, audit: log, now: now}
+// Service manages teams.
+type Service struct {
+	store  Store
+	audit  *audit.Log
+	now    func() time.Time
+	setups []Setup
+}
+
+// New returns the service; the setups are called for each new team, in order.
+func New(store Store, log *audit.Log, now func() time.Time, setups ...Setup) *Service {
+	return &Service{store: store, audit: log, now: now, setups: setups}
 }
 
 func validate(name, slug string) (string, string, error) {
