@@ -163,6 +163,13 @@ func (o *Outbox) Unacked() []*agentv1.StatusReport {
 	return append([]*agentv1.StatusReport(nil), o.unacked...)
 }
 
+// Waiting returns how many statuses and events wait to be cut.
+func (o *Outbox) Waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.order) + o.events.len()
+}
+
 // Empty reports whether everything told was acknowledged.
 func (o *Outbox) Empty() bool {
 	o.mu.Lock()

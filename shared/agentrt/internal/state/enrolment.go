@@ -102,7 +102,15 @@ func (d *Dir) Answered(e Enrolment, id Identity) bool { return id.enrolledWith =
 // FinishEnrolment removes the install script's file, and the token in it, and
 // leaves the marker that enrolment is complete.
 func (d *Dir) FinishEnrolment() error {
-	return errors.Join(d.remove(fileEnrol, fileEnrolError), d.write(fileEnrolled, nil))
+	return errors.Join(d.remove(fileEnrol, fileEnrolError), d.Accepted())
+}
+
+// Accepted leaves the marker that the controller knows this agent.
+func (d *Dir) Accepted() error {
+	if d.exists(fileEnrolled) {
+		return nil
+	}
+	return d.write(fileEnrolled, nil)
 }
 
 // RefuseEnrolment leaves the reason for the install script. A token that is
@@ -114,9 +122,6 @@ func (d *Dir) RefuseEnrolment(reason string, spent bool) error {
 	}
 	return err
 }
-
-// ClearRefusal removes what an earlier attempt left.
-func (d *Dir) ClearRefusal() error { return d.remove(fileEnrolError) }
 
 func fingerprint(token logging.Secret) string {
 	sum := sha256.Sum256([]byte(token.Reveal()))

@@ -1,0 +1,188 @@
+// Package agentrt is the agent runtime: it enrols the node, keeps a session
+// with the controller, makes the node run what it is assigned and reports what
+// it sees. It knows neither Docker nor Kubernetes; a workload.Driver does.
+//
+// What the node should run is on its disk, so that losing the controller stops
+// nothing. What was seen is kept until the controller has it. See package
+// state for the files.
+package agentrt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"time"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/agentrt/internal/command"
+	"fairlead.dev/shared/agentrt/internal/outbox"
+	"fairlead.dev/shared/agentrt/internal/reconcile"
+	"fairlead.dev/shared/agentrt/internal/state"
+	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/taskgroup"
+	"fairlead.dev/shared/workload"
+)
+
+// ErrRevoked is returned by Run when the controller told the agent to stop for
+// good. Its containers stay as they are.
+var ErrRevoked = errors.New("this agent was revoked, or its node deleted")
+
+// EnrolmentError is returned by Run when the agent has no identity and cannot
+// get one by trying again. Its text is for the person at the node.
+type EnrolmentError struct {
+	Message string
+	// Err is the cause; may be nil.
+	Err error
+}
+
+// Error returns the message and the cause.
+func (e *EnrolmentError) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *EnrolmentError) Unwrap() error { return e.Err }
+
+// Config is what an agent is made of.
+type Config struct {
+	// StateDir is the folder the agent keeps everything in.
+	StateDir string
+	Driver   workload.Driver
+	// NodeType is "docker" or "k8s".
+	NodeType string
+	// Hostname is told to the controller, for people.
+	Hostname string
+	Log      *slog.Logger
+
+	// Now and Random are for tests: the clock certificates are judged by, and
+	// a source of numbers in [0, 1). Nil means the real ones.
+	Now    func() time.Time
+	Random func() float64
+}
+
+// Agent is one agent process.
+type Agent struct {
+	config Config
+	bootID string
+}
+
+// New returns an agent. Run starts it.
+func New(config Config) *Agent {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Random == nil {
+		config.Random = mathrand.Float64
+	}
+	return &Agent{config: config, bootID: rand.Text()}
+}
+
+// Run enrols the agent if it must and serves its node until ctx ends. It then
+// ends the work under way, tells the controller what it still has to tell
+// within a few seconds, and returns nil. It fails with ErrRevoked,
+// an *EnrolmentError, or when the state folder cannot be used.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	dir, err := state.Open(a.config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.SetHealthyUntil(time.Time{}), dir.Close()) }()
+
+	identity, err := a.identity(ctx, dir)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	reason, revoked, err := dir.Revoked()
+	if err != nil {
+		return err
+	}
+	if revoked {
+		// Waits rather than ends, so that whatever restarts the process does
+		// not do so for ever.
+		a.config.Log.Error("this agent was revoked and does nothing; to enrol the node again, run its install script", "reason", reason)
+		<-ctx.Done()
+		return nil
+	}
+	return a.serve(ctx, dir, identity)
+}
+
+// serve works and keeps the controller told. The work ends first, then the
+// link, so that the last news still travels.
+func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identity) error {
+	results, err := dir.Results()
+	if err != nil {
+		return err
+	}
+	box := outbox.New()
+	reconciler := reconcile.New(reconcile.Config{
+		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults,
+		Random: a.config.Random, Now: a.config.Now, Log: a.config.Log,
+	})
+	held, err := resume(dir, reconciler)
+	if err != nil {
+		return err
+	}
+	commands := command.New(a.config.Driver, a.config.Now, a.config.Log)
+	observer := &observer{driver: a.config.Driver, outbox: box, now: a.config.Now, log: a.config.Log}
+	link := newLink(a, dir, identity, held, box, commands)
+
+	work, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	leave, markLeaving := context.WithCancel(context.WithoutCancel(ctx))
+	defer markLeaving()
+	worked := make(chan error, 1)
+	go func() {
+		defer markLeaving()
+		worked <- taskgroup.Run(work,
+			taskgroup.Task{Name: "reconcile", Run: reconciler.Run},
+			taskgroup.Task{Name: "observe", Run: observer.run},
+			taskgroup.Task{Name: "commands", Run: commands.Run},
+		)
+	}()
+	err = link.run(leave)
+	stopWork()
+	return errors.Join(err, <-worked)
+}
+
+// info is what the agent says of itself; the engine's part is empty while the
+// engine is away.
+func (a *Agent) info(ctx context.Context) *agentv1.AgentInfo {
+	info := &agentv1.AgentInfo{
+		Version:  buildinfo.Version(),
+		NodeType: a.config.NodeType,
+		Hostname: a.config.Hostname,
+	}
+	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
+	engine, err := a.config.Driver.Info(ctx)
+	if err != nil {
+		a.config.Log.Warn("the engine does not answer", "error", err)
+		return info
+	}
+	info.EngineName, info.EngineVersion, info.EngineId = engine.Name, engine.Version, engine.ID
+	info.Os, info.Architecture = engine.OS, engine.Architecture
+	return info
+}
+
+const infoTimeout = 5 * time.Second
+
+// HealthyUntil returns until when the agent that runs on the state folder
+// counts as healthy, unless it says so anew; the zero time means that it has no
+// session.
+func HealthyUntil(stateDir string) (time.Time, error) {
+	until, err := state.HealthyUntil(stateDir)
+	if err != nil {
+		return until, fmt.Errorf("ask for the agent's health: %w", err)
+	}
+	return until, nil
+}

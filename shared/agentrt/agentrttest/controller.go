@@ -1,0 +1,285 @@
+// Package agentrttest is a controller for tests of agents: the real protocol
+// over real TLS on the loopback, with every answer in the test's hands.
+package agentrttest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/pki"
+	"fairlead.dev/shared/specpb"
+)
+
+// Patience is how long a test waits for what must come.
+const Patience = 20 * time.Second
+
+// Controller is a scripted controller. Tokens are accepted once, and again
+// from the key that used them.
+type Controller struct {
+	agentv1.UnimplementedEnrolmentServiceServer
+	agentv1.UnimplementedSessionServiceServer
+
+	Authority *pki.Authority
+	listener  *cuttable
+	sessions  chan *Session
+
+	mu       sync.Mutex
+	agents   int
+	tokens   map[string]string // token to fingerprint of the key that used it
+	refused  map[string]agentv1.RefusalReason
+	losses   int // answers to Enrol that get lost
+	lifetime func() (notBefore, notAfter time.Time)
+	server   *tls.Certificate
+	renewed  int
+}
+
+// Start starts a controller that stops with the test.
+func Start(t testing.TB) *Controller {
+	t.Helper()
+	authority, err := pki.NewAuthority(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := authority.Server(time.Now().Add(-pki.Skew), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Controller{
+		Authority: authority,
+		listener:  &cuttable{Listener: listener},
+		sessions:  make(chan *Session, 64),
+		tokens:    map[string]string{},
+		refused:   map[string]agentv1.RefusalReason{},
+		server:    certificate,
+	}
+	c.SetLifetime(-time.Minute, time.Hour)
+	server := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(pki.ServerTLS(authority.Root, c.serverCertificate, time.Now))),
+		grpc.StaticStreamWindowSize(64<<10),
+		grpc.StaticConnWindowSize(64<<10),
+		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+	agentv1.RegisterEnrolmentServiceServer(server, c)
+	agentv1.RegisterSessionServiceServer(server, c)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(c.listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return c
+}
+
+// Addr is where agents connect to.
+func (c *Controller) Addr() string { return c.listener.Addr().String() }
+
+// Cut breaks every open connection, as a network does: without a word.
+func (c *Controller) Cut() { c.listener.cut() }
+
+// UseServerCertificate replaces the listener's certificate.
+func (c *Controller) UseServerCertificate(certificate *tls.Certificate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server = certificate
+}
+
+func (c *Controller) serverCertificate() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server, nil
+}
+
+// SetLifetime sets, relative to the moment of signing, from when to when the
+// agents' certificates are valid.
+func (c *Controller) SetLifetime(from, to time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lifetime = func() (time.Time, time.Time) { return time.Now().Add(from), time.Now().Add(to) }
+}
+
+// RefuseToken makes the controller refuse a token.
+func (c *Controller) RefuseToken(token string, reason agentv1.RefusalReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused[token] = reason
+}
+
+// LoseEnrolments loses the answers to the next n enrolments: the token is used
+// up, but the agent does not hear of it.
+func (c *Controller) LoseEnrolments(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.losses = n
+}
+
+// Enrolled returns how many agents were enrolled, and how many certificates
+// were renewed.
+func (c *Controller) Enrolled() (agents, renewals int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents, c.renewed
+}
+
+// WriteEnrolment writes the install script's file for an agent of this
+// controller.
+func (c *Controller) WriteEnrolment(t testing.TB, stateDir, token string) {
+	t.Helper()
+	content, err := json.Marshal(map[string]string{
+		"controller": c.Addr(),
+		"rootSha256": pki.PinOf(c.Authority.Root).String(),
+		"token":      token,
+		"nodeName":   "node",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(stateDir, "enrol.json"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Refuse returns the status of a refused call.
+func Refuse(code codes.Code, reason agentv1.RefusalReason, retryAfter time.Duration) error {
+	s, err := status.New(code, reason.String()).WithDetails(&agentv1.Refusal{
+		Reason:       reason,
+		RetryAfterMs: uint32(retryAfter.Milliseconds()), //nolint:gosec // tests use small numbers
+	})
+	if err != nil {
+		return err
+	}
+	return s.Err()
+}
+
+// Enrol answers an agent that has a token.
+func (c *Controller) Enrol(_ context.Context, ask *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+	key, err := pki.RequestKey(ask.GetCertificateRequest())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	print, err := pki.KeyFingerprint(key)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason, ok := c.refused[ask.GetToken()]; ok {
+		return nil, Refuse(codes.Unauthenticated, reason, 0)
+	}
+	by, used := c.tokens[ask.GetToken()]
+	if used && by != print {
+		return nil, Refuse(codes.Unauthenticated, agentv1.RefusalReason_REFUSAL_REASON_TOKEN_USED, 0)
+	}
+	if !used {
+		c.tokens[ask.GetToken()] = print
+		c.agents++
+	}
+	if c.losses > 0 {
+		c.losses--
+		return nil, status.Error(codes.Unavailable, "the answer got lost")
+	}
+	id := fmt.Sprintf("agent-%d", c.agents)
+	chain, err := c.sign(id, key)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.EnrolResponse{CertificateChain: chain, AgentId: id, NodeId: "node-1", NodeName: "one"}, nil
+}
+
+// sign signs an agent's certificate; c.mu is held.
+func (c *Controller) sign(id string, key *ecdsa.PublicKey) ([][]byte, error) {
+	from, to := c.lifetime()
+	return c.Authority.Agent(id, key, from, to)
+}
+
+// RenewCertificate signs the agent's next certificate.
+func (c *Controller) RenewCertificate(ctx context.Context, ask *agentv1.RenewCertificateRequest) (*agentv1.RenewCertificateResponse, error) {
+	id, _, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := pki.RequestKey(ask.GetCertificateRequest())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	chain, err := c.sign(id, key)
+	if err != nil {
+		return nil, err
+	}
+	c.renewed++
+	return &agentv1.RenewCertificateResponse{CertificateChain: chain}, nil
+}
+
+// caller returns who calls, from the connection alone.
+func caller(ctx context.Context) (id string, serial string, err error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "", "", status.Error(codes.Internal, "no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return "", "", status.Error(codes.Internal, "no TLS")
+	}
+	id, leaf, err := pki.PeerAgent(info.State)
+	if err != nil {
+		return "", "", status.Error(codes.Unauthenticated, err.Error())
+	}
+	return id, leaf.SerialNumber.String(), nil
+}
+
+// cuttable is a listener whose connections can be broken.
+type cuttable struct {
+	net.Listener
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (l *cuttable) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, conn)
+	return conn, nil
+}
+
+func (l *cuttable) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.conns {
+		_ = conn.Close()
+	}
+	l.conns = nil
+}

@@ -1,0 +1,163 @@
+package agentrt
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/agentrt/internal/backoff"
+	"fairlead.dev/shared/agentrt/internal/outbox"
+)
+
+const (
+	// gather is how long statuses and events are gathered into one report.
+	gather = 100 * time.Millisecond
+	// farewell bounds how long a leaving agent tells what it still has.
+	farewell = 5 * time.Second
+)
+
+// sender writes one session's stream: acknowledgements first, heartbeats next,
+// then command results, and reports when nothing else waits.
+type sender struct {
+	*session
+	beat    *time.Ticker
+	beats   uint64
+	reports []*agentv1.StatusReport
+	// flush ends the gathering of a report; nil when none is gathered.
+	flush <-chan time.Time
+	// bye is closed when a leaving agent must not wait any longer; nil until
+	// it leaves.
+	bye <-chan time.Time
+}
+
+// send writes until ctx ends or the agent has left.
+func (s *session) send(ctx, leave context.Context) error {
+	w := &sender{
+		session: s,
+		beat:    time.NewTicker(s.period),
+		flush:   time.After(gather),
+		reports: s.link.outbox.Unacked(), // an earlier session may have lost them
+	}
+	defer w.beat.Stop()
+	err := w.heartbeat() // the first echo proves the whole way
+	if err == nil {
+		err = w.results()
+	}
+	leaving := leave.Done()
+	for err == nil {
+		if w.bye != nil && w.link.outbox.Empty() {
+			return w.goodbye(ctx)
+		}
+		err = w.next(ctx, &leaving)
+	}
+	if errors.Is(err, io.EOF) { // the reader knows why
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+// next sends the most urgent message, or waits for one.
+func (w *sender) next(ctx context.Context, leaving *<-chan struct{}) error {
+	select {
+	case m := <-w.urgent:
+		return w.stream.Send(m)
+	default:
+	}
+	select {
+	case <-w.beat.C:
+		return w.heartbeat()
+	default:
+	}
+	if len(w.reports) > 0 {
+		return w.report()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case m := <-w.urgent:
+		return w.stream.Send(m)
+	case <-w.beat.C:
+		return w.heartbeat()
+	case <-w.link.commands.Ready():
+		return w.results()
+	case <-w.link.outbox.Ready():
+		w.gather()
+	case <-w.flush:
+		w.cut()
+	case <-*leaving:
+		*leaving = nil
+		w.bye = time.After(farewell)
+		w.cut()
+		return w.results()
+	case <-w.bye:
+		return w.goodbye(ctx)
+	}
+	return nil
+}
+
+// gather waits a moment for more to say, unless there is enough already or no
+// time to wait.
+func (w *sender) gather() {
+	if w.bye != nil || w.link.outbox.Waiting() >= outbox.MaxItems {
+		w.cut()
+		return
+	}
+	if w.flush == nil {
+		w.flush = time.After(gather)
+	}
+}
+
+func (w *sender) cut() {
+	w.flush = nil
+	for r := w.link.outbox.Cut(); r != nil; r = w.link.outbox.Cut() {
+		w.reports = append(w.reports, r)
+	}
+}
+
+func (w *sender) report() error {
+	first := w.reports[0]
+	w.reports = w.reports[1:]
+	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Status{Status: first}})
+}
+
+func (w *sender) heartbeat() error {
+	w.beats++
+	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{Sequence: w.beats}}})
+}
+
+func (w *sender) results() error {
+	for _, r := range w.link.commands.Take() {
+		if err := w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_CommandResult{CommandResult: r}}); err != nil {
+			return err // the controller asks again for what it did not get
+		}
+	}
+	return nil
+}
+
+// goodbye says that the agent leaves, and gives the words time to arrive.
+func (w *sender) goodbye(ctx context.Context) error {
+	w.leaving.Store(true)
+	leaving := &agentv1.AgentMessage{Body: &agentv1.AgentMessage_Leaving{Leaving: &agentv1.Leaving{Reason: "the agent stops"}}}
+	if err := errors.Join(w.stream.Send(leaving), w.stream.CloseSend()); err != nil {
+		return errLeft
+	}
+	if err := backoff.Sleep(ctx, farewell); err != nil {
+		return err // the reader saw the controller hang up
+	}
+	return errLeft
+}
+
+// adopt takes the controller's numbers.
+func adopt(l *link, b *agentv1.Backoff) {
+	l.pauses.Adopt(backoff.Policy{
+		Base: time.Duration(b.GetBaseMs()) * time.Millisecond,
+		Cap:  time.Duration(b.GetCapMs()) * time.Millisecond,
+	})
+	if ms := b.GetResetAfterMs(); ms > 0 {
+		l.resetAfter = time.Duration(ms) * time.Millisecond
+	}
+}

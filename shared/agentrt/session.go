@@ -1,0 +1,198 @@
+package agentrt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/taskgroup"
+)
+
+// ProtocolVersion is the version of the agent protocol this runtime speaks.
+const ProtocolVersion = 1
+
+const (
+	welcomeTimeout   = 30 * time.Second
+	defaultHeartbeat = 15 * time.Second
+	// silentPeriods is how many heartbeats may go without an echo.
+	silentPeriods = 3
+	urgentQueue   = 16
+)
+
+// session is one session: its stream is read by one goroutine and written by
+// another.
+type session struct {
+	link    *link
+	conn    *grpc.ClientConn
+	own     tls.Certificate
+	onTrial bool
+	log     *slog.Logger
+
+	stream grpc.BidiStreamingClient[agentv1.AgentMessage, agentv1.ControllerMessage]
+	// urgent holds what goes before everything else: acknowledgements.
+	urgent  chan *agentv1.AgentMessage
+	period  time.Duration
+	began   time.Time
+	leaving atomic.Bool
+	// echo is when the last heartbeat came back, in nanoseconds since began;
+	// 0 when none did.
+	echo atomic.Int64
+}
+
+// run serves the session until it ends. It returns why.
+func (s *session) run(leave context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(leave))
+	defer cancel()
+	stop := context.AfterFunc(leave, cancel) // nothing to say yet: just go
+	err := s.open(ctx, cancel)
+	stillWanted := stop()
+	if err != nil {
+		return err
+	}
+	if !stillWanted {
+		return errLeft
+	}
+	return taskgroup.Run(ctx,
+		taskgroup.Task{Name: "receive", Run: func(ctx context.Context) error {
+			defer cancel()                 // ends Send
+			context.AfterFunc(ctx, cancel) // ends Recv
+			return s.receive(ctx)
+		}},
+		taskgroup.Task{Name: "send", Run: func(ctx context.Context) error { return s.send(ctx, leave) }},
+		taskgroup.Task{Name: "pulse", Run: s.pulse},
+		taskgroup.Task{Name: "renew", Run: s.renew},
+	)
+}
+
+// open says hello and waits for the welcome.
+func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
+	hello := &agentv1.Hello{
+		ProtocolMin: ProtocolVersion, ProtocolMax: ProtocolVersion,
+		Agent:      s.link.agent.info(ctx),
+		BootId:     s.link.agent.bootID,
+		Lineage:    s.link.held.set.GetLineage(),
+		Generation: s.link.held.set.GetGeneration(),
+		SetHash:    s.link.held.set.GetSetHash(),
+	}
+	late := time.AfterFunc(welcomeTimeout, cancel)
+	defer late.Stop()
+	stream, err := agentv1.NewSessionServiceClient(s.conn).Session(ctx)
+	if err != nil {
+		return fmt.Errorf("open a session: %w", err)
+	}
+	s.stream = stream
+	if err := stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("say hello: %w", err)
+	}
+	first, err := stream.Recv() // also tells why Send failed
+	if err != nil {
+		return fmt.Errorf("wait for the welcome: %w", err)
+	}
+	welcome := first.GetWelcome()
+	if welcome == nil {
+		return fmt.Errorf("the controller began with %T in place of a welcome", first.GetBody())
+	}
+	if welcome.GetProtocol() != ProtocolVersion {
+		return &refusal{
+			reason: agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL,
+			err:    fmt.Errorf("the controller chose protocol %d, this agent speaks %d", welcome.GetProtocol(), ProtocolVersion),
+		}
+	}
+	return s.welcomed(welcome)
+}
+
+func (s *session) welcomed(w *agentv1.Welcome) error {
+	s.began = time.Now()
+	s.log = s.log.With(logging.KeySession, w.GetSessionId(), logging.KeyEpoch, w.GetEpoch())
+	s.period = defaultHeartbeat
+	if ms := w.GetHeartbeatPeriodMs(); ms > 0 {
+		s.period = time.Duration(ms) * time.Millisecond
+	}
+	adopt(s.link, w.GetBackoff())
+	s.link.outbox.Ack(w.GetStatusSequence())
+	s.log.Info("connected", "heartbeat", s.period)
+	return s.link.welcomed(s.own, s.onTrial)
+}
+
+// receive handles what the controller says, in order. Heartbeats are echoed
+// by the loop that handles work there, and work is handled in this loop here.
+func (s *session) receive(ctx context.Context) error {
+	for {
+		m, err := s.stream.Recv()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, io.EOF) && s.leaving.Load():
+			return errLeft
+		case errors.Is(err, io.EOF):
+			return errors.New("the controller ended the session")
+		case err != nil:
+			return understand(err)
+		}
+		switch body := m.GetBody().(type) {
+		case *agentv1.ControllerMessage_HeartbeatAck:
+			s.echoed()
+		case *agentv1.ControllerMessage_Assignments:
+			ack := s.link.held.take(body.Assignments)
+			s.log.Info("assignments came", logging.KeyGeneration, ack.GetGeneration(), "refusal", ack.GetDetail())
+			select {
+			case s.urgent <- &agentv1.AgentMessage{Body: &agentv1.AgentMessage_AssignmentsAck{AssignmentsAck: ack}}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case *agentv1.ControllerMessage_StatusAck:
+			s.link.outbox.Ack(body.StatusAck.GetSequence())
+		case *agentv1.ControllerMessage_Command:
+			s.link.commands.Submit(body.Command)
+		case *agentv1.ControllerMessage_Reconnect:
+			return &comeBack{time.Duration(body.Reconnect.GetAfterMs()) * time.Millisecond, body.Reconnect.GetReason()}
+		default:
+			s.log.Debug("a message of a newer controller is ignored", "message", fmt.Sprintf("%T", body))
+		}
+	}
+}
+
+// echoed notes that the controller's work loop is alive.
+func (s *session) echoed() {
+	s.echo.Store(max(1, int64(time.Since(s.began))))
+	until := s.link.agent.config.Now().Add((silentPeriods + 1) * s.period)
+	if err := s.link.dir.SetHealthyUntil(until); err != nil {
+		s.log.Warn("the health file cannot be written", logging.KeyError, err)
+	}
+}
+
+// pulse ends the session when heartbeats go unanswered, also when sending
+// itself is stuck.
+func (s *session) pulse(ctx context.Context) error {
+	tick := time.NewTicker(s.period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if silence := time.Since(s.began) - time.Duration(s.echo.Load()); silence > silentPeriods*s.period {
+				return fmt.Errorf("the controller has been silent for %s", silence.Round(time.Millisecond))
+			}
+		}
+	}
+}
+
+// healthyFor returns how long the session was healthy: 0 unless a heartbeat
+// came back.
+func (s *session) healthyFor() time.Duration {
+	if s.echo.Load() == 0 {
+		return 0
+	}
+	return time.Since(s.began)
+}
