@@ -48,7 +48,7 @@ type FakeOptions struct {
 	Missing []string
 }
 
-// FakeDriver is a workload.Driver whose engine is memory. It honours the
+// FakeDriver is a workload.Driver whose engine is memory. It honors the
 // port's contract and passes the suite of this package.
 //
 // Its containers run the program that the suite describes at Subject.Image,
@@ -85,7 +85,7 @@ func NewFakeDriver(options FakeOptions) *FakeDriver {
 	}
 	return &FakeDriver{
 		options:    options,
-		random:     rand.New(rand.NewPCG(options.Seed, options.Seed)),
+		random:     rand.New(rand.NewPCG(options.Seed, options.Seed)), //nolint:gosec // repeatable, not secret
 		containers: map[string]*fakeContainer{},
 		changed:    make(chan struct{}),
 	}
@@ -149,10 +149,11 @@ func (f *FakeDriver) Watch(ctx context.Context, changed func()) error {
 		f.mu.Lock()
 		next := f.changed
 		f.mu.Unlock()
-		if err := f.do(ctx, Op{Name: "watch"}); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := f.do(ctx, Op{Name: "watch"})
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // a watch ends well when its context ends
+		}
+		if err != nil {
 			return err
 		}
 		changed()
@@ -200,8 +201,9 @@ func (c *fakeContainer) run(now time.Time) {
 		}
 	}
 	c.log = append(c.log,
+		workload.LogLine{Time: now, Stream: "stderr", Text: "warming up"},
 		workload.LogLine{Time: now, Stream: "stdout", Text: "hello " + greeting},
-		workload.LogLine{Time: now, Stream: "stderr", Text: "ready"})
+		workload.LogLine{Time: now, Stream: "stdout", Text: "ready"})
 	args := c.workload.Container.Args
 	if len(args) == 2 && args[0].Key == "exit" {
 		if code, err := strconv.Atoi(args[1].Key); err == nil {

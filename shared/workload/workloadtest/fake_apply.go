@@ -10,7 +10,7 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-// Check refuses routing, as an example of what a driver may not honour.
+// Check refuses routing, as an example of what a driver may not honor.
 func (f *FakeDriver) Check(d spec.Deployment) error {
 	var refused []error
 	for _, w := range d.Workloads {
@@ -32,7 +32,7 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 			op.Container = spec.ContainerName(d.Prefix, w.Name())
 		}
 		if err := f.do(ctx, op); err != nil {
-			return f.failure(ctx, step, w, op.Container, err)
+			return f.failure(ctx, step, d, w, op.Container, err)
 		}
 		if w.Name() != "" {
 			f.say(report, w, string(step))
@@ -40,20 +40,20 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 		return nil
 	}
 	if err := f.Check(d); err != nil {
-		return &workload.Failure{Step: workload.StepCheck, RolledBack: true, Err: err}
+		return f.failure(ctx, workload.StepCheck, d, spec.Workload{}, "", err)
 	}
 	if err := step(workload.StepCheck, spec.Workload{}); err != nil {
 		return err
 	}
-	if err := f.conflict(d); err != nil {
-		return err
+	if w, err := f.conflict(d); err != nil {
+		return f.failure(ctx, workload.StepCheck, d, w, "", err)
 	}
 	for _, w := range d.Workloads {
 		if err := step(workload.StepPull, w); err != nil {
 			return err
 		}
 		if slices.Contains(f.options.Missing, w.Image.Reference) {
-			return f.failure(ctx, workload.StepPull, w, "", apperr.New(apperr.NotFound, "image %s does not exist", w.Image.Reference))
+			return f.failure(ctx, workload.StepPull, d, w, "", apperr.New(apperr.NotFound, "image %s does not exist", w.Image.Reference))
 		}
 	}
 	candidates := map[string]*fakeContainer{}
@@ -69,7 +69,7 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 		}
 		c := f.start(d, w)
 		if err := c.judge(); err != nil {
-			failed := f.failure(ctx, workload.StepHealth, w, name, err)
+			failed := f.failure(ctx, workload.StepHealth, d, w, name, err)
 			failed.ExitCode = &c.ExitCode
 			for _, line := range c.log {
 				failed.LogTail = append(failed.LogTail, line.Text)
@@ -109,19 +109,16 @@ func (f *FakeDriver) Remove(ctx context.Context, deploymentID string, report wor
 }
 
 // conflict finds containers of others under the names the deployment needs.
-func (f *FakeDriver) conflict(d spec.Deployment) error {
+func (f *FakeDriver) conflict(d spec.Deployment) (spec.Workload, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range d.Workloads {
 		name := spec.ContainerName(d.Prefix, w.Name())
 		if c, ok := f.containers[name]; ok && (!c.Managed || c.DeploymentID != d.ID) {
-			return &workload.Failure{
-				Step: workload.StepCheck, InstanceID: w.InstanceID, RolledBack: true,
-				Err: apperr.New(apperr.Conflict, "a container named %s is already there and is not of this deployment", name),
-			}
+			return w, apperr.New(apperr.Conflict, "a container named %s is already there and is not of this deployment", name)
 		}
 	}
-	return nil
+	return spec.Workload{}, nil
 }
 
 // keep reports whether the workload runs already, and starts it if it is
@@ -203,10 +200,17 @@ func (f *FakeDriver) commit(d spec.Deployment, candidates map[string]*fakeContai
 	return events
 }
 
-func (f *FakeDriver) failure(ctx context.Context, step workload.Step, w spec.Workload, container string, err error) *workload.Failure {
+// failure makes a failure card; nothing that served was touched.
+func (f *FakeDriver) failure(ctx context.Context, step workload.Step, d spec.Deployment, w spec.Workload, container string, err error) *workload.Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	serves := false
+	for _, c := range f.containers {
+		serves = serves || c.DeploymentID == d.ID
+	}
 	return &workload.Failure{
 		Step: step, InstanceID: w.InstanceID, Container: container, Err: err,
-		RolledBack: ctx.Err() == nil,
+		RolledBack: serves && ctx.Err() == nil,
 	}
 }
 

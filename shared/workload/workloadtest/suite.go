@@ -18,14 +18,14 @@ import (
 type Subject struct {
 	Driver workload.Driver
 	// Image is a reference the engine can run. Its program writes the line
-	// "hello $GREETING" to standard output and then "ready" to standard error.
-	// Without arguments it runs until it is stopped; with the arguments
+	// "warming up" to standard error, and "hello $GREETING" and then "ready" to
+	// standard output. Without arguments it runs until it is stopped; with the arguments
 	// "exit" and a number it ends at once with that exit code.
 	Image string
 	// MissingImage is a reference that cannot be pulled.
 	MissingImage string
 	// Unsupported makes a container ask for something the driver cannot
-	// honour, and returns the key as the API calls it.
+	// honor, and returns the key as the API calls it.
 	Unsupported func(*spec.Container) string
 	// AddForeign runs a container under the engine name that no driver made,
 	// and removes it when the test ends.
@@ -89,6 +89,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, subject Subject) *bench {
+	t.Helper()
 	token := "t" + lowerHex(4)
 	b := &bench{T: t, Subject: subject, ctx: t.Context(), prefix: token, id: "deployment-" + token}
 	b.cleanUp(b.id)
@@ -210,13 +211,14 @@ func (b *bench) runningOfDeployment(id string) int {
 	return n
 }
 
-func (b *bench) log(name string) []workload.LogLine {
+// webLog returns all that the container of workload web has written.
+func (b *bench) webLog() []workload.LogLine {
 	b.Helper()
 	var lines []workload.LogLine
-	err := b.Driver.Logs(b.ctx, workload.ContainerID{Prefix: b.prefix, Name: name}, workload.LogOptions{Tail: -1},
+	err := b.Driver.Logs(b.ctx, workload.ContainerID{Prefix: b.prefix, Name: "web"}, workload.LogOptions{Tail: -1},
 		func(l workload.LogLine) error { lines = append(lines, l); return nil })
 	if err != nil {
-		b.Fatalf("Logs of %s: %v", name, err)
+		b.Fatalf("Logs of web: %v", err)
 	}
 	return lines
 }

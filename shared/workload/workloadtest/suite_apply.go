@@ -79,7 +79,7 @@ func applyReplaces(b *bench) {
 	if n := b.runningOfDeployment(b.id); n != 2 {
 		b.Errorf("%d containers of the deployment run, want 2", n)
 	}
-	if log := b.log("web"); !slices.ContainsFunc(log, func(l workload.LogLine) bool { return l.Text == "hello two" }) {
+	if log := b.webLog(); !slices.ContainsFunc(log, func(l workload.LogLine) bool { return l.Text == "hello two" }) {
 		b.Errorf("web wrote %v, want the new greeting", log)
 	}
 }
@@ -135,7 +135,7 @@ func failureIsWhole(b *bench) {
 	for _, name := range []string{"first", "second", "third"} {
 		before[name] = b.running(name).EngineID
 	}
-	b.applyFails(b.release(2,
+	_ = b.applyFails(b.release(2,
 		b.workload("first", greeting("new")), b.workload("second", exits("1")), b.workload("third", greeting("new"))))
 	for name, id := range before {
 		if got := b.running(name); got.EngineID != id {
@@ -166,7 +166,7 @@ func failureOfPull(b *bench) {
 }
 
 func failureOfFirst(b *bench) {
-	b.applyFails(b.release(1, b.workload("db"), b.workload("web", exits("1"))))
+	_ = b.applyFails(b.release(1, b.workload("db"), b.workload("web", exits("1"))))
 	if n := b.runningOfDeployment(b.id); n != 0 {
 		b.Errorf("%d containers of a failed first release run, want none", n)
 	}

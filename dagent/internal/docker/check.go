@@ -1,0 +1,171 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+// problems collects what is wrong with one workload, in the words of the API.
+type problems struct {
+	refused []error
+}
+
+func (p *problems) unsupported(key, why string) {
+	text := "is not supported by the docker agent yet"
+	if why != "" {
+		text += ": " + why
+	}
+	p.refused = append(p.refused, apperr.New(apperr.Unsupported, "%s %s", key, text))
+}
+
+func (p *problems) invalid(key, format string, args ...any) {
+	p.refused = append(p.refused, apperr.New(apperr.Invalid, "%s: %s", key, fmt.Sprintf(format, args...)))
+}
+
+// Check reports everything in the deployment that cannot be honored here: an
+// Unsupported error, or Invalid when all that is wrong can never be right.
+func (d *Driver) Check(dep spec.Deployment) error {
+	var all []error
+	kind := apperr.Invalid
+	for _, w := range dep.Workloads {
+		for _, err := range d.problemsOf(dep, w) {
+			if apperr.Is(err, apperr.Unsupported) {
+				kind = apperr.Unsupported
+			}
+			all = append(all, fmt.Errorf("instances %q: %w", w.Name(), err))
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return apperr.Wrap(kind, errors.Join(all...), "check what the deployment asks of this node")
+}
+
+func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
+	p := refusals(w.Container)
+	checkImage("image", w.Image.Reference, &p)
+	b, built := build(dep, w, w.Image.Reference)
+	p.refused = append(p.refused, built.refused...)
+	p.refused = append(p.refused, permit(b.host, d.options.AllowHostPaths)...)
+	for _, ic := range w.Container.InitContainers {
+		checkImage("initContainers."+ic.Name+".image", ic.Image, &p)
+		b, built := buildInit(dep, w, ic, ic.Image)
+		p.refused = append(p.refused, built.refused...)
+		p.refused = append(p.refused, permit(b.host, d.options.AllowHostPaths)...)
+	}
+	return p.refused
+}
+
+func checkImage(key, text string, p *problems) {
+	if _, err := reference.ParseDockerRef(text); err != nil {
+		p.invalid(key, "%q is not an image reference: %v", text, err)
+	}
+}
+
+// networkName is what the engine accepts. It keeps words with a meaning of
+// their own, such as "container:id", from becoming a network mode.
+var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// refusals are the keys the driver does not honor yet, and combinations the
+// engine would silently ignore.
+func refusals(c spec.Container) problems {
+	p := problems{}
+	if c.Expose != nil && *c.Expose != spec.ExposeNone {
+		p.unsupported("expose", "")
+	}
+	if c.Routing != nil && *c.Routing != (spec.Routing{}) {
+		p.unsupported("routing", "")
+	}
+	for i, s := range c.Secrets {
+		switch {
+		case s.Value != "":
+			p.unsupported(fmt.Sprintf("secrets[%d].value", i), "secret "+s.Key)
+		case s.Required:
+			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
+		}
+	}
+	if c.ConfigContainer != nil {
+		p.unsupported("configContainer", "")
+	}
+	if c.Storage != nil && c.Storage.StorageID != "" {
+		p.unsupported("storage", "")
+	}
+	if len(c.Capabilities) > 0 {
+		p.unsupported("capabilities", "")
+	}
+	if c.Replicas != nil && *c.Replicas != 1 {
+		p.unsupported("replicas", "only 1 is")
+	}
+	refuseKubernetesOnly(c, &p)
+	refuseNetworks(c, &p)
+	return p
+}
+
+// refuseKubernetesOnly refuses what would have no effect here. Of these keys
+// deploymentStrategy alone is accepted: what it is for, always happens.
+func refuseKubernetesOnly(c spec.Container, p *problems) {
+	if c.HealthCheckConfig != nil && *c.HealthCheckConfig != (spec.HealthCheckConfig{}) {
+		p.unsupported("healthCheckConfig", "the HEALTHCHECK of the image is honored")
+	}
+	if len(c.CustomHeaders) > 0 {
+		p.unsupported("customHeaders", "")
+	}
+	if c.ProxyHeaders != nil && *c.ProxyHeaders {
+		p.unsupported("proxyHeaders", "")
+	}
+	if c.UseLoadBalancer != nil && *c.UseLoadBalancer {
+		p.unsupported("useLoadBalancer", "")
+	}
+	if len(c.ExtraLBAnnotations) > 0 {
+		p.unsupported("extraLBAnnotations", "")
+	}
+	if a := c.Annotations; a != nil && len(a.Deployment)+len(a.Service)+len(a.Ingress) > 0 {
+		p.unsupported("annotations", "")
+	}
+	if c.Labels != nil && len(c.Labels.Service) > 0 {
+		p.unsupported("labels.service", "")
+	}
+	if c.Labels != nil && len(c.Labels.Ingress) > 0 {
+		p.unsupported("labels.ingress", "")
+	}
+	if c.Metrics != nil && c.Metrics.Enabled {
+		p.unsupported("metrics", "")
+	}
+}
+
+func refuseNetworks(c spec.Container, p *problems) {
+	for i, n := range c.Networks {
+		field := fmt.Sprintf("networks[%d].key", i)
+		if !networkName.MatchString(n.Key) || slices.Contains([]string{"host", "none", "bridge", "default"}, n.Key) {
+			p.invalid(field, "%q cannot be the name of a network", n.Key)
+		}
+		if slices.ContainsFunc(c.Networks[:i], func(o spec.Key) bool { return o.Key == n.Key }) {
+			p.invalid(field, "%q is named twice", n.Key)
+		}
+	}
+	if c.NetworkMode == nil || *c.NetworkMode == spec.NetworkBridge {
+		return
+	}
+	if len(c.Networks) > 0 {
+		p.invalid("networks", "cannot be joined with networkMode %s", *c.NetworkMode)
+	}
+	for i, port := range c.Ports {
+		if port.External != nil {
+			p.invalid(fmt.Sprintf("ports[%d].external", i), "cannot be published with networkMode %s", *c.NetworkMode)
+		}
+	}
+	if len(c.PortRanges) > 0 {
+		p.invalid("portRanges", "cannot be published with networkMode %s", *c.NetworkMode)
+	}
+}
+
+// isReserved reports whether a label is one of the agent's own.
+func isReserved(key string) bool { return strings.HasPrefix(key, labelPrefix) }

@@ -1,0 +1,119 @@
+package docker
+
+import (
+	"context"
+	"errors"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+// create makes a container with its volumes and networks, and returns its id.
+func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.Workload) (string, error) {
+	if refused := permit(b.host, a.options.AllowHostPaths); len(refused) > 0 {
+		return "", errors.Join(refused...)
+	}
+	for _, v := range b.volumes {
+		if err := a.ensureVolume(ctx, v, w); err != nil {
+			return "", err
+		}
+	}
+	a.joining.Lock()
+	defer a.joining.Unlock()
+	for _, n := range b.networks {
+		if err := a.ensureNetwork(ctx, n); err != nil {
+			return "", err
+		}
+	}
+	made, err := a.engine.ContainerCreate(ctx, b.config, b.host, b.networking(), nil, name)
+	if err != nil {
+		return "", engineError(err, "create container %s", name)
+	}
+	for _, n := range b.networks[min(1, len(b.networks)):] {
+		if err := a.engine.NetworkConnect(ctx, n, made.ID, &network.EndpointSettings{Aliases: b.aliases}); err != nil {
+			return "", engineError(err, "join container %s to network %s", name, n)
+		}
+	}
+	return made.ID, nil
+}
+
+// ensureVolume makes a named volume. Volumes belong to prefix and name, not to
+// a deployment: they outlive it, and a later one of the same name finds them.
+func (a *applying) ensureVolume(ctx context.Context, name string, w spec.Workload) error {
+	found, err := a.engine.VolumeInspect(ctx, name)
+	switch {
+	case err == nil && found.Labels[labelManaged] != "true":
+		return apperr.New(apperr.Conflict, "a volume named %s is already there and was not made by this agent; remove it, or rename the volume", name)
+	case err == nil:
+		return nil
+	case !cerrdefs.IsNotFound(err):
+		return engineError(err, "look at volume %s", name)
+	}
+	_, err = a.engine.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: map[string]string{
+		labelManaged: "true", labelNamespace: a.dep.Prefix, labelName: w.Name(),
+	}})
+	if err != nil {
+		return engineError(err, "create volume %s", name)
+	}
+	return nil
+}
+
+// ensureNetwork makes a bridge network if there is none of the name; one that
+// is there is joined, whoever made it.
+func (a *applying) ensureNetwork(ctx context.Context, name string) error {
+	found, err := a.networks(ctx, filters.Arg("name", name))
+	if err != nil {
+		return err
+	}
+	for _, n := range found {
+		if n.Name == name {
+			return nil
+		}
+	}
+	_, err = a.engine.NetworkCreate(ctx, name, network.CreateOptions{
+		Driver: "bridge", Labels: map[string]string{labelManaged: "true", labelDeployment: a.dep.ID},
+	})
+	if err != nil {
+		return engineError(err, "create network %s", name)
+	}
+	a.story.info("", "created network %s", name)
+	return nil
+}
+
+func (d *Driver) networks(ctx context.Context, args ...filters.KeyValuePair) ([]network.Summary, error) {
+	found, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(args...)})
+	if err != nil {
+		return nil, engineError(err, "list the networks")
+	}
+	return found, nil
+}
+
+// pruneNetworks removes the networks made for a deployment that no container
+// is joined to any more, whoever's it is.
+func (d *Driver) pruneNetworks(ctx context.Context, deploymentID string) error {
+	d.joining.Lock()
+	defer d.joining.Unlock()
+	found, err := d.networks(ctx, filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelDeployment+"="+deploymentID))
+	if err != nil {
+		return err
+	}
+	for _, n := range found {
+		joined, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("network", n.ID))})
+		if err != nil {
+			return engineError(err, "list the containers of network %s", n.Name)
+		}
+		if len(joined) > 0 {
+			continue
+		}
+		if err := d.engine.NetworkRemove(ctx, n.ID); err != nil && !cerrdefs.IsNotFound(err) {
+			return engineError(err, "remove network %s", n.Name)
+		}
+	}
+	return nil
+}

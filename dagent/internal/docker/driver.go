@@ -1,0 +1,182 @@
+// Package docker runs deployments on a Docker Engine, 20.10 or newer: the
+// workload.Driver of the Docker agent.
+//
+// build*.go, check.go and policy.go are pure: spec in, engine configuration
+// or refusal out. The other files have effects, one verb each.
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+// Engine is the part of the Docker Engine API that the driver uses;
+// *client.Client has it.
+type Engine interface {
+	Ping(ctx context.Context) (types.Ping, error)
+	NegotiateAPIVersionPing(ping types.Ping)
+	ServerVersion(ctx context.Context) (types.Version, error)
+	Info(ctx context.Context) (system.Info, error)
+	Events(ctx context.Context, options events.ListOptions) (<-chan events.Message, <-chan error)
+
+	ContainerList(ctx context.Context, options container.ListOptions) ([]container.Summary, error)
+	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
+	ContainerCreate(ctx context.Context, config *container.Config, host *container.HostConfig, networking *network.NetworkingConfig, platform *ocispec.Platform, name string) (container.CreateResponse, error)
+	ContainerStart(ctx context.Context, id string, options container.StartOptions) error
+	ContainerStop(ctx context.Context, id string, options container.StopOptions) error
+	ContainerRestart(ctx context.Context, id string, options container.StopOptions) error
+	ContainerRename(ctx context.Context, id, name string) error
+	ContainerUpdate(ctx context.Context, id string, config container.UpdateConfig) (container.UpdateResponse, error)
+	ContainerRemove(ctx context.Context, id string, options container.RemoveOptions) error
+	ContainerLogs(ctx context.Context, id string, options container.LogsOptions) (io.ReadCloser, error)
+
+	ImagePull(ctx context.Context, reference string, options image.PullOptions) (io.ReadCloser, error)
+	ImageInspect(ctx context.Context, reference string, options ...client.ImageInspectOption) (image.InspectResponse, error)
+
+	NetworkList(ctx context.Context, options network.ListOptions) ([]network.Summary, error)
+	NetworkCreate(ctx context.Context, name string, options network.CreateOptions) (network.CreateResponse, error)
+	NetworkConnect(ctx context.Context, network, id string, settings *network.EndpointSettings) error
+	NetworkRemove(ctx context.Context, id string) error
+
+	VolumeInspect(ctx context.Context, name string) (volume.Volume, error)
+	VolumeCreate(ctx context.Context, options volume.CreateOptions) (volume.Volume, error)
+}
+
+var _ Engine = (*client.Client)(nil)
+
+// Options tune a Driver. Zero values mean the defaults.
+type Options struct {
+	// Logger gets what has no place in a deployment's story; nil discards it.
+	Logger *slog.Logger
+	// StabilityWindow is how long a container without a health check must run
+	// without restarting to count as healthy; 3 s.
+	StabilityWindow time.Duration
+	// HealthTimeout bounds the wait for a container that names no timeout of
+	// its own; 60 s.
+	HealthTimeout time.Duration
+	// InitTimeout bounds each init container; 10 minutes.
+	InitTimeout time.Duration
+	// StopGrace is how long a container may take to end before it is killed;
+	// 10 s, whole seconds.
+	StopGrace time.Duration
+	// AllowHostPaths are the host folders that containers may mount, with all
+	// below them. Empty refuses every host folder.
+	AllowHostPaths []string
+	// Now stamps events; time.Now.
+	Now func() time.Time
+}
+
+// Driver runs deployments on one Docker Engine. It remembers nothing between
+// calls but what the labels on the engine's objects say.
+type Driver struct {
+	engine  Engine
+	options Options
+	// joining keeps a network from being pruned between the moment it is
+	// found and the moment a container joins it.
+	joining sync.Mutex
+	// negotiated holds whether client and engine have agreed on the version
+	// of the API. The client would do that by itself, but not safely when
+	// several goroutines make the first calls.
+	negotiated chan bool
+}
+
+var _ workload.Driver = (*Driver)(nil)
+
+// Connect makes a client of the engine at host, such as
+// "unix:///var/run/docker.sock"; empty means what DOCKER_HOST says, else the
+// engine's default. Nothing is dialed before the first call.
+func Connect(host string) (*client.Client, error) {
+	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if host != "" {
+		options = append(options, client.WithHost(host))
+	}
+	engine, err := client.NewClientWithOpts(options...)
+	if err != nil {
+		return nil, fmt.Errorf("configure the docker client: %w", err)
+	}
+	return engine, nil
+}
+
+// New makes a driver of an engine; see Connect.
+func New(engine Engine, options Options) *Driver {
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	orDefault(&options.StabilityWindow, 3*time.Second)
+	orDefault(&options.HealthTimeout, time.Minute)
+	orDefault(&options.InitTimeout, 10*time.Minute)
+	orDefault(&options.StopGrace, 10*time.Second)
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	d := &Driver{engine: engine, options: options, negotiated: make(chan bool, 1)}
+	d.negotiated <- false
+	return d
+}
+
+// reach makes sure that the engine has been reached once, so that both sides
+// know what version of the API they speak. Every method begins with it.
+func (d *Driver) reach(ctx context.Context) error {
+	var done bool
+	select {
+	case done = <-d.negotiated:
+	case <-ctx.Done():
+		return engineError(ctx.Err(), "wait for the docker engine")
+	}
+	defer func() { d.negotiated <- done }()
+	if done {
+		return nil
+	}
+	ping, err := d.engine.Ping(ctx)
+	if err != nil {
+		return apperr.Wrap(apperr.Unavailable, err, "reach the docker engine")
+	}
+	d.engine.NegotiateAPIVersionPing(ping)
+	done = true
+	return nil
+}
+
+func orDefault(d *time.Duration, value time.Duration) {
+	if *d <= 0 {
+		*d = value
+	}
+}
+
+// Info describes the engine.
+func (d *Driver) Info(ctx context.Context) (workload.EngineInfo, error) {
+	if err := d.reach(ctx); err != nil {
+		return workload.EngineInfo{}, err
+	}
+	info, err := d.engine.Info(ctx)
+	if err != nil {
+		return workload.EngineInfo{}, engineError(err, "ask the docker engine about itself")
+	}
+	version, err := d.engine.ServerVersion(ctx)
+	if err != nil {
+		return workload.EngineInfo{}, engineError(err, "ask the docker engine for its version")
+	}
+	return workload.EngineInfo{
+		ID:           info.ID,
+		Name:         "docker",
+		Version:      version.Version,
+		OS:           version.Os,
+		Architecture: version.Arch,
+	}, nil
+}

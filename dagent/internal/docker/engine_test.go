@@ -1,0 +1,287 @@
+package docker_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+
+	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// images of this test run. Nothing listens on port 1, so the engine finds at
+// once that their registry cannot be reached.
+var (
+	programImage = "127.0.0.1:1/fairlead-test-" + token() + ":1"
+	healthImage  = "127.0.0.1:1/fairlead-test-" + token() + ":1"
+)
+
+const missingImage = "127.0.0.1:1/fairlead-test/missing:1"
+
+var loadImages = sync.OnceValue(func() error {
+	engine, err := docker.Connect("")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := engine.Ping(ctx); err != nil {
+		return fmt.Errorf("these tests need a running Docker Engine, start one or set DOCKER_HOST: %w", err)
+	}
+	archive, err := programArchive()
+	if err != nil {
+		return err
+	}
+	for reference, changes := range map[string][]string{
+		programImage: {`ENTRYPOINT ["/program"]`},
+		healthImage: {
+			`ENTRYPOINT ["/program"]`,
+			`HEALTHCHECK --interval=100ms --timeout=5s --retries=2 CMD ["/program", "health"]`,
+		},
+	} {
+		source := image.ImportSource{Source: bytes.NewReader(archive), SourceName: "-"}
+		stream, err := engine.ImageImport(ctx, source, reference, image.ImportOptions{Changes: changes})
+		if err != nil {
+			return fmt.Errorf("import the test image: %w", err)
+		}
+		_, err = io.Copy(io.Discard, stream)
+		if err := errors.Join(err, stream.Close()); err != nil {
+			return err
+		}
+	}
+	return engine.Close()
+})
+
+// programArchive compiles the test program and packs it as a file system.
+func programArchive() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "program")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	file := filepath.Join(folder, "program")
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "./testdata/program")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the test program: %w\n%s", err, out)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var packed bytes.Buffer
+	archive := tar.NewWriter(&packed)
+	if err := archive.WriteHeader(&tar.Header{Name: "program", Mode: 0o755, Size: int64(len(content))}); err != nil {
+		return nil, err
+	}
+	if _, err := archive.Write(content); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), archive.Close()
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if engine, err := docker.Connect(""); err == nil {
+		for _, reference := range []string{programImage, healthImage} {
+			_, _ = engine.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true})
+		}
+	}
+	os.Exit(code)
+}
+
+// connect returns a client of the engine, on which the test images are.
+func connect(t *testing.T) *client.Client {
+	t.Helper()
+	if err := loadImages(); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := docker.Connect("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	return engine
+}
+
+// quick makes waits short: the test program is ready as soon as it runs.
+func quick() docker.Options {
+	return docker.Options{
+		StabilityWindow: 400 * time.Millisecond,
+		HealthTimeout:   30 * time.Second,
+		StopGrace:       2 * time.Second,
+	}
+}
+
+// addForeign runs a container that the driver did not make.
+func addForeign(t *testing.T, engine *client.Client, name string, ports ...string) {
+	t.Helper()
+	config, host := &container.Config{Image: programImage}, &container.HostConfig{}
+	publish(t, config, host, ports...)
+	made, err := engine.ContainerCreate(t.Context(), config, host, nil, nil, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = engine.ContainerRemove(context.WithoutCancel(t.Context()), made.ID, container.RemoveOptions{Force: true})
+	})
+	if err := engine.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// site is a deployment of one test.
+type site struct {
+	*testing.T
+	engine *client.Client
+	driver *docker.Driver
+	id     string
+	prefix string
+
+	mu     sync.Mutex
+	events []workload.Event
+}
+
+func newSite(t *testing.T, options docker.Options) *site {
+	t.Helper()
+	engine := connect(t)
+	name := "t" + token()
+	s := &site{T: t, engine: engine, driver: docker.New(engine, options), id: "deployment-" + name, prefix: name}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		if err := docker.New(engine, quick()).Remove(ctx, s.id, workload.ReporterFunc(func(workload.Event) {})); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+		s.removeVolumes(ctx)
+	})
+	return s
+}
+
+func (s *site) removeVolumes(ctx context.Context) {
+	for _, v := range s.volumes(ctx) {
+		if err := s.engine.VolumeRemove(ctx, v, true); err != nil {
+			s.Errorf("clean up: %v", err)
+		}
+	}
+}
+
+func (s *site) Report(e workload.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
+type change func(*spec.Container)
+
+func greet(text string) change {
+	return func(c *spec.Container) {
+		c.Environment = append(c.Environment, spec.KeyValue{Key: "GREETING", Value: text})
+	}
+}
+
+func args(words ...string) change {
+	return func(c *spec.Container) { c.Args = keys(words...) }
+}
+
+func keys(words ...string) (list []spec.Key) {
+	for _, word := range words {
+		list = append(list, spec.Key{Key: word})
+	}
+	return list
+}
+
+func web(changes ...change) spec.Workload { return named("web", changes...) }
+
+func named(name string, changes ...change) spec.Workload {
+	c := spec.Container{Name: &name}
+	for _, change := range changes {
+		change(&c)
+	}
+	return spec.Workload{InstanceID: "instance-" + name, Image: spec.Image{Reference: programImage}, Container: c}
+}
+
+func (s *site) release(number int64, workloads ...spec.Workload) spec.Deployment {
+	s.Helper()
+	d := spec.Normalize(spec.Deployment{ID: s.id, Prefix: s.prefix, Release: number, Workloads: workloads})
+	if err := spec.Validate(d).Err(); err != nil {
+		s.Fatalf("the test made an invalid deployment: %v", err)
+	}
+	for i, w := range d.Workloads {
+		d.Workloads[i].Hash = spec.Hash(w)
+	}
+	return d
+}
+
+func (s *site) apply(d spec.Deployment) {
+	s.Helper()
+	if err := s.driver.Apply(s.Context(), d, s); err != nil {
+		s.Fatalf("Apply %s: %v\nevents: %s", d, err, s.story())
+	}
+}
+
+func (s *site) applyFails(d spec.Deployment) *workload.Failure {
+	s.Helper()
+	err := s.driver.Apply(s.Context(), d, s)
+	var failure *workload.Failure
+	if !errors.As(err, &failure) {
+		s.Fatalf("Apply %s: %v, want a failure card", d, err)
+	}
+	return failure
+}
+
+func (s *site) story() (text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		text += fmt.Sprintf("%s %s %v %s\n", e.Level, e.InstanceID, e.Lines, e.State)
+	}
+	return text
+}
+
+// containers returns the containers of the deployment by their names.
+func (s *site) containers() map[string]workload.Container {
+	s.Helper()
+	list, err := s.driver.List(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	found := map[string]workload.Container{}
+	for _, c := range list {
+		if c.DeploymentID == s.id {
+			found[c.ID.Name] = c
+		}
+	}
+	return found
+}
+
+func (s *site) inspect(name string) container.InspectResponse {
+	s.Helper()
+	seen, err := s.engine.ContainerInspect(s.Context(), spec.ContainerName(s.prefix, name))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return seen
+}
+
+func token() string {
+	raw := make([]byte, 4)
+	_, _ = rand.Read(raw) // never fails
+	return hex.EncodeToString(raw)
+}

@@ -1,0 +1,166 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+const pollInterval = 100 * time.Millisecond
+
+// awaitState waits until a started container has come to the state that is
+// wanted of it. Running means healthy by the image's own health check, or, for
+// an image without one, running through the stability window without a
+// restart.
+func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedState) error {
+	timeout := d.options.HealthTimeout
+	if want.TimeoutSeconds > 0 {
+		timeout = time.Duration(want.TimeoutSeconds) * time.Second
+	}
+	expired := time.NewTimer(timeout)
+	defer expired.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	steady := time.NewTimer(d.options.StabilityWindow)
+	defer steady.Stop()
+
+	window := false // whether the window has passed
+	restarts, started := -1, ""
+	for {
+		seen, err := d.engine.ContainerInspect(ctx, id)
+		if err != nil {
+			return engineError(err, "look at the new container")
+		}
+		if restarts < 0 {
+			restarts, started = seen.RestartCount, seen.State.StartedAt
+		}
+		unbroken := seen.RestartCount == restarts && seen.State.StartedAt == started
+		done, err := judge(seen.State, want, unbroken, window)
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-steady.C:
+			window = true
+		case <-expired.C:
+			return apperr.New(apperr.Precondition, "container is %s after %s, wanted %s", describe(seen.State), timeout, wanted(seen.State, want))
+		case <-ctx.Done():
+			return engineError(ctx.Err(), "wait for the new container")
+		}
+	}
+}
+
+// awaitEnd waits until a container that is not restarted has ended.
+func (d *Driver) awaitEnd(ctx context.Context, id string) (container.InspectResponse, error) {
+	expired := time.NewTimer(d.options.InitTimeout)
+	defer expired.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		seen, err := d.engine.ContainerInspect(ctx, id)
+		if err != nil {
+			return seen, engineError(err, "look at the container")
+		}
+		if state, _ := stateOf(seen.State.Status, false); state == spec.StateExited {
+			return seen, nil
+		}
+		select {
+		case <-tick.C:
+		case <-expired.C:
+			return seen, apperr.New(apperr.Precondition, "it has not ended after %s", d.options.InitTimeout)
+		case <-ctx.Done():
+			return seen, engineError(ctx.Err(), "wait for the container")
+		}
+	}
+}
+
+// judge decides whether a container has come to the wanted state, never will,
+// or may still.
+func judge(s *container.State, want spec.ExpectedState, unbroken, window bool) (done bool, err error) {
+	state, _ := stateOf(s.Status, s.OOMKilled)
+	switch want.State {
+	case spec.StateExited:
+		// A container that is started again has ended as well.
+		if s.Status != container.StateExited && s.Status != container.StateDead && s.Status != container.StateRestarting {
+			return false, nil
+		}
+		if s.ExitCode != int(want.ExitCode) {
+			return false, apperr.New(apperr.Precondition, "container ended with exit code %d, wanted %d", s.ExitCode, want.ExitCode)
+		}
+		return true, nil
+	case spec.StateWaiting:
+		return state == spec.StateWaiting, nil
+	case spec.StateRunning:
+	}
+	switch {
+	case !unbroken || s.Status == container.StateRestarting:
+		return false, apperr.New(apperr.Precondition, "container restarted (%s) before it was ready", describe(s))
+	case state == spec.StateExited:
+		hint := ""
+		if s.ExitCode == 0 {
+			hint = "; a container that is meant to end needs expectedState exited"
+		}
+		return false, apperr.New(apperr.Precondition, "container ended (%s) before it was ready%s", describe(s), hint)
+	case state != spec.StateRunning:
+		return false, nil
+	case s.Health == nil || s.Health.Status == container.NoHealthcheck || s.Health.Status == "":
+		return window, nil
+	case s.Health.Status == container.Unhealthy:
+		return false, apperr.New(apperr.Precondition, "container is unhealthy: %s", probeOutput(s))
+	}
+	return s.Health.Status == container.Healthy, nil
+}
+
+// stateOf maps the engine's word for a state to one of three, and gives the
+// reason that goes with it.
+func stateOf(status string, oomKilled bool) (spec.ContainerState, string) {
+	if oomKilled && status != container.StateRunning {
+		return exitedOrWaiting(status), "OOMKilled"
+	}
+	if status == container.StateRunning {
+		return spec.StateRunning, status
+	}
+	return exitedOrWaiting(status), status
+}
+
+func exitedOrWaiting(status string) spec.ContainerState {
+	switch status {
+	case container.StateExited, container.StateDead, container.StateRemoving:
+		return spec.StateExited
+	}
+	return spec.StateWaiting
+}
+
+func describe(s *container.State) string {
+	switch {
+	case s.OOMKilled:
+		return s.Status + ", out of memory"
+	case s.Status == container.StateExited || s.Status == container.StateRestarting:
+		return fmt.Sprintf("%s, exit code %d", s.Status, s.ExitCode)
+	case s.Health != nil && s.Health.Status != container.NoHealthcheck:
+		return s.Status + ", health " + s.Health.Status
+	}
+	return s.Status
+}
+
+func wanted(s *container.State, want spec.ExpectedState) string {
+	if want.State == spec.StateRunning && s.Health != nil && s.Health.Status != container.NoHealthcheck {
+		return container.Healthy
+	}
+	return string(want.State)
+}
+
+// probeOutput is what the last health probe wrote.
+func probeOutput(s *container.State) string {
+	if s.Health == nil || len(s.Health.Log) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(s.Health.Log[len(s.Health.Log)-1].Output)
+}

@@ -1,0 +1,131 @@
+package docker
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+
+	"fairlead.dev/shared/spec"
+)
+
+// Labels on everything the driver makes. They alone decide what is ours.
+const (
+	labelPrefix = "dev.fairlead."
+
+	labelManaged    = labelPrefix + "managed"
+	labelDeployment = labelPrefix + "deployment"
+	labelInstance   = labelPrefix + "instance"
+	labelRelease    = labelPrefix + "release"
+	labelSpecHash   = labelPrefix + "spec-hash"
+	labelNamespace  = labelPrefix + "prefix"
+	labelName       = labelPrefix + "name"
+	// labelEnds is on containers that are meant to end.
+	labelEnds = labelPrefix + "ends"
+	// labelInit is the name of an init container, absent on others.
+	labelInit = labelPrefix + "init"
+)
+
+func workloadLabels(d spec.Deployment, w spec.Workload) map[string]string {
+	labels := map[string]string{
+		labelManaged:    "true",
+		labelDeployment: d.ID,
+		labelInstance:   w.InstanceID,
+		labelRelease:    strconv.FormatInt(d.Release, 10),
+		labelSpecHash:   w.Hash,
+		labelNamespace:  d.Prefix,
+		labelName:       w.Name(),
+	}
+	if expected(w).State == spec.StateExited {
+		labels[labelEnds] = "true"
+	}
+	return labels
+}
+
+// place is what an owned container is to its workload. Labels cannot change
+// once a container exists, so the engine name tells: other containers of a
+// workload bear its name with a suffix, which a DNS label cannot have, or, for
+// the one kept for inspection, with the release that failed.
+type place int
+
+const (
+	placeServing  place = iota
+	placeNext           // of a release being brought up
+	placePrevious       // replaced, not yet retired
+	placeInit           // an init container
+	placeFailed         // kept for inspection
+	placeStray          // renamed by somebody else
+)
+
+const (
+	suffixNext     = ".next"
+	suffixPrevious = ".previous"
+	suffixInit     = ".init-"
+	suffixFailed   = "-failed-"
+)
+
+// owned is a container of the driver's own making, as it was last seen.
+type owned struct {
+	id         string
+	engineName string
+	// base is the engine name of the workload's serving container.
+	base       string
+	deployment string
+	instance   string
+	specHash   string
+	place      place
+	state      string
+	// ends is true when the container is meant to end.
+	ends bool
+}
+
+func (o owned) running() bool { return o.state == container.StateRunning }
+
+// ended reports whether the container holds nothing any more.
+func (o owned) ended() bool {
+	return o.state == container.StateCreated || o.state == container.StateExited || o.state == container.StateDead
+}
+
+// ownedBy reads a container's labels; ok is false for foreign containers.
+func ownedBy(c container.Summary) (o owned, ok bool) {
+	if c.Labels[labelManaged] != "true" {
+		return owned{}, false
+	}
+	o = owned{
+		id:         c.ID,
+		engineName: engineName(c),
+		base:       spec.ContainerName(c.Labels[labelNamespace], c.Labels[labelName]),
+		deployment: c.Labels[labelDeployment],
+		instance:   c.Labels[labelInstance],
+		specHash:   c.Labels[labelSpecHash],
+		state:      c.State,
+		ends:       c.Labels[labelEnds] == "true",
+	}
+	switch rest, _ := strings.CutPrefix(o.engineName, o.base); {
+	case !strings.HasPrefix(o.engineName, o.base):
+		o.place = placeStray
+	case strings.HasPrefix(rest, suffixFailed):
+		o.place = placeFailed
+	case c.Labels[labelInit] != "":
+		o.place = placeInit
+	case rest == "":
+		o.place = placeServing
+	case rest == suffixNext:
+		o.place = placeNext
+	case rest == suffixPrevious:
+		o.place = placePrevious
+	default:
+		o.place = placeStray
+	}
+	return o, true
+}
+
+// engineName returns the container's own name, not those that links give it.
+func engineName(c container.Summary) string {
+	for _, name := range c.Names {
+		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,120 @@
+package docker
+
+import (
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/container"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// killed is the exit code of a process that ended by SIGKILL, which is how the
+// kernel ends one that ran out of memory.
+const killed = 137
+
+// List returns every container on the engine, foreign ones included.
+func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
+	if err := d.reach(ctx); err != nil {
+		return nil, err
+	}
+	all, err := d.engine.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return nil, engineError(err, "list the containers")
+	}
+	list := make([]workload.Container, 0, len(all))
+	for _, c := range all {
+		seen := see(c)
+		if seen.Managed && seen.ExitCode == killed {
+			// Only an inspection tells a lack of memory from other ends.
+			if detail, err := d.engine.ContainerInspect(ctx, c.ID); err == nil && detail.State.OOMKilled {
+				seen.State, seen.Reason = stateOf(c.State, true)
+			}
+		}
+		list = append(list, seen)
+	}
+	return list, nil
+}
+
+// see turns what the engine lists of a container into what the port tells.
+func see(c container.Summary) workload.Container {
+	seen := workload.Container{
+		ID:          workload.ContainerID{Name: engineName(c)},
+		EngineID:    c.ID,
+		ImageDigest: c.ImageID,
+		Command:     c.Command,
+		CreatedAt:   time.Unix(c.Created, 0).UTC(),
+		Ports:       portsOf(c),
+	}
+	seen.ImageName, seen.ImageTag = imageOf(c.Image)
+	seen.State, seen.Reason = stateOf(c.State, false)
+	seen.ExitCode, seen.Health = readStatus(c.Status)
+	if o, ours := ownedBy(c); ours {
+		prefix := c.Labels[labelNamespace]
+		seen.Managed = true
+		seen.ID.Prefix, seen.ID.Name = prefix, strings.TrimPrefix(o.engineName, prefix+"-")
+		if o.place == placeStray {
+			seen.ID = workload.ContainerID{Name: o.engineName}
+		}
+		seen.DeploymentID, seen.InstanceID, seen.SpecHash = o.deployment, o.instance, o.specHash
+		seen.Release, _ = strconv.ParseInt(c.Labels[labelRelease], 10, 64) // ours is a number
+	}
+	return seen
+}
+
+// imageOf splits an image reference; one that names no repository is kept whole.
+func imageOf(text string) (name, tag string) {
+	named, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return text, ""
+	}
+	if tagged, ok := named.(reference.Tagged); ok {
+		tag = tagged.Tag()
+	}
+	return reference.FamiliarName(named), tag
+}
+
+// statusText is how the engine says in its lists what only an inspection has
+// as fields: "Exited (137) 2 hours ago", "Up 3 seconds (health: starting)".
+var statusText = regexp.MustCompile(`^(?:Exited|Restarting) \((\d+)\)|\((healthy|unhealthy|health: starting)\)$`)
+
+func readStatus(status string) (exitCode int, health string) {
+	match := statusText.FindStringSubmatch(status)
+	if match == nil {
+		return 0, ""
+	}
+	exitCode, _ = strconv.Atoi(match[1]) // empty for a container that is up
+	return exitCode, strings.TrimPrefix(match[2], "health: ")
+}
+
+// portsOf lists each port once, though the engine has it for IPv4 and IPv6.
+func portsOf(c container.Summary) []workload.Port {
+	var ports []workload.Port
+	seen := map[workload.Port]bool{}
+	for _, p := range c.Ports {
+		port := workload.Port{Internal: int32(p.PrivatePort), External: int32(p.PublicPort), Protocol: p.Type}
+		if !seen[port] {
+			seen[port] = true
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
+// find looks a container up by the name the team API has for it.
+func (d *Driver) find(ctx context.Context, id workload.ContainerID) (container.InspectResponse, error) {
+	if err := d.reach(ctx); err != nil {
+		return container.InspectResponse{}, err
+	}
+	name := spec.ContainerName(id.Prefix, id.Name)
+	seen, err := d.engine.ContainerInspect(ctx, name)
+	if err != nil {
+		return seen, engineError(err, "find container %s", name)
+	}
+	return seen, nil
+}

@@ -1,0 +1,261 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+const (
+	parallelPulls    = 3
+	progressInterval = time.Second
+)
+
+// request is an image to pull, for the first workload that needs it.
+type request struct {
+	reference  string
+	instanceID string
+	auth       *spec.RegistryAuth
+}
+
+// requests lists the images of workloads, init containers' included, once
+// each. An init container's image is pulled with its parent's credentials when
+// both come from the same registry.
+func requests(workloads []spec.Workload) []request {
+	var list []request
+	seen := map[string]bool{}
+	add := func(r request) {
+		if !seen[r.reference] {
+			seen[r.reference] = true
+			list = append(list, r)
+		}
+	}
+	for _, w := range workloads {
+		add(request{w.Image.Reference, w.InstanceID, w.Image.Auth})
+		for _, ic := range w.Container.InitContainers {
+			r := request{reference: ic.Image, instanceID: w.InstanceID}
+			if registryOf(ic.Image) == registryOf(w.Image.Reference) {
+				r.auth = w.Image.Auth
+			}
+			add(r)
+		}
+	}
+	return list
+}
+
+func registryOf(text string) string {
+	named, err := reference.ParseDockerRef(text)
+	if err != nil {
+		return ""
+	}
+	return reference.Domain(named)
+}
+
+// pullError is a pull that failed, with the workload that needed it.
+type pullError struct {
+	instanceID string
+	err        error
+}
+
+func (e *pullError) Error() string { return e.err.Error() }
+func (e *pullError) Unwrap() error { return e.err }
+
+// pullAll pulls every image and returns what each reference resolved to: a
+// reference that names the content, where the engine knows one.
+func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[string]string, error) {
+	pinned := make([]string, len(list))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelPulls)
+	for i, r := range list {
+		group.Go(func() (err error) {
+			if pinned[i], err = d.pull(ctx, r, s); err != nil {
+				return &pullError{r.instanceID, err}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	resolved := map[string]string{}
+	for i, r := range list {
+		resolved[r.reference] = pinned[i]
+	}
+	return resolved, nil
+}
+
+func (d *Driver) pull(ctx context.Context, r request, s *story) (string, error) {
+	named, err := reference.ParseDockerRef(r.reference)
+	if err != nil {
+		return "", apperr.Wrap(apperr.Invalid, err, "pull image %s", r.reference)
+	}
+	if _, digested := named.(reference.Canonical); digested {
+		if _, err := d.engine.ImageInspect(ctx, named.String()); err == nil {
+			s.info(r.instanceID, "image %s is already here", r.reference)
+			return named.String(), nil
+		}
+	}
+	auth, err := encodeAuth(r.auth)
+	if err != nil {
+		return "", err
+	}
+	err = d.download(ctx, named, auth, r, s)
+	local, missing := d.engine.ImageInspect(ctx, named.String())
+	switch {
+	case err == nil && missing != nil:
+		return "", engineError(missing, "look at image %s after it was pulled", r.reference)
+	case err != nil && apperr.Is(err, apperr.Unavailable) && missing == nil && ctx.Err() == nil:
+		s.warn(r.instanceID, "the registry of image %s cannot be reached (%v); continuing with the image that is already here", r.reference, err)
+	case err != nil:
+		return "", err
+	}
+	return pin(named, local), nil
+}
+
+// pin returns a reference that names the image by its digest, when the engine
+// knows the digest of that repository, and by its tag otherwise.
+func pin(named reference.Named, local image.InspectResponse) string {
+	for _, text := range local.RepoDigests {
+		other, err := reference.ParseNormalizedNamed(text)
+		if err != nil {
+			continue
+		}
+		if canonical, ok := other.(reference.Canonical); ok && other.Name() == named.Name() {
+			if exact, err := reference.WithDigest(named, canonical.Digest()); err == nil {
+				return exact.String()
+			}
+		}
+	}
+	return named.String()
+}
+
+func encodeAuth(auth *spec.RegistryAuth) (string, error) {
+	if auth == nil || auth.Username == "" && auth.Password == "" {
+		return "", nil
+	}
+	encoded, err := registry.EncodeAuthConfig(registry.AuthConfig{
+		Username: auth.Username, Password: auth.Password, ServerAddress: auth.Server,
+	})
+	if err != nil {
+		return "", fmt.Errorf("encode the registry credentials: %w", err)
+	}
+	return encoded, nil
+}
+
+// download has the engine pull an image, and folds its progress into events.
+func (d *Driver) download(ctx context.Context, named reference.Named, auth string, r request, s *story) (err error) {
+	s.info(r.instanceID, "pulling image %s", r.reference)
+	stream, err := d.engine.ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
+	if err != nil {
+		return registryError(err, r.reference)
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+
+	layers := &progress{}
+	next := d.options.Now().Add(progressInterval)
+	for decoder := json.NewDecoder(stream); ; {
+		var message pullMessage
+		switch err := decoder.Decode(&message); {
+		case errors.Is(err, io.EOF):
+			s.info(r.instanceID, "pulled image %s%s", r.reference, layers.digest)
+			return nil
+		case err != nil:
+			return engineError(err, "pull image %s: read the engine's progress", r.reference)
+		case message.Error != nil:
+			return registryError(errors.New(message.Error.Message), r.reference)
+		}
+		layers.add(message)
+		if now := d.options.Now(); !now.Before(next) {
+			next = now.Add(progressInterval)
+			s.info(r.instanceID, "pulling image %s: %s", r.reference, layers)
+		}
+	}
+}
+
+// pullMessage is one message of the engine's stream about a pull.
+type pullMessage struct {
+	ID       string     `json:"id"`
+	Status   string     `json:"status"`
+	Progress layerBytes `json:"progressDetail"`
+	Error    *struct {
+		Message string `json:"message"`
+	} `json:"errorDetail"`
+}
+
+type layerBytes struct {
+	Current int64 `json:"current"`
+	Total   int64 `json:"total"`
+}
+
+// progress sums up the layers of one pull.
+type progress struct {
+	layers map[string]layerBytes
+	done   int
+	digest string
+}
+
+func (p *progress) add(m pullMessage) {
+	if digest, ok := strings.CutPrefix(m.Status, "Digest: "); ok {
+		p.digest = ", " + digest
+	}
+	if m.ID == "" {
+		return
+	}
+	if p.layers == nil {
+		p.layers = map[string]layerBytes{}
+	}
+	switch m.Status {
+	case "Pull complete", "Already exists":
+		p.done++
+	case "Downloading":
+		p.layers[m.ID] = m.Progress
+	}
+}
+
+func (p *progress) String() string {
+	var current, total int64
+	for _, layer := range p.layers {
+		current, total = current+layer.Current, total+layer.Total
+	}
+	return fmt.Sprintf("%d layers done, %d of %d kB", p.done, current/1000, total/1000)
+}
+
+// registryError gives what the engine says of a registry its kind. The engine
+// passes on the registry's words, mostly as errors without a code.
+func registryError(err error, ref string) error {
+	text := err.Error()
+	has := func(words ...string) bool {
+		for _, word := range words {
+			if strings.Contains(text, word) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("toomanyrequests", "Too Many Requests"):
+		return apperr.Wrap(apperr.TooMany, err, "pull image %s: the registry limits the rate", ref)
+	case has("no basic auth credentials", "unauthorized", "authentication required", "401 Unauthorized"):
+		return apperr.Wrap(apperr.Unauthenticated, err, "pull image %s: the registry wants other credentials", ref)
+	case has("access denied", "access to the resource is denied", "403 Forbidden"):
+		return apperr.Wrap(apperr.Forbidden, err, "pull image %s: the registry denies access, or has no such image", ref)
+	case has("manifest unknown", "name unknown", "not found", "no matching manifest"):
+		return apperr.Wrap(apperr.NotFound, err, "pull image %s: the registry has no such image", ref)
+	case has("dial tcp", "no such host", "i/o timeout", "connection refused", "connection reset", "TLS handshake timeout",
+		"Client.Timeout", "context deadline exceeded", "unexpected EOF", ": EOF", "received unexpected HTTP status: 5"):
+		return apperr.Wrap(apperr.Unavailable, err, "pull image %s: the registry cannot be reached", ref)
+	}
+	return engineError(err, "pull image %s", ref)
+}

@@ -1,0 +1,189 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+)
+
+// settle puts right what an interrupted Apply left behind, before anything
+// else is done. The names tell how far it had come:
+//
+//   - a ".previous" and no ".next": all new containers were in place, the
+//     previous ones only wait to be retired;
+//   - a ".next": the release was not in place; the previous one is put back.
+func (a *applying) settle(ctx context.Context) error {
+	found, err := a.ownedOf(ctx, a.dep.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(found, func(o owned) bool { return o.leftOver() || o.place == placePrevious }) {
+		return nil
+	}
+	a.story.info("", "putting right what an interrupted deployment left behind")
+	// Who stopped a container is not known any more. One that is meant to run
+	// and is stopped beside a half-done release was most likely stopped for it.
+	_, err = a.putBack(ctx, "", func(o owned) bool { return !o.running() && !o.ends })
+	return err
+}
+
+// putBack makes the release that served before serve again: names, containers
+// that were stopped for their successors, nothing else left over but the
+// container with the id failed, which is kept for inspection. Of the serving
+// containers it starts those that again picks. It can be repeated at any
+// point. It reports whether there is a release that serves.
+func (a *applying) putBack(ctx context.Context, failed string, again func(owned) bool) (serves bool, err error) {
+	found, err := a.ownedOf(ctx, a.dep.ID)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(found, owned.isNext) {
+		err = a.undoNames(ctx, found)
+	} else {
+		err = a.endPrevious(ctx, found)
+	}
+	if err != nil {
+		return false, err
+	}
+	if found, err = a.ownedOf(ctx, a.dep.ID); err != nil {
+		return false, err
+	}
+	for _, o := range found {
+		// Before anything is started: it may hold a port or a volume.
+		if o.leftOver() && !o.ended() {
+			if err := a.stop(ctx, o.id); err != nil {
+				return false, engineError(err, "stop container %s", o.engineName)
+			}
+		}
+	}
+	if serves, err = a.startServing(ctx, found, again); err != nil {
+		return false, err
+	}
+	for _, o := range found {
+		switch {
+		case o.leftOver() && o.id == failed:
+			err = a.park(ctx, o, found)
+		case o.leftOver():
+			err = a.discard(ctx, o.id)
+		}
+		if err != nil {
+			return false, engineError(err, "put container %s aside", o.engineName)
+		}
+	}
+	return serves, nil
+}
+
+// endPrevious retires what an earlier release that is in place has replaced.
+func (a *applying) endPrevious(ctx context.Context, found []owned) error {
+	for _, o := range found {
+		if o.place == placePrevious {
+			if err := a.end(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// undoNames gives containers that were renamed for their successors their
+// names back.
+func (a *applying) undoNames(ctx context.Context, found []owned) error {
+	for _, o := range found {
+		if o.place != placePrevious {
+			continue
+		}
+		for _, c := range found {
+			if c.place == placeServing && c.base == o.base {
+				if err := a.rename(ctx, c, c.base+suffixNext); err != nil {
+					return err
+				}
+			}
+		}
+		if err := a.rename(ctx, o, o.base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startServing starts serving containers, those that again picks.
+func (a *applying) startServing(ctx context.Context, found []owned, again func(owned) bool) (serves bool, err error) {
+	for _, o := range found {
+		if o.place != placeServing {
+			continue
+		}
+		serves = true
+		if !again(o) {
+			continue
+		}
+		a.story.info(o.instance, "starting %s again", o.engineName)
+		if err := a.engine.ContainerStart(ctx, o.id, container.StartOptions{}); err != nil {
+			return serves, a.startError(ctx, o.engineName, err)
+		}
+	}
+	return serves, nil
+}
+
+// park keeps a failed container for inspection, stopped for good, in the place
+// of an earlier one of the same workload.
+func (a *applying) park(ctx context.Context, o owned, found []owned) error {
+	for _, earlier := range found {
+		if earlier.place == placeFailed && earlier.base == o.base {
+			if err := a.discard(ctx, earlier.id); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := a.engine.ContainerUpdate(ctx, o.id, container.UpdateConfig{
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+	})
+	if err != nil {
+		return engineError(err, "end the restarts of container %s", o.engineName)
+	}
+	name := fmt.Sprintf("%s%s%d", o.base, suffixFailed, a.dep.Release)
+	if err := a.rename(ctx, o, name); err != nil {
+		a.story.warn(o.instance, "the failed container cannot be kept as %s: %v", name, err)
+		return a.discard(ctx, o.id)
+	}
+	a.story.info(o.instance, "the failed container is kept as %s", name)
+	return nil
+}
+
+func (a *applying) rename(ctx context.Context, o owned, name string) error {
+	if err := a.engine.ContainerRename(ctx, o.id, name); err != nil {
+		// The last rename puts a release in place, so it matters whether it
+		// was done although the answer was lost.
+		if seen, lookErr := a.engine.ContainerInspect(ctx, o.id); lookErr == nil && seen.Name == "/"+name {
+			return nil
+		}
+		return engineError(err, "rename container %s to %s", o.engineName, name)
+	}
+	return nil
+}
+
+func (o owned) isNext() bool { return o.place == placeNext }
+
+// leftOver reports whether the container is of a release that is being brought up.
+func (o owned) leftOver() bool {
+	return o.place == placeNext || o.place == placeInit
+}
+
+// ownedOf lists the containers of a deployment.
+func (d *Driver) ownedOf(ctx context.Context, deploymentID string) ([]owned, error) {
+	list, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelDeployment+"="+deploymentID),
+	)})
+	if err != nil {
+		return nil, engineError(err, "list the containers of deployment %s", deploymentID)
+	}
+	var found []owned
+	for _, c := range list {
+		if o, ours := ownedBy(c); ours {
+			found = append(found, o)
+		}
+	}
+	return found, nil
+}

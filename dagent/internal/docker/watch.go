@@ -1,0 +1,54 @@
+package docker
+
+import (
+	"context"
+	"strings"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+
+	"fairlead.dev/shared/apperr"
+)
+
+// Watch calls changed after every event about a container, and once when it
+// has begun to listen: what happened before was not heard.
+func (d *Driver) Watch(ctx context.Context, changed func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := d.reach(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	heard, lost := d.engine.Events(ctx, events.ListOptions{
+		Filters: filters.NewArgs(filters.Arg("type", string(events.ContainerEventType))),
+	})
+	changed()
+	for {
+		select {
+		case e := <-heard:
+			if matters(e.Action) {
+				changed()
+			}
+		case err := <-lost:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return apperr.Wrap(apperr.Unavailable, err, "the docker engine's events are lost")
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// matters reports whether an event may change what List returns. Health probes
+// make two exec events every time.
+func matters(action events.Action) bool {
+	verb, _, _ := strings.Cut(string(action), ":")
+	switch verb {
+	case "exec_create", "exec_start", "exec_die", "exec_detach", "attach", "detach", "top", "resize", "copy", "export", "archive-path", "extract-to-dir":
+		return false
+	}
+	return true
+}
