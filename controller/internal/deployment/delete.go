@@ -1,0 +1,77 @@
+package deployment
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+)
+
+// Delete removes a deployment in any state, its releases and its log with it.
+//
+// When the prefix is this deployment's, the node is told to remove its
+// containers; volumes stay. But a deployment that was taking the prefix over
+// and did not succeed gives it back: what served there before, and may serve
+// still, is wanted again as a new release with the same content.
+//
+// A node that is away removes the containers when it returns. Errors: NotFound.
+func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		_, who, err := authz.Require(ctx, authz.DeploymentDelete)
+		if err != nil {
+			return err
+		}
+		d, err := s.lock(ctx, authz.DeploymentDelete, id)
+		if err != nil {
+			return err
+		}
+		if err := s.vacate(ctx, d, who.Ref()); err != nil {
+			return err
+		}
+		if err := s.Store.DeleteDeployment(ctx, id); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.DeploymentDelete, map[string]any{
+			"id": id, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
+		})
+	})
+}
+
+// vacate takes the prefix from a deployment that holds it.
+func (s *Service) vacate(ctx context.Context, d Deployment, who string) error {
+	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
+	if apperr.Is(err, apperr.NotFound) || err == nil && a.DeploymentID != d.ID {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
+	if err != nil {
+		return err
+	}
+	// Whoever is still successful was never displaced: this one did not succeed.
+	at := slices.IndexFunc(there, func(o Deployment) bool { return o.ID != d.ID && o.State == Successful })
+	if at >= 0 {
+		return s.fallBack(ctx, there[at], who)
+	}
+	generation, err := s.Store.RaiseGeneration(ctx, d.Node.ID)
+	if err != nil {
+		return err
+	}
+	a = Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, Tombstone: string(authz.DeploymentDelete)}
+	return s.Store.PutAssignment(ctx, d.Node.ID, a, s.Now())
+}
+
+// fallBack gives the prefix to a deployment's last successful release.
+func (s *Service) fallBack(ctx context.Context, d Deployment, who string) error {
+	r, err := s.Store.FindLatestRelease(ctx, d.ID, OutcomeSuccessful)
+	if err != nil {
+		return err
+	}
+	_, err = s.assign(ctx, d, r.Spec, TriggerFallback, who)
+	return err
+}

@@ -1,0 +1,101 @@
+package deployment_test
+
+import (
+	"testing"
+
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+func TestDeleteEmptiesThePrefix(t *testing.T) {
+	for _, phase := range []workload.Phase{workload.PhaseInProgress, workload.PhaseSuccessful, workload.PhaseFailed} {
+		t.Run(string(phase), func(t *testing.T) {
+			w := newWorld(t)
+			d := w.create(w.version(w.project("shop"), "rolling", nil, "web"), "shop")
+			w.deploy(d, phase)
+			if err := w.Delete(w.ctx, d.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Get(w.ctx, d.ID); !apperr.Is(err, apperr.NotFound) {
+				t.Errorf("it is still there: %v", err)
+			}
+			a := w.assignment("shop")
+			if a.Tombstone != "deployment.delete" || a.Deployment != nil || a.DeploymentID != d.ID || a.Generation != 2 {
+				t.Fatalf("got assignment %+v", a)
+			}
+
+			w.report(d, workload.PhaseFailed, nil) // the agent tries again
+			if w.assignment("shop").Tombstone == "" {
+				t.Error("a removal that failed counts as done")
+			}
+			w.report(d, workload.PhaseRemoved, nil)
+			if set := w.set(); len(set.Assignments) != 0 || set.Generation != 3 {
+				t.Errorf("after the removal the set is %+v", set)
+			}
+		})
+	}
+}
+
+func TestDeleteOfWhatDoesNotRun(t *testing.T) {
+	w := newWorld(t)
+	project := w.project("shop")
+	v1 := w.version(project, "incremental", nil, "web")
+	v2 := w.version(project, "incremental", &v1, "web")
+	idle, first, second := w.create(v1, "idle"), w.create(v1, "shop"), w.create(v2, "shop")
+	w.deploy(first, workload.PhaseSuccessful)
+	w.deploy(second, workload.PhaseSuccessful)
+	before := w.set()
+	for _, d := range []deployment.Deployment{idle, first} {
+		if err := w.Delete(w.ctx, d.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if set := w.set(); set.Generation != before.Generation || set.Assignments[0].DeploymentID != second.ID {
+		t.Errorf("got set %+v, want %+v", set, before)
+	}
+}
+
+func TestPrefixIsFreeAfterDelete(t *testing.T) {
+	w := newWorld(t)
+	d := w.create(w.version(w.project("shop"), "rolling", nil, "web"), "shop")
+	w.deploy(d, workload.PhaseSuccessful)
+	if err := w.Delete(w.ctx, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	// The node has not heard of it yet; the next release takes the prefix over.
+	other := w.create(w.version(w.project("other"), "rolling", nil, "web"), "shop")
+	w.start(other)
+	if a := w.assignment("shop"); a.Tombstone != "" || a.DeploymentID != other.ID || a.Generation != 3 {
+		t.Errorf("got assignment %+v", a)
+	}
+}
+
+func TestDeleteOfATakeoverThatDidNotSucceedGivesThePrefixBack(t *testing.T) {
+	for _, phase := range []workload.Phase{workload.PhaseFailed, workload.PhaseInProgress} {
+		t.Run(string(phase), func(t *testing.T) {
+			w := newWorld(t)
+			project := w.project("shop")
+			v1 := w.version(project, "incremental", nil, "web")
+			v2 := w.version(project, "incremental", &v1, "web")
+			first, second := w.create(v1, "shop"), w.create(v2, "shop")
+			w.deploy(first, workload.PhaseSuccessful)
+			served := w.assignment("shop").Deployment.Workloads[0]
+			w.deploy(second, phase)
+			if err := w.Delete(w.ctx, second.ID); err != nil {
+				t.Fatal(err)
+			}
+			a := w.assignment("shop")
+			if a.DeploymentID != first.ID || a.Deployment == nil || a.Deployment.Release != 2 || a.Deployment.Workloads[0].Hash != served.Hash {
+				t.Fatalf("got assignment %+v", a)
+			}
+			w.wantState(first, deployment.InProgress)
+			w.report(first, workload.PhaseSuccessful, nil)
+			w.wantState(first, deployment.Successful)
+			releases, err := w.Releases(w.ctx, first.ID)
+			if err != nil || len(releases) != 2 || releases[0].Trigger != deployment.TriggerFallback || releases[1].Trigger != deployment.TriggerStart {
+				t.Errorf("got releases %+v, %v", releases, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,196 @@
+package deployment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Status is where a node says that an assignment is.
+type Status struct {
+	// DeploymentID is the assignment's or its tombstone's.
+	DeploymentID uuid.UUID
+	// Generation is the assignment's.
+	Generation uint64
+	Release    int64
+	Phase      workload.Phase
+	// Failure is set when Phase is failed.
+	Failure *workload.Failure
+}
+
+// Event is something that happened on a node with a release.
+type Event struct {
+	DeploymentID uuid.UUID
+	Generation   uint64
+	Release      int64
+	workload.Event
+}
+
+// RecordProgress takes what a node's agent tells: events go into the logs,
+// statuses decide releases. It belongs into the transaction of the report,
+// which sees to it that each report counts once and in order. What is about
+// another node, a deleted deployment, or a generation that is not wanted any
+// more is passed over; a release that has its outcome keeps it.
+func (s *Service) RecordProgress(ctx context.Context, nodeID uuid.UUID, statuses []Status, events []Event) error {
+	if len(statuses) == 0 && len(events) == 0 {
+		return nil
+	}
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Store.LockTarget(ctx, nodeID); err != nil {
+			return err
+		}
+		if err := s.recordEvents(ctx, nodeID, events); err != nil {
+			return err
+		}
+		for _, status := range statuses {
+			if err := s.recordStatus(ctx, nodeID, status); err != nil {
+				return fmt.Errorf("record status of deployment %s: %w", status.DeploymentID, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) recordEvents(ctx context.Context, nodeID uuid.UUID, events []Event) error {
+	var ids []uuid.UUID
+	for _, e := range events {
+		if !slices.Contains(ids, e.DeploymentID) {
+			ids = append(ids, e.DeploymentID)
+		}
+	}
+	here, err := s.Store.FilterPlaced(ctx, nodeID, ids)
+	if err != nil {
+		return err
+	}
+	var entries []LogEntry
+	for _, e := range events {
+		if slices.Contains(here, e.DeploymentID) {
+			entries = append(entries, s.entries(e)...)
+		}
+	}
+	return s.append(ctx, entries...)
+}
+
+// entries returns what an event adds to the log: its lines, the state a
+// container came to, or both.
+func (s *Service) entries(e Event) []LogEntry {
+	entry := LogEntry{DeploymentID: e.DeploymentID, Release: e.Release, Level: e.Level, At: e.Time}
+	if now := s.Now(); e.Time.IsZero() || e.Time.After(now) {
+		entry.At = now // the node's clock is wrong
+	}
+	if id, err := uuid.Parse(e.InstanceID); err == nil {
+		entry.InstanceID = id
+	}
+	var list []LogEntry
+	if len(e.Lines) > 0 {
+		lines := entry
+		lines.Type, lines.Lines = EntryLog, boundLines(e.Lines)
+		list = append(list, lines)
+	}
+	if slices.Contains(spec.ContainerState("").Values(), e.State) && entry.InstanceID != uuid.Nil {
+		state := entry
+		state.Type, state.Container, state.Reason = EntryContainerState, e.State, boundText(e.Reason, maxReasonBytes)
+		list = append(list, state)
+	}
+	return list
+}
+
+func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Status) error {
+	a, err := s.Store.FindAssignmentOf(ctx, nodeID, status.DeploymentID)
+	if apperr.Is(err, apperr.NotFound) || err == nil && a.Generation != status.Generation {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if a.Deployment == nil {
+		return s.recordRemoval(ctx, nodeID, a, status.Phase)
+	}
+	r, err := s.Store.FindRelease(ctx, a.ReleaseID)
+	if err != nil || r.Outcome.Final() {
+		return err
+	}
+	switch status.Phase {
+	case workload.PhaseInProgress:
+		if r.Outcome == OutcomeInProgress {
+			return nil
+		}
+		return s.Store.SetOutcome(ctx, r.ID, OutcomeInProgress, nil, s.Now())
+	case workload.PhaseSuccessful:
+		return s.succeed(ctx, r)
+	case workload.PhaseFailed:
+		return s.fail(ctx, r, status.Failure)
+	default:
+		return nil
+	}
+}
+
+// recordRemoval drops a tombstone that did its work. The node's set is another
+// one then, so its generation rises.
+func (s *Service) recordRemoval(ctx context.Context, nodeID uuid.UUID, a Assignment, phase workload.Phase) error {
+	if phase != workload.PhaseRemoved {
+		return nil
+	}
+	if err := s.Store.DeleteAssignment(ctx, nodeID, a.Prefix); err != nil {
+		return err
+	}
+	_, err := s.Store.RaiseGeneration(ctx, nodeID)
+	return err
+}
+
+// succeed makes the release's deployment the one that serves under its prefix.
+func (s *Service) succeed(ctx context.Context, r Release) error {
+	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeSuccessful, nil, s.Now()); err != nil {
+		return err
+	}
+	d, err := s.Store.LockDeployment(ctx, r.DeploymentID)
+	if err != nil {
+		return err
+	}
+	if err := s.become(ctx, d, Successful); err != nil {
+		return err
+	}
+	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
+	if err != nil {
+		return err
+	}
+	descendants, err := s.Store.ListDescendants(ctx, d.Version.ID)
+	if err != nil {
+		return err
+	}
+	for _, other := range there {
+		next := other.displacedBy(descendants)
+		if other.ID == d.ID || other.State == Preparing || other.State == next {
+			continue
+		}
+		if err := s.become(ctx, other, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure) error {
+	card = boundFailure(card)
+	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeFailed, card, s.Now()); err != nil {
+		return err
+	}
+	d, err := s.Store.LockDeployment(ctx, r.DeploymentID)
+	if err != nil {
+		return err
+	}
+	entry := LogEntry{
+		DeploymentID: d.ID, Release: r.Number, Type: EntryLog, Level: workload.LevelError,
+		Lines: describe(r.Number, card), At: s.Now(),
+	}
+	if id, err := uuid.Parse(card.InstanceID); err == nil {
+		entry.InstanceID = id
+	}
+	return s.become(ctx, d, Failed, entry)
+}

@@ -1,0 +1,86 @@
+package deployment
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Trigger says what made a release.
+type Trigger string
+
+// Triggers of releases.
+const (
+	// TriggerStart: somebody started the deployment.
+	TriggerStart Trigger = "start"
+	// TriggerFallback: the deployment that was to take the prefix over was
+	// deleted before it succeeded, so what served before is wanted again.
+	TriggerFallback Trigger = "fallback"
+)
+
+// Outcome is how a release ended, or how far it is.
+type Outcome string
+
+// Outcomes of releases.
+const (
+	// OutcomePending: its node has not begun with it.
+	OutcomePending    Outcome = "pending"
+	OutcomeInProgress Outcome = "in-progress"
+	OutcomeSuccessful Outcome = "successful"
+	OutcomeFailed     Outcome = "failed"
+	// OutcomeSuperseded: something else was wanted under the prefix before it
+	// had ended.
+	OutcomeSuperseded Outcome = "superseded"
+)
+
+// Outcomes lists every outcome.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomePending, OutcomeInProgress, OutcomeSuccessful, OutcomeFailed, OutcomeSuperseded}
+}
+
+// Final reports whether nothing follows the outcome.
+func (o Outcome) Final() bool { return o != OutcomePending && o != OutcomeInProgress }
+
+// Release is what one start of a deployment froze. It never changes but for its
+// outcome.
+type Release struct {
+	ID           uuid.UUID
+	DeploymentID uuid.UUID
+	// Number counts from 1 within the deployment.
+	Number int64
+	// Spec is complete in itself and holds no credentials.
+	Spec      spec.Deployment
+	Trigger   Trigger
+	CreatedAt time.Time
+	CreatedBy string
+	Outcome   Outcome
+	// FinishedAt is the zero time until the outcome is final.
+	FinishedAt time.Time
+	// Failure is the failure card of a failed release; nil otherwise.
+	Failure *workload.Failure
+}
+
+// Assignment is what one prefix of a node should run.
+type Assignment struct {
+	Prefix string
+	// Generation is the node's at which this last changed.
+	Generation   uint64
+	DeploymentID uuid.UUID
+	// ReleaseID and Deployment are set unless the prefix is to be emptied.
+	ReleaseID  uuid.UUID
+	Deployment *spec.Deployment
+	// Tombstone names the act that wants the prefix emptied; "" otherwise.
+	Tombstone string
+}
+
+// Set is everything a node should run.
+type Set struct {
+	// Lineage names the database that generations are counted in.
+	Lineage string
+	// Generation rises with every change of the set.
+	Generation  uint64
+	Assignments []Assignment
+}

@@ -1,0 +1,129 @@
+package deployment
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+// render makes the content of a deployment's next release.
+func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (spec.Deployment, error) {
+	all, err := s.Store.ListInstances(ctx, d.ID)
+	if err != nil {
+		return spec.Deployment{}, err
+	}
+	fresh, err := chosen(all, ids)
+	if err != nil {
+		return spec.Deployment{}, err
+	}
+	if len(fresh) == 0 {
+		return spec.Deployment{}, apperr.New(apperr.Precondition, "there is no instance to start").WithField("instances", nil)
+	}
+	running, err := s.running(ctx, d)
+	if err != nil {
+		return spec.Deployment{}, err
+	}
+	content := spec.Deployment{ID: d.ID.String(), Prefix: d.Prefix}
+	var missing []map[string]any
+	for _, i := range all {
+		w := spec.Workload{InstanceID: i.ID.String(), Container: i.configuration(d.Environment)}
+		if !slices.ContainsFunc(fresh, func(f Instance) bool { return f.ID == i.ID }) {
+			if kept, ok := keep(running, w); ok {
+				content.Workloads = append(content.Workloads, kept)
+			}
+			continue
+		}
+		w.Image.RegistryID = i.Image.Registry.ID.String()
+		if w.Image.Reference, err = s.Reference(ctx, i.Image.Registry.ID, i.Image.Name, i.Image.Tag); err != nil {
+			return spec.Deployment{}, err
+		}
+		if keys := missingSecrets(w.Container); len(keys) > 0 {
+			missing = append(missing, map[string]any{"instanceId": i.ID, "secretKeys": keys})
+		}
+		content.Workloads = append(content.Workloads, w)
+	}
+	content = spec.Normalize(content)
+	if err := spec.Validate(content).Err(); err != nil {
+		return spec.Deployment{}, err
+	}
+	if len(missing) > 0 {
+		return spec.Deployment{}, apperr.New(apperr.Precondition, "required secrets have no value; enter them first").
+			WithField("instanceSecrets", missing)
+	}
+	for i := range content.Workloads {
+		content.Workloads[i].Hash = spec.Hash(content.Workloads[i])
+	}
+	return content, nil
+}
+
+// running returns the workloads of the release that the prefix has now.
+func (s *Service) running(ctx context.Context, d Deployment) ([]spec.Workload, error) {
+	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
+	if apperr.Is(err, apperr.NotFound) || err == nil && a.Deployment == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.Deployment.Workloads, nil
+}
+
+// keep finds what runs of a workload that is not to be started: the same
+// instance, or when the prefix is taken over from another deployment, what has
+// the same name there.
+func keep(running []spec.Workload, w spec.Workload) (spec.Workload, bool) {
+	at := slices.IndexFunc(running, func(r spec.Workload) bool { return r.InstanceID == w.InstanceID })
+	if at < 0 {
+		at = slices.IndexFunc(running, func(r spec.Workload) bool { return r.Name() == w.Name() })
+	}
+	if at < 0 {
+		return spec.Workload{}, false
+	}
+	return running[at], true
+}
+
+// configuration is what the instance says over what its image says over the
+// deployment's environment.
+func (i Instance) configuration(environment []spec.KeyValue) spec.Container {
+	c := i.Image.Config
+	if i.Config != nil {
+		c = spec.Merge(c, *i.Config)
+	}
+	if c.Name == nil || *c.Name == "" {
+		name := nameFrom(i.Image.Name)
+		c.Name = &name
+	}
+	return spec.WithEnvironment(environment, c)
+}
+
+// nameFrom makes a container's name from the last part of an image's: a DNS
+// label, as far as there is anything to make one of.
+func nameFrom(image string) string {
+	last := strings.ToLower(image[strings.LastIndexByte(image, '/')+1:])
+	label := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, last)
+	if len(label) > spec.MaxNameLength {
+		label = label[:spec.MaxNameLength]
+	}
+	return strings.Trim(label, "-")
+}
+
+// missingSecrets returns the keys of required secrets that have no value.
+func missingSecrets(c spec.Container) []string {
+	var keys []string
+	for _, secret := range c.Secrets {
+		if secret.Required && secret.Value == "" {
+			keys = append(keys, secret.Key)
+		}
+	}
+	return keys
+}

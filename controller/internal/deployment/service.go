@@ -1,0 +1,169 @@
+package deployment
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Store keeps deployments; it joins the transaction in ctx. The Find and Lock
+// methods return NotFound errors, with a team for rows of another team too.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+
+	// FindTarget returns the team's node, LockTarget locks a node until the
+	// transaction ends.
+	FindTarget(ctx context.Context, teamID, nodeID uuid.UUID) (Ref, error)
+	LockTarget(ctx context.Context, nodeID uuid.UUID) error
+	// LockSource returns the team's version and keeps it and its images as
+	// they are until the transaction ends.
+	LockSource(ctx context.Context, teamID, versionID uuid.UUID) (Source, error)
+	// ListDescendants returns the versions that came after a version.
+	ListDescendants(ctx context.Context, versionID uuid.UUID) ([]uuid.UUID, error)
+
+	// InsertDeployment adds a deployment with an instance for each image.
+	InsertDeployment(ctx context.Context, d Deployment, imageIDs []uuid.UUID) error
+	UpdateDeployment(ctx context.Context, d Deployment) error
+	SetDeploymentState(ctx context.Context, id uuid.UUID, s State, at time.Time) error
+	// DeleteDeployment removes a deployment, its instances, releases and log.
+	DeleteDeployment(ctx context.Context, id uuid.UUID) error
+	FindDeployment(ctx context.Context, teamID, id uuid.UUID) (Deployment, error)
+	LockDeployment(ctx context.Context, id uuid.UUID) (Deployment, error)
+	ListDeployments(ctx context.Context, teamID uuid.UUID) ([]Deployment, error)
+	// ListPlaced returns the deployments on a node under a prefix.
+	ListPlaced(ctx context.Context, nodeID uuid.UUID, prefix string) ([]Deployment, error)
+
+	// ListInstances returns a deployment's instances in the order of start.
+	ListInstances(ctx context.Context, deploymentID uuid.UUID) ([]Instance, error)
+	FindInstance(ctx context.Context, deploymentID, id uuid.UUID) (Instance, error)
+	UpdateInstance(ctx context.Context, id uuid.UUID, config spec.Container, at time.Time) error
+
+	InsertRelease(ctx context.Context, r Release) error
+	SetOutcome(ctx context.Context, id uuid.UUID, o Outcome, failure *workload.Failure, at time.Time) error
+	FindRelease(ctx context.Context, id uuid.UUID) (Release, error)
+	// FindLatestRelease returns a deployment's newest release of an outcome.
+	FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o Outcome) (Release, error)
+	// ListReleases returns the newest releases, newest first, without specs.
+	ListReleases(ctx context.Context, deploymentID uuid.UUID, limit int) ([]Release, error)
+
+	// RaiseGeneration returns the node's next generation, and tells whoever
+	// feeds the node's agent once the transaction is committed.
+	RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error)
+	PutAssignment(ctx context.Context, nodeID uuid.UUID, a Assignment, at time.Time) error
+	DeleteAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) error
+	// FindAssignment returns a prefix's assignment, FindAssignmentOf that of a
+	// deployment; each deployment has at most one.
+	FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (Assignment, error)
+	FindAssignmentOf(ctx context.Context, nodeID, deploymentID uuid.UUID) (Assignment, error)
+	// ReadSet returns a node's assignments as they are at one moment.
+	ReadSet(ctx context.Context, nodeID uuid.UUID) (Set, error)
+	// MeasureSet returns how many assignments a node has and about how many
+	// bytes they take together.
+	MeasureSet(ctx context.Context, nodeID uuid.UUID) (count, bytes int64, err error)
+
+	AppendLog(ctx context.Context, entries []LogEntry) error
+	// TrimLog keeps a deployment's newest entries.
+	TrimLog(ctx context.Context, deploymentID uuid.UUID, keep int) error
+	ListLog(ctx context.Context, deploymentID uuid.UUID, q LogQuery) ([]LogEntry, int, error)
+	// FilterPlaced returns those of the ids that are deployments on the node.
+	FilterPlaced(ctx context.Context, nodeID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error)
+}
+
+// LivenessInfo says how much of a node's agent can be seen.
+type LivenessInfo struct {
+	// Status is "connected", or another word when it can't be reached.
+	Status string
+	// Since is when that began; the zero time when it was never there.
+	Since time.Time
+}
+
+// Config is what a Service needs.
+type Config struct {
+	Store  Store
+	Audit  *audit.Log
+	Logger *slog.Logger
+	Now    func() time.Time
+
+	// Reference returns the complete reference of an image of a registry:
+	// host, repository and tag or digest.
+	Reference func(ctx context.Context, registryID uuid.UUID, name, tag string) (string, error)
+	// Credentials returns what a node needs to log in to a registry; nil when
+	// it takes no log-in, NotFound when the registry is gone. The actor is not
+	// asked: agents have none.
+	Credentials func(ctx context.Context, registryID uuid.UUID) (*spec.RegistryAuth, error)
+	// Liveness returns what is known of the nodes' agents; a node may be
+	// missing from it.
+	Liveness func(ctx context.Context, nodeIDs []uuid.UUID) (map[uuid.UUID]LivenessInfo, error)
+}
+
+// Service manages deployments.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
+
+// find returns a deployment of the team in ctx to who may take the action.
+func (s *Service) find(ctx context.Context, action authz.Action, id uuid.UUID) (Deployment, error) {
+	team, _, err := authz.Require(ctx, action)
+	if err != nil {
+		return Deployment{}, err
+	}
+	d, err := s.Store.FindDeployment(ctx, team.ID, id)
+	if apperr.Is(err, apperr.NotFound) {
+		return Deployment{}, noSuchDeployment(id)
+	}
+	return d, err
+}
+
+// lock finds a deployment and locks its node and then it until the transaction
+// in ctx ends.
+func (s *Service) lock(ctx context.Context, action authz.Action, id uuid.UUID) (Deployment, error) {
+	d, err := s.find(ctx, action, id)
+	if err != nil {
+		return Deployment{}, err
+	}
+	if err := s.Store.LockTarget(ctx, d.Node.ID); err != nil {
+		return Deployment{}, err
+	}
+	d, err = s.Store.LockDeployment(ctx, id)
+	if apperr.Is(err, apperr.NotFound) { // deleted while this waited
+		return Deployment{}, noSuchDeployment(id)
+	}
+	return d, err
+}
+
+// become moves a deployment to another state and says so in its log.
+func (s *Service) become(ctx context.Context, d Deployment, next State, more ...LogEntry) error {
+	if !d.State.canBecome(next) {
+		return fmt.Errorf("deployment %s can't become %s from %s", d.ID, next, d.State)
+	}
+	now := s.Now()
+	if err := s.Store.SetDeploymentState(ctx, d.ID, next, now); err != nil {
+		return err
+	}
+	level := workload.LevelInfo
+	if next == Failed {
+		level = workload.LevelError
+	}
+	return s.append(ctx, append(more, LogEntry{
+		DeploymentID: d.ID, Release: d.Tries, Type: EntryState, Level: level, State: next, At: now,
+	})...)
+}
+
+func noSuchDeployment(id uuid.UUID) error {
+	return apperr.New(apperr.NotFound, "no such deployment").WithField("deploymentId", id)
+}
+
+func wrongState(d Deployment, what string) error {
+	return apperr.New(apperr.Precondition, "a deployment that is %s can't be %s", d.State, what).
+		WithField("status", string(d.State))
+}

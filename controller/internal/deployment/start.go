@@ -1,0 +1,170 @@
+package deployment
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// Limits on what one node is asked to run. The agent protocol carries a node's
+// whole set in one message of 16 MiB with at most 2000 assignments; some of it
+// is left to credentials.
+const (
+	maxSetBytes       = 12 << 20
+	maxSetAssignments = 2000
+)
+
+// Start freezes a deployment as it is now into its next release, and makes that
+// what its node should run. It returns the release's number and does not wait
+// for the node, which may be away: the release is delivered when it returns.
+//
+// With instances, only those are rendered anew; the others keep what the
+// prefix's present release has of them. Nil means all instances.
+//
+// Starting over a release in progress is allowed: what is wanted last counts,
+// the earlier release is superseded, and the agent drops its work on it. So
+// nothing is ever stuck in progress.
+//
+// Errors: NotFound; Precondition for a state that can't be started, for no
+// instances, for required secrets without a value, and for a node that is full;
+// Invalid when what was rendered is not a valid spec, naming the field.
+func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID) (int64, error) {
+	var number int64
+	err := s.Store.InTx(ctx, func(ctx context.Context) error {
+		_, who, err := authz.Require(ctx, authz.DeploymentStart)
+		if err != nil {
+			return err
+		}
+		d, err := s.lock(ctx, authz.DeploymentStart, id)
+		if err != nil {
+			return err
+		}
+		if !d.Startable() {
+			return wrongState(d, "started")
+		}
+		rendered, err := s.render(ctx, d, instances)
+		if err != nil {
+			return err
+		}
+		number, err = s.assign(ctx, d, rendered, TriggerStart, who.Ref())
+		if err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.DeploymentStart, map[string]any{
+			"id": d.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "release": number,
+		})
+	})
+	return number, err
+}
+
+// assign stores the content as the deployment's next release, moves the
+// prefix to it at the node's next generation, and supersedes what was under
+// way there. It returns the release's number.
+func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deployment, why Trigger, who string) (int64, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return 0, err
+	}
+	if err := s.supersede(ctx, d); err != nil {
+		return 0, err
+	}
+	now := s.Now()
+	d.Tries++
+	d.UpdatedAt, d.UpdatedBy = now, who
+	content.Release = d.Tries
+	r := Release{
+		ID: id, DeploymentID: d.ID, Number: d.Tries, Spec: content, Trigger: why,
+		CreatedAt: now, CreatedBy: who, Outcome: OutcomePending,
+	}
+	if err := s.Store.InsertRelease(ctx, r); err != nil {
+		return 0, err
+	}
+	generation, err := s.Store.RaiseGeneration(ctx, d.Node.ID)
+	if err != nil {
+		return 0, err
+	}
+	a := Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, ReleaseID: id}
+	if err := s.Store.PutAssignment(ctx, d.Node.ID, a, now); err != nil {
+		return 0, err
+	}
+	if err := s.roomFor(ctx, d); err != nil {
+		return 0, err
+	}
+	if err := s.Store.UpdateDeployment(ctx, d); err != nil {
+		return 0, err
+	}
+	return r.Number, s.become(ctx, d, InProgress)
+}
+
+// supersede ends what is under way on the deployment's node and prefix.
+func (s *Service) supersede(ctx context.Context, d Deployment) error {
+	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
+	if apperr.Is(err, apperr.NotFound) || err == nil && a.Deployment == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r, err := s.Store.FindRelease(ctx, a.ReleaseID)
+	if err != nil || r.Outcome.Final() {
+		return err
+	}
+	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeSuperseded, nil, s.Now()); err != nil {
+		return err
+	}
+	if a.DeploymentID == d.ID {
+		return nil
+	}
+	// Another deployment was starting here and will never hear how that ended.
+	other, err := s.Store.LockDeployment(ctx, a.DeploymentID)
+	if err != nil || other.State != InProgress {
+		return err
+	}
+	descendants, err := s.Store.ListDescendants(ctx, d.Version.ID)
+	if err != nil {
+		return err
+	}
+	return s.become(ctx, other, other.displacedBy(descendants), LogEntry{
+		DeploymentID: other.ID, Release: other.Tries, Type: EntryLog, Level: workload.LevelWarn, At: s.Now(),
+		Lines: []string{"another deployment was started under the prefix before this release had ended"},
+	})
+}
+
+// roomFor refuses a start that makes a node's set too large to be sent.
+func (s *Service) roomFor(ctx context.Context, d Deployment) error {
+	count, bytes, err := s.Store.MeasureSet(ctx, d.Node.ID)
+	if err != nil {
+		return err
+	}
+	if count > maxSetAssignments || bytes > maxSetBytes {
+		return apperr.New(apperr.Precondition,
+			"with this the node would have to run %d deployments of together %d bytes; at most %d and %d are possible",
+			count, bytes, maxSetAssignments, maxSetBytes).WithField("nodeId", d.Node.ID)
+	}
+	return nil
+}
+
+// chosen returns the instances to be rendered anew.
+func chosen(all []Instance, ids []uuid.UUID) ([]Instance, error) {
+	if ids == nil {
+		return all, nil
+	}
+	var list []Instance
+	for _, id := range ids {
+		if !slices.ContainsFunc(all, func(i Instance) bool { return i.ID == id }) {
+			return nil, apperr.New(apperr.NotFound, "no such instance in this deployment").WithField("instances", id)
+		}
+	}
+	for _, i := range all {
+		if slices.Contains(ids, i.ID) {
+			list = append(list, i)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"fairlead.dev/controller/internal/deployment"
+)
+
+type assignmentRow struct {
+	NodeID       uuid.UUID `gorm:"primaryKey"`
+	Prefix       string    `gorm:"primaryKey"`
+	Generation   int64
+	DeploymentID uuid.UUID
+	ReleaseID    *uuid.UUID
+	Tombstone    *string
+	UpdatedAt    time.Time
+}
+
+func (assignmentRow) TableName() string { return "assignments" }
+
+// assignmentView is an assignment with the spec of its release.
+type assignmentView struct {
+	Assignment assignmentRow `gorm:"embedded"`
+	Spec       *string
+}
+
+func (r assignmentView) toAssignment() (deployment.Assignment, error) {
+	a := deployment.Assignment{
+		Prefix: r.Assignment.Prefix, Generation: toGeneration(r.Assignment.Generation),
+		DeploymentID: r.Assignment.DeploymentID, ReleaseID: orZero(r.Assignment.ReleaseID), Tombstone: orZero(r.Assignment.Tombstone),
+	}
+	if r.Spec != nil {
+		content, err := decodeSpec(*r.Spec)
+		if err != nil {
+			return a, fmt.Errorf("read assignment of prefix %s: %w", a.Prefix, err)
+		}
+		a.Deployment = &content
+	}
+	return a, nil
+}
+
+// RaiseGeneration returns the node's next generation, and wakes whoever feeds
+// its agent once the transaction is committed.
+func (db *DB) RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error) {
+	row := struct{ Generation int64 }{}
+	result := db.in(ctx).Raw("update nodes set generation = generation + 1 where id = ? returning generation", nodeID).Scan(&row)
+	if result.Error == nil && result.RowsAffected == 0 {
+		result.Error = gorm.ErrRecordNotFound
+	}
+	if result.Error != nil {
+		return 0, mapError(result.Error, "raise the node's generation")
+	}
+	return toGeneration(row.Generation), db.notify(ctx, ChannelNode, nodeID.String())
+}
+
+// PutAssignment says what a prefix of a node should run from now on.
+func (db *DB) PutAssignment(ctx context.Context, nodeID uuid.UUID, a deployment.Assignment, at time.Time) error {
+	row := assignmentRow{
+		NodeID: nodeID, Prefix: a.Prefix, Generation: int64(a.Generation), //nolint:gosec // it came from a bigint
+		DeploymentID: a.DeploymentID, ReleaseID: orNull(a.ReleaseID), Tombstone: orNull(a.Tombstone), UpdatedAt: at,
+	}
+	err := db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+	return mapError(err, "assign the prefix")
+}
+
+// DeleteAssignment forgets a prefix of a node.
+func (db *DB) DeleteAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) error {
+	err := db.in(ctx).Where("node_id = ? and prefix = ?", nodeID, prefix).Delete(&assignmentRow{}).Error
+	return mapError(err, "forget the assignment")
+}
+
+func (db *DB) findAssignment(ctx context.Context, where string, args ...any) (deployment.Assignment, error) {
+	var row assignmentView
+	err := db.in(ctx).Table("assignments").Select("assignments.*, r.spec").
+		Joins("left join releases r on r.id = assignments.release_id").Where(where, args...).Take(&row).Error
+	if err != nil {
+		return deployment.Assignment{}, mapError(err, "find the assignment")
+	}
+	return row.toAssignment()
+}
+
+// FindAssignment returns what a prefix of a node should run.
+func (db *DB) FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (deployment.Assignment, error) {
+	return db.findAssignment(ctx, "assignments.node_id = ? and assignments.prefix = ?", nodeID, prefix)
+}
+
+// FindAssignmentOf returns the assignment of a deployment on a node.
+func (db *DB) FindAssignmentOf(ctx context.Context, nodeID, deploymentID uuid.UUID) (deployment.Assignment, error) {
+	return db.findAssignment(ctx, "assignments.node_id = ? and assignments.deployment_id = ?", nodeID, deploymentID)
+}
+
+// ReadSet returns a node's assignments by prefix. It is one statement and so
+// sees one moment: generation and assignments belong together.
+func (db *DB) ReadSet(ctx context.Context, nodeID uuid.UUID) (deployment.Set, error) {
+	var rows []struct {
+		Lineage        string
+		NodeGeneration int64
+		Assigned       bool
+		View           assignmentView `gorm:"embedded"`
+	}
+	err := db.in(ctx).Raw(`select s.value as lineage, n.generation as node_generation,
+			a.node_id is not null as assigned, a.*, r.spec
+		from nodes n
+		join settings s on s.key = 'lineage'
+		left join assignments a on a.node_id = n.id
+		left join releases r on r.id = a.release_id
+		where n.id = ?
+		order by a.prefix`, nodeID).Scan(&rows).Error
+	if err == nil && len(rows) == 0 {
+		err = gorm.ErrRecordNotFound
+	}
+	if err != nil {
+		return deployment.Set{}, mapError(err, "read the node's assignments")
+	}
+	set := deployment.Set{Lineage: rows[0].Lineage, Generation: toGeneration(rows[0].NodeGeneration)}
+	for _, row := range rows {
+		if !row.Assigned {
+			continue
+		}
+		a, err := row.View.toAssignment()
+		if err != nil {
+			return deployment.Set{}, err
+		}
+		set.Assignments = append(set.Assignments, a)
+	}
+	return set, nil
+}
+
+// MeasureSet returns how many assignments a node has and how long their specs
+// are as JSON, which is longer than they are on the wire.
+func (db *DB) MeasureSet(ctx context.Context, nodeID uuid.UUID) (count, bytes int64, err error) {
+	var row struct{ Count, Bytes int64 }
+	err = db.in(ctx).Raw(`select count(*) as count, coalesce(sum(length(r.spec::text)), 0) as bytes
+		from assignments a left join releases r on r.id = a.release_id where a.node_id = ?`, nodeID).Scan(&row).Error
+	return row.Count, row.Bytes, mapError(err, "measure the node's assignments")
+}
+
+func toGeneration(n int64) uint64 { return uint64(n) } //nolint:gosec // it begins at 0 and rises

@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// eventBatch bounds the rows of one statement, which can't have more than
+// 65535 values.
+const eventBatch = 500
+
+type deploymentEventRow struct {
+	ID           int64 `gorm:"->"`
+	DeploymentID uuid.UUID
+	Release      int64
+	Type         string
+	Level        string
+	Status       string
+	InstanceID   *uuid.UUID
+	State        string
+	Reason       string
+	Lines        string
+	CreatedAt    time.Time
+}
+
+func (deploymentEventRow) TableName() string { return "deployment_events" }
+
+func (r deploymentEventRow) toEntry() (deployment.LogEntry, error) {
+	e := deployment.LogEntry{
+		DeploymentID: r.DeploymentID, Release: r.Release, Type: deployment.EntryType(r.Type), Level: workload.Level(r.Level),
+		State: deployment.State(r.Status), InstanceID: orZero(r.InstanceID),
+		Container: spec.ContainerState(r.State), Reason: r.Reason, At: r.CreatedAt,
+	}
+	if err := json.Unmarshal([]byte(r.Lines), &e.Lines); err != nil {
+		return e, fmt.Errorf("read entry %d of the log: %w", r.ID, err)
+	}
+	return e, nil
+}
+
+// AppendLog adds entries to the logs of deployments and wakes who watches them.
+func (db *DB) AppendLog(ctx context.Context, entries []deployment.LogEntry) error {
+	rows := make([]deploymentEventRow, len(entries))
+	var touched []uuid.UUID
+	for i, e := range entries {
+		lines, err := json.Marshal(append([]string{}, e.Lines...))
+		if err != nil {
+			return fmt.Errorf("encode log lines: %w", err)
+		}
+		rows[i] = deploymentEventRow{
+			DeploymentID: e.DeploymentID, Release: e.Release, Type: string(e.Type), Level: string(e.Level),
+			Status: string(e.State), InstanceID: orNull(e.InstanceID), State: string(e.Container), Reason: e.Reason,
+			Lines: string(lines), CreatedAt: e.At,
+		}
+		if !slices.Contains(touched, e.DeploymentID) {
+			touched = append(touched, e.DeploymentID)
+		}
+	}
+	if err := db.in(ctx).CreateInBatches(&rows, eventBatch).Error; err != nil {
+		return mapError(err, "write the deployment's log")
+	}
+	for _, id := range touched {
+		if err := db.notify(ctx, ChannelDeployment, id.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TrimLog keeps a deployment's newest entries.
+func (db *DB) TrimLog(ctx context.Context, deploymentID uuid.UUID, keep int) error {
+	err := db.in(ctx).Exec(`delete from deployment_events where deployment_id = ? and id <= (
+			select id from deployment_events where deployment_id = ? order by id desc offset ? limit 1)`,
+		deploymentID, deploymentID, keep).Error
+	return mapError(err, "trim the deployment's log")
+}
+
+// ListLog returns a page of a deployment's log, counted from the newest entry
+// and in ascending order, and how many entries there are in all.
+func (db *DB) ListLog(ctx context.Context, deploymentID uuid.UUID, q deployment.LogQuery) ([]deployment.LogEntry, int, error) {
+	query := db.in(ctx).Model(&deploymentEventRow{}).Where("deployment_id = ?", deploymentID)
+	if q.Try > 0 {
+		query = query.Where("release = ?", q.Try)
+	}
+	var total int64
+	if err := query.Count(&total).Error; err != nil {
+		return nil, 0, mapError(err, "count the log's entries")
+	}
+	var rows []deploymentEventRow
+	if err := query.Order("id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error; err != nil {
+		return nil, 0, mapError(err, "read the log")
+	}
+	slices.Reverse(rows)
+	entries, err := decodeRows(rows, deploymentEventRow.toEntry)
+	return entries, int(total), err
+}

@@ -1,0 +1,226 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"fairlead.dev/controller/internal/deployment"
+)
+
+type deploymentRow struct {
+	ID          uuid.UUID
+	TeamID      uuid.UUID
+	VersionID   uuid.UUID
+	NodeID      uuid.UUID
+	Prefix      string
+	Note        string
+	Status      string
+	Environment string
+	Tries       int64
+	CreatedAt   time.Time
+	CreatedBy   string
+	UpdatedAt   time.Time
+	UpdatedBy   string
+}
+
+func (deploymentRow) TableName() string { return "deployments" }
+
+// deploymentView is a deployment with the names of what it hangs on.
+type deploymentView struct {
+	Deployment  deploymentRow `gorm:"embedded"`
+	ProjectID   uuid.UUID
+	ProjectName string
+	ProjectType string
+	VersionName string
+	VersionType string
+	NodeName    string
+	NodeType    string
+}
+
+func (r deploymentView) toDeployment() (deployment.Deployment, error) {
+	d := r.Deployment
+	environment, err := decodePairs(d.Environment)
+	return deployment.Deployment{
+		ID: d.ID, TeamID: d.TeamID,
+		Project: deployment.Ref{ID: r.ProjectID, Name: r.ProjectName, Type: r.ProjectType},
+		Version: deployment.Ref{ID: d.VersionID, Name: r.VersionName, Type: r.VersionType},
+		Node:    deployment.Ref{ID: d.NodeID, Name: r.NodeName, Type: r.NodeType},
+		Prefix:  d.Prefix, Note: d.Note, State: deployment.State(d.Status), Environment: environment, Tries: d.Tries,
+		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy,
+	}, err
+}
+
+func (db *DB) deploymentViews(ctx context.Context) *gorm.DB {
+	return db.in(ctx).Table("deployments").Select(`deployments.*,
+			p.id as project_id, p.name as project_name, p.type as project_type,
+			v.name as version_name, v.type as version_type, n.name as node_name, n.type as node_type`).
+		Joins("join versions v on v.id = deployments.version_id").
+		Joins("join projects p on p.id = v.project_id").
+		Joins("join nodes n on n.id = deployments.node_id")
+}
+
+func takeDeployment(query *gorm.DB, doing string) (deployment.Deployment, error) {
+	var row deploymentView
+	if err := query.Take(&row).Error; err != nil {
+		return deployment.Deployment{}, mapError(err, "%s", doing)
+	}
+	return row.toDeployment()
+}
+
+func findDeployments(query *gorm.DB) ([]deployment.Deployment, error) {
+	var rows []deploymentView
+	if err := query.Find(&rows).Error; err != nil {
+		return nil, mapError(err, "list the deployments")
+	}
+	return decodeRows(rows, deploymentView.toDeployment)
+}
+
+// FindDeployment returns a deployment of the team.
+func (db *DB) FindDeployment(ctx context.Context, teamID, id uuid.UUID) (deployment.Deployment, error) {
+	query := db.deploymentViews(ctx).Where("deployments.team_id = ? and deployments.id = ?", teamID, id)
+	return takeDeployment(query, "find the deployment")
+}
+
+// LockDeployment returns a deployment and locks it until the transaction ends.
+func (db *DB) LockDeployment(ctx context.Context, id uuid.UUID) (deployment.Deployment, error) {
+	query := db.deploymentViews(ctx).Where("deployments.id = ?", id).
+		Clauses(clause.Locking{Strength: "no key update", Table: clause.Table{Name: "deployments"}})
+	return takeDeployment(query, "lock the deployment")
+}
+
+// ListDeployments returns the team's deployments, newest first.
+func (db *DB) ListDeployments(ctx context.Context, teamID uuid.UUID) ([]deployment.Deployment, error) {
+	return findDeployments(db.deploymentViews(ctx).Where("deployments.team_id = ?", teamID).
+		Order("deployments.created_at desc, deployments.id desc"))
+}
+
+// ListPlaced returns the deployments on a node under a prefix, oldest first.
+func (db *DB) ListPlaced(ctx context.Context, nodeID uuid.UUID, prefix string) ([]deployment.Deployment, error) {
+	return findDeployments(db.deploymentViews(ctx).Where("deployments.node_id = ? and deployments.prefix = ?", nodeID, prefix).
+		Order("deployments.created_at, deployments.id"))
+}
+
+// FilterPlaced returns those of the ids that are deployments on the node.
+func (db *DB) FilterPlaced(ctx context.Context, nodeID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var here []uuid.UUID
+	err := db.in(ctx).Table("deployments").Where("node_id = ? and id in ?", nodeID, ids).Pluck("id", &here).Error
+	return here, mapError(err, "find the node's deployments")
+}
+
+// InsertDeployment adds a deployment with an instance for each image.
+func (db *DB) InsertDeployment(ctx context.Context, d deployment.Deployment, imageIDs []uuid.UUID) error {
+	environment, err := encodePairs(d.Environment)
+	if err != nil {
+		return err
+	}
+	row := deploymentRow{
+		ID: d.ID, TeamID: d.TeamID, VersionID: d.Version.ID, NodeID: d.Node.ID,
+		Prefix: d.Prefix, Note: d.Note, Status: string(d.State), Environment: environment, Tries: d.Tries,
+		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy,
+	}
+	if err := db.in(ctx).Create(&row).Error; err != nil {
+		return mapError(err, "make the deployment")
+	}
+	instances := make([]instanceRow, len(imageIDs))
+	for i, imageID := range imageIDs {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		instances[i] = instanceRow{ID: id, DeploymentID: d.ID, ImageID: imageID, UpdatedAt: d.CreatedAt}
+	}
+	return mapError(db.in(ctx).Create(&instances).Error, "make the deployment's instances")
+}
+
+// UpdateDeployment writes everything of a deployment that its team may change,
+// and how often it was started; not its state.
+func (db *DB) UpdateDeployment(ctx context.Context, d deployment.Deployment) error {
+	environment, err := encodePairs(d.Environment)
+	if err != nil {
+		return err
+	}
+	err = db.in(ctx).Model(&deploymentRow{}).Where("id = ?", d.ID).UpdateColumns(map[string]any{
+		"prefix": d.Prefix, "note": d.Note, "environment": environment, "tries": d.Tries,
+		"updated_at": d.UpdatedAt, "updated_by": d.UpdatedBy,
+	}).Error
+	return mapError(err, "change the deployment")
+}
+
+// SetDeploymentState moves a deployment to another state and wakes who watches
+// it.
+func (db *DB) SetDeploymentState(ctx context.Context, id uuid.UUID, s deployment.State, at time.Time) error {
+	err := db.in(ctx).Model(&deploymentRow{}).Where("id = ?", id).
+		UpdateColumns(map[string]any{"status": string(s), "updated_at": at}).Error
+	if err != nil {
+		return mapError(err, "set the deployment's state")
+	}
+	return db.notify(ctx, ChannelDeployment, id.String())
+}
+
+// DeleteDeployment removes a deployment and all it has, and wakes who watches
+// it.
+func (db *DB) DeleteDeployment(ctx context.Context, id uuid.UUID) error {
+	if err := db.in(ctx).Where("id = ?", id).Delete(&deploymentRow{}).Error; err != nil {
+		return mapError(err, "delete the deployment")
+	}
+	return db.notify(ctx, ChannelDeployment, id.String())
+}
+
+// FindTarget returns a node of the team.
+func (db *DB) FindTarget(ctx context.Context, teamID, nodeID uuid.UUID) (deployment.Ref, error) {
+	var ref deployment.Ref
+	err := db.in(ctx).Table("nodes").Select("id, name, type").Where("team_id = ? and id = ?", teamID, nodeID).Take(&ref).Error
+	return ref, mapError(err, "find the node")
+}
+
+// LockTarget locks a node until the transaction ends. What merely refers to the
+// node goes on.
+func (db *DB) LockTarget(ctx context.Context, nodeID uuid.UUID) error {
+	var row struct{ ID uuid.UUID }
+	err := db.in(ctx).Table("nodes").Select("id").Where("id = ?", nodeID).
+		Clauses(clause.Locking{Strength: "no key update"}).Take(&row).Error
+	return mapError(err, "lock the node")
+}
+
+// LockSource returns a version of the team with its images, and keeps the
+// version as it is until the transaction ends.
+func (db *DB) LockSource(ctx context.Context, teamID, versionID uuid.UUID) (deployment.Source, error) {
+	var row struct {
+		ID, ProjectID            uuid.UUID
+		Name, Type               string
+		ProjectName, ProjectType string
+	}
+	err := db.in(ctx).Table("versions").
+		Select("versions.id, versions.name, versions.type, p.id as project_id, p.name as project_name, p.type as project_type").
+		Joins("join projects p on p.id = versions.project_id").
+		Where("p.team_id = ? and versions.id = ?", teamID, versionID).
+		Clauses(clause.Locking{Strength: "share", Table: clause.Table{Name: "versions"}}).Take(&row).Error
+	if err != nil {
+		return deployment.Source{}, mapError(err, "find the version")
+	}
+	source := deployment.Source{
+		Version: deployment.Ref{ID: row.ID, Name: row.Name, Type: row.Type},
+		Project: deployment.Ref{ID: row.ProjectID, Name: row.ProjectName, Type: row.ProjectType},
+	}
+	err = db.in(ctx).Table("images").Where("version_id = ?", versionID).Order("position, id").Pluck("id", &source.ImageIDs).Error
+	return source, mapError(err, "list the version's images")
+}
+
+// ListDescendants returns the versions that came after a version.
+func (db *DB) ListDescendants(ctx context.Context, versionID uuid.UUID) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	// Union, not union all: a circle in the rows would not be one in here.
+	err := db.in(ctx).Raw(`with recursive later (id) as (
+			select id from versions where parent_id = ?
+			union
+			select v.id from versions v join later on v.parent_id = later.id)
+		select id from later`, versionID).Scan(&ids).Error
+	return ids, mapError(err, "list the versions that came after")
+}
