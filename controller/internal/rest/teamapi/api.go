@@ -58,6 +58,8 @@ func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
 	}
 	a.UseMiddleware(a.authenticate)
 	a.routes()
+	engine.NoRoute(noRoute(http.StatusNotFound, "no such endpoint; /docs lists them all"))
+	engine.NoMethod(noRoute(http.StatusMethodNotAllowed, "the endpoint does not take this method"))
 	return a.OpenAPI()
 }
 
@@ -123,6 +125,15 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 				delete(documented.Responses, "422")
 			}
 		}
+	}
+}
+
+// noRoute answers what is no endpoint in the words of one.
+func noRoute(status int, message string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		p := newProblem(status, message)
+		c.Header("Content-Type", p.ContentType(""))
+		c.JSON(status, p)
 	}
 }
 

@@ -36,7 +36,13 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	inner := ctx.Context()
-	who, err := a.deps.Users.Authenticate(inner, presentedToken(ctx))
+	presented := presentedToken(ctx)
+	if presented == "" {
+		_, err := actor.From(inner) // none: this is the error that says so
+		a.fail(ctx, err)
+		return
+	}
+	who, err := a.deps.Users.Authenticate(inner, presented)
 	if err != nil {
 		a.fail(ctx, err)
 		return

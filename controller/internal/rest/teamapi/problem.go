@@ -130,7 +130,14 @@ func humaProblem(status int, message string, errs ...error) huma.StatusError {
 		fault := Fault{Message: err.Error()}
 		if d, ok := err.(huma.ErrorDetailer); ok {
 			detail := d.ErrorDetail()
-			fault = Fault{Property: property(detail.Location), Message: detail.Message, Value: short(detail.Value)}
+			fault = Fault{Property: property(detail.Location), Message: detail.Message}
+			if missing, ok := missingProperty(detail.Message); ok {
+				fault.Property = strings.TrimPrefix(fault.Property+"."+missing, ".")
+				fault.Message = "is missing"
+			}
+			if showable(fault.Property) {
+				fault.Value = short(detail.Value)
+			}
 		}
 		p.Errors = append(p.Errors, fault)
 	}
@@ -156,6 +163,31 @@ func property(location string) string {
 		}
 	}
 	return location
+}
+
+// missingProperty reads which property huma misses: it names the object that
+// lacks it as the place, and the property in its message only.
+func missingProperty(message string) (string, bool) {
+	rest, ok := strings.CutPrefix(message, "expected required property ")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, " to be present")
+}
+
+// showable reports whether a field's value may be echoed: not a whole body's,
+// and not one that is named like a secret.
+func showable(property string) bool {
+	if property == "" {
+		return false
+	}
+	name := strings.ToLower(property)
+	for _, secret := range []string{"password", "token", "secret", "key"} {
+		if strings.Contains(name, secret) {
+			return false
+		}
+	}
+	return true
 }
 
 // short leaves out values too long to be echoed, and whole objects, which may

@@ -7,18 +7,35 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/image"
+	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/project"
+	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
+	"fairlead.dev/controller/internal/version"
 )
 
 // Deps are the services behind the API.
 type Deps struct {
-	Log    *slog.Logger
-	Users  *user.Service
-	Tokens *token.Service
-	Teams  *team.Service
-	Health Health
+	Log         *slog.Logger
+	Users       *user.Service
+	Tokens      *token.Service
+	Teams       *team.Service
+	Nodes       *node.Service
+	Commands    *command.Service
+	Deployments *deployment.Service
+	Registries  *registry.Service
+	Projects    *project.Service
+	Versions    *version.Service
+	Images      *image.Service
+	Health      Health
+	// SignScript returns the release key's signature over an install script.
+	SignScript func(script []byte) string
+	Now        func() time.Time
 	// Secure marks cookies for https only.
 	Secure bool
 	// LoginAllowed tells whether an address may try to log in or register
@@ -38,6 +55,13 @@ func (a *api) routes() {
 	a.accountRoutes()
 	a.tokenRoutes()
 	a.teamRoutes()
+	a.nodeRoutes()
+	a.containerRoutes()
+	a.deploymentRoutes()
+	a.registryRoutes()
+	a.projectRoutes()
+	a.versionRoutes()
+	a.imageRoutes()
 }
 
 // TeamPath is the start of every route inside a team. The team itself is in

@@ -1,0 +1,95 @@
+// Command controller is the controller: the one place that knows what every
+// node should run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"fairlead.dev/controller/internal/app"
+	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/logging"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "version":
+		fmt.Fprintln(stdout, buildinfo.Line("controller"))
+		return exitOK
+	case "serve", "migrate", "validate-config":
+	case "help":
+		usage(stdout)
+		return exitOK
+	default:
+		fmt.Fprintf(stderr, "controller: unknown command %q\n\n", command)
+		usage(stderr)
+		return exitUsage
+	}
+	c, err := config.Load(args, environ)
+	if errors.Is(err, pflag.ErrHelp) {
+		usage(stdout)
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
+		return exitUsage
+	}
+	if command == "validate-config" {
+		fmt.Fprintln(stdout, "the configuration is good")
+		return exitOK
+	}
+	log, err := logging.New(stderr, c.LogFormat, c.LogLevel)
+	if err != nil {
+		fmt.Fprintf(stderr, "controller: %v\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if command == "migrate" {
+		err = app.Migrate(ctx, c, log)
+	} else {
+		err = serve(ctx, c, log)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "controller: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintf(w, `usage: controller [command] [flags]
+
+commands:
+  serve            run the controller (default)
+  migrate          bring the database's schema up to date and exit
+  validate-config  check the configuration and exit
+  version          print the version and exit
+
+flags, with their environment variables; a secret can also be given as the
+path of a file that holds it:
+%s`, config.Usage())
+}

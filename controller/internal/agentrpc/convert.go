@@ -1,0 +1,105 @@
+package agentrpc
+
+import (
+	"errors"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/deployment"
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/specpb"
+)
+
+func setToProto(set deployment.Set) *agentv1.AssignmentSet {
+	p := &agentv1.AssignmentSet{Lineage: set.Lineage, Generation: set.Generation}
+	for _, a := range set.Assignments {
+		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation}
+		if a.Deployment != nil {
+			one.Desired = &agentv1.Assignment_Deployment{Deployment: specpb.DeploymentToProto(*a.Deployment)}
+		} else {
+			one.Desired = &agentv1.Assignment_Tombstone{Tombstone: &agentv1.Tombstone{DeploymentId: a.DeploymentID.String(), Act: a.Tombstone}}
+		}
+		p.Assignments = append(p.Assignments, one)
+	}
+	p.SetHash = specpb.SetHash(p)
+	return p
+}
+
+func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
+	r := agent.Report{Sequence: p.GetSequence()}
+	for _, s := range p.GetDeployments() {
+		id, err := uuid.Parse(s.GetDeploymentId())
+		if err != nil {
+			return agent.Report{}, apperr.InvalidField("deployment_id", s.GetDeploymentId(), "must be a UUID")
+		}
+		phase, err := specpb.PhaseFromProto(s.GetPhase())
+		if err != nil {
+			return agent.Report{}, err
+		}
+		r.Statuses = append(r.Statuses, deployment.Status{
+			DeploymentID: id, Generation: s.GetGeneration(), Release: s.GetRelease(),
+			Phase: phase, Failure: specpb.FailureFromProto(s.GetFailure()),
+		})
+	}
+	for _, e := range p.GetEvents() {
+		id, err := uuid.Parse(e.GetDeploymentId())
+		if err != nil {
+			return agent.Report{}, apperr.InvalidField("deployment_id", e.GetDeploymentId(), "must be a UUID")
+		}
+		r.Events = append(r.Events, deployment.Event{DeploymentID: id, Release: e.GetRelease(), Event: specpb.EventFromProto(e)})
+	}
+	if list := p.GetContainers(); list != nil {
+		r.HasContainers = true
+		for _, c := range list.GetContainers() {
+			r.Containers = append(r.Containers, specpb.ObservedFromProto(c))
+		}
+	}
+	return r, nil
+}
+
+func operations() map[command.Operation]agentv1.ContainerOperation {
+	return map[command.Operation]agentv1.ContainerOperation{
+		command.Start:   agentv1.ContainerOperation_CONTAINER_OPERATION_START,
+		command.Stop:    agentv1.ContainerOperation_CONTAINER_OPERATION_STOP,
+		command.Restart: agentv1.ContainerOperation_CONTAINER_OPERATION_RESTART,
+		command.Delete:  agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE,
+	}
+}
+
+func commandToProto(c command.Command) *agentv1.Command {
+	p := &agentv1.Command{Id: c.ID.String(), Deadline: timestamppb.New(c.Deadline)}
+	if c.Operation == command.ReadLogs {
+		p.Act = &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{
+			Prefix: c.Container.Prefix, Name: c.Container.Name, Tail: int32(c.Tail),
+		}}
+		return p
+	}
+	p.Act = &agentv1.Command_Container{Container: &agentv1.ContainerAct{
+		Operation: operations()[c.Operation], Prefix: c.Container.Prefix, Name: c.Container.Name,
+	}}
+	return p
+}
+
+// resultFrom takes a command's result; one without a usable id belongs to no
+// command and is dropped by the store.
+func resultFrom(p *agentv1.CommandResult) command.Result {
+	id, err := uuid.Parse(p.GetId())
+	if err != nil {
+		id = uuid.Nil
+	}
+	r := command.Result{ID: id}
+	if p.GetError() != "" {
+		r.Err = errors.New(p.GetError())
+		if kind := specpb.KindFromProto(p.GetErrorKind()); kind != apperr.Internal {
+			r.Err = apperr.New(kind, "%s", p.GetError())
+		}
+	}
+	for _, line := range p.GetLines()[:min(len(p.GetLines()), command.MaxLogLines)] {
+		r.Lines = append(r.Lines, specpb.LogLineFromProto(line))
+	}
+	return r
+}

@@ -1,0 +1,172 @@
+// Package agentrpc is the edge where agents connect: gRPC over TLS, always.
+// Who an agent is comes from its verified certificate and from nothing it
+// says. Decisions are the services'; this package converts and forwards.
+package agentrpc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/dispatch"
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/pki"
+	"fairlead.dev/shared/specpb"
+)
+
+// Numbers of the protocol this server speaks and of its connections.
+const (
+	ProtocolMin = 1
+	ProtocolMax = 1
+
+	// window is a static flow-control window: without bandwidth estimation,
+	// an idle agent costs less memory and a heartbeat less work.
+	window = 64 << 10
+	// readBuffer is small because TLS buffers as well.
+	readBuffer = 4 << 10
+
+	// An agent whose network vanished without a word is noticed after both.
+	pingEvery   = 15 * time.Second
+	pingTimeout = 5 * time.Second
+
+	serverCertificateLifetime = 90 * 24 * time.Hour
+	handshakeTimeout          = 10 * time.Second
+	maxStreamsPerConnection   = 16
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Listener   net.Listener
+	Authority  *pki.Authority
+	Agents     *agent.Service
+	Commands   *command.Service
+	Dispatcher *dispatch.Dispatcher
+	Log        *slog.Logger
+	Now        func() time.Time
+	// EnrolAllowed tells whether an address may try to enrol now, and if not,
+	// how long it should wait.
+	EnrolAllowed func(address string) (bool, time.Duration)
+	// StopTimeout bounds how long Run waits for sessions to end.
+	StopTimeout time.Duration
+	// Sessions is told when the number of open sessions changes.
+	Sessions func(open int)
+}
+
+// Server takes agents' connections.
+type Server struct {
+	agentv1.UnimplementedEnrolmentServiceServer
+	agentv1.UnimplementedSessionServiceServer
+	Config
+	log  *slog.Logger
+	grpc *grpc.Server
+
+	mu   sync.Mutex
+	open map[uuid.UUID]int
+	all  int
+	// stopping ends when sessions should.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// New returns a server that serves once Run is called.
+func New(c Config) *Server {
+	s := &Server{Config: c, log: c.Log.With(logging.KeyComponent, "agentrpc"), open: map[uuid.UUID]int{}}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	certificates := &certificates{authority: c.Authority, now: c.Now}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(pki.ServerTLS(c.Authority.Root, certificates.current, c.Now))),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
+		grpc.ReadBufferSize(readBuffer), grpc.SharedWriteBuffer(true),
+		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes), grpc.MaxConcurrentStreams(maxStreamsPerConnection),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTimeout, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),
+	)
+	agentv1.RegisterEnrolmentServiceServer(s.grpc, s)
+	agentv1.RegisterSessionServiceServer(s.grpc, s)
+	return s
+}
+
+// Run serves until ctx ends, then tells every agent to come back, waits for
+// the sessions to end within the stop timeout, and cuts the rest.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.stop()
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(s.Listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve agents: %w", err)
+	case <-ctx.Done():
+	}
+	s.stop()
+	graceful := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(graceful)
+	}()
+	deadline := time.NewTimer(s.StopTimeout)
+	defer deadline.Stop()
+	select {
+	case <-graceful:
+	case <-deadline.C:
+		s.log.Warn("agents' sessions were cut at the stop deadline")
+		s.grpc.Stop()
+		<-graceful
+	}
+	<-served
+	return nil
+}
+
+func (s *Server) count(agentID uuid.UUID, by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all += by
+	if s.open[agentID] += by; s.open[agentID] == 0 {
+		delete(s.open, agentID)
+	}
+	if s.Sessions != nil {
+		s.Sessions(s.all)
+	}
+}
+
+// certificates keeps the listener's certificate and makes the next one when
+// half of its time is over.
+type certificates struct {
+	authority *pki.Authority
+	now       func() time.Time
+
+	mu  sync.Mutex
+	own *tls.Certificate
+}
+
+func (c *certificates) current() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if c.own != nil {
+		if leaf, err := x509.ParseCertificate(c.own.Certificate[0]); err == nil && now.Before(leaf.NotAfter.Add(-serverCertificateLifetime/2)) {
+			return c.own, nil
+		}
+	}
+	own, err := c.authority.Server(now, now.Add(serverCertificateLifetime))
+	if err != nil {
+		return nil, fmt.Errorf("make the agent listener's certificate: %w", err)
+	}
+	c.own = own
+	return own, nil
+}

@@ -1,0 +1,176 @@
+// Package app builds every part of the controller, runs them and stops them in
+// order. It is the only place that knows all concrete types, and holds neither
+// a rule nor a query.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fairlead.dev/controller/internal/agentrpc"
+	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/rest"
+	"fairlead.dev/controller/internal/wake"
+	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/taskgroup"
+)
+
+// App is a controller that is ready to run: its database is open and
+// migrated, its listeners are bound.
+type App struct {
+	config   config.Config
+	log      *slog.Logger
+	database *database
+	bus      *wake.Bus
+	rest     *rest.Server
+	agents   *agentrpc.Server
+	http     net.Listener
+	grpc     net.Listener
+}
+
+// New builds the controller. When it fails, nothing is left running.
+func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err error) {
+	a = &App{config: c, log: log, bus: wake.New()}
+	defer func() {
+		if err != nil {
+			a.close(context.WithoutCancel(ctx))
+		}
+	}()
+	k, err := keys.Open(filepath.Join(c.StateDir, "keys"))
+	if err != nil {
+		return a, err
+	}
+	metrics := newMetrics()
+	if a.database, err = openDatabase(ctx, c, log); err != nil {
+		return a, err
+	}
+	setupToken := rand.Text()
+	services, err := newServices(c, a.database.db, k, a.bus, log, setupToken)
+	if err != nil {
+		return a, err
+	}
+	if err := a.prepare(ctx, services, setupToken); err != nil {
+		return a, err
+	}
+	if a.http, err = listen(ctx, c.HTTPAddr, "HTTP", "FAIRLEAD_HTTP_ADDR"); err != nil {
+		return a, err
+	}
+	if a.grpc, err = listen(ctx, c.AgentAddr, "agent", "FAIRLEAD_AGENT_ADDR"); err != nil {
+		return a, err
+	}
+	if a.rest, err = newREST(a, services, k, metrics); err != nil {
+		return a, err
+	}
+	a.agents = newAgents(a, services, k, metrics)
+	return a, nil
+}
+
+// HTTPAddr returns the address the HTTP listener is bound to.
+func (a *App) HTTPAddr() net.Addr { return a.http.Addr() }
+
+// AgentAddr returns the address the agent listener is bound to.
+func (a *App) AgentAddr() net.Addr { return a.grpc.Addr() }
+
+// Run serves until ctx ends or a part fails, then stops every part: new
+// requests and sessions first, what is under way within the stop timeout, the
+// database last.
+func (a *App) Run(ctx context.Context) error {
+	a.log.Info("controller is serving", "http", a.HTTPAddr().String(), "agents", a.AgentAddr().String(), "public_url", a.config.PublicURL)
+	err := taskgroup.Run(ctx,
+		taskgroup.Task{Name: "rest", Run: a.rest.Run},
+		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
+		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
+		taskgroup.Task{Name: "database", Run: a.database.watch},
+	)
+	a.log.Info("controller is stopping")
+	a.close(context.WithoutCancel(ctx))
+	a.log.Info("controller has stopped")
+	return err
+}
+
+func (a *App) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, a.config.StopTimeout)
+	defer cancel()
+	for _, l := range []net.Listener{a.http, a.grpc} {
+		if l != nil {
+			_ = l.Close() // closed already when its server ran
+		}
+	}
+	if a.database == nil {
+		return
+	}
+	if err := a.database.close(ctx); err != nil {
+		a.log.Error("could not close the database", logging.KeyError, err)
+	}
+}
+
+// prepare does what must be done once before serving.
+func (a *App) prepare(ctx context.Context, s *services, setupToken string) error {
+	// Sessions of an earlier process of this controller are over.
+	if err := s.db.CloseAllSessions(ctx, now()); err != nil {
+		return err
+	}
+	if a.config.AdminEmail != "" {
+		made, err := s.users.EnsureAdministrator(ctx, a.config.AdminEmail, a.config.AdminPassword.Reveal())
+		if err != nil {
+			return fmt.Errorf("make the first user from FAIRLEAD_ADMIN_EMAIL and FAIRLEAD_ADMIN_PASSWORD: %w", err)
+		}
+		if made {
+			a.log.Info("made the first user", "email", a.config.AdminEmail)
+		}
+	}
+	needed, err := s.users.NeedsSetup(ctx)
+	if err == nil && needed {
+		// Meant for the person who starts the controller: the one secret that
+		// a log line carries. It ends with this process or its first use.
+		a.log.Warn("there is no user yet: register the administrator with the set-up token in this link",
+			"link", a.config.PublicURL+"/docs?setupToken="+url.QueryEscape(setupToken))
+	}
+	return err
+}
+
+// listenForNotices turns the database's notices into hints.
+func (a *App) listenForNotices(ctx context.Context) error {
+	return a.database.db.Listen(ctx, a.log, func(channel, payload string) {
+		switch channel {
+		case postgres.ChannelNode:
+			a.bus.Publish(wake.Node(payload))
+		case postgres.ChannelAgent:
+			a.bus.Publish(wake.Agent(payload))
+		case postgres.ChannelCommand:
+			a.bus.Publish(wake.Command(payload))
+		case postgres.ChannelDeployment:
+			a.bus.Publish(wake.Deployment(payload))
+		}
+	}, a.bus.PublishAll)
+}
+
+func listen(ctx context.Context, address, what, setting string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the %s address (%s): %w", what, setting, err)
+	}
+	return l, nil
+}
+
+// now is the controller's clock: PostgreSQL keeps microseconds.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func newMetrics() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors()...)
+	return r
+}
+
+var errStopped = errors.New("the built-in database stopped")

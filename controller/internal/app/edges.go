@@ -1,0 +1,75 @@
+package app
+
+import (
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	promcollectors "github.com/prometheus/client_golang/prometheus/collectors"
+
+	"fairlead.dev/controller/internal/agentrpc"
+	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/rest"
+	"fairlead.dev/controller/internal/rest/teamapi"
+	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/pki"
+)
+
+// Rates of tries per address: enough for a person or an office behind one
+// address, too few to guess with.
+const (
+	loginBurst, loginEvery = 20, 3 * time.Second
+	enrolBurst, enrolEvery = 50, time.Second
+)
+
+func newREST(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) (*rest.Server, error) {
+	engine := rest.NewEngine(rest.EngineConfig{
+		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID,
+		Checks: []rest.Check{{Name: "database", Ready: s.db.Ping}, {Name: "schema", Ready: a.database.ready}},
+	})
+	rest.MountArtifacts(engine, s.library)
+	teamapi.Mount(engine, teamapi.Deps{
+		Log: a.log, Now: now,
+		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
+		Deployments: s.deployments, Registries: s.registries,
+		Health: a.database, SignScript: s.signScript,
+		Secure:       strings.HasPrefix(a.config.PublicURL, "https://"),
+		LoginAllowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,
+	})
+	listener := a.http
+	if a.config.HTTPTLS == "files" {
+		files, err := rest.NewCertificateFiles(a.config.HTTPTLSCert, a.config.HTTPTLSKey)
+		if err != nil {
+			return nil, err
+		}
+		listener = tls.NewListener(a.http, files.TLSConfig())
+	}
+	return rest.New(rest.Config{Listener: listener, Handler: engine, Log: a.log, StopTimeout: a.config.StopTimeout}), nil
+}
+
+func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) *agentrpc.Server {
+	connected := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "fairlead_agents_connected", Help: "Open agent sessions of this process.",
+	})
+	metrics.MustRegister(connected)
+	return agentrpc.New(agentrpc.Config{
+		Listener: a.grpc, Authority: k.Root, Agents: s.agents, Commands: s.commands, Dispatcher: s.dispatcher,
+		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
+		EnrolAllowed: rest.NewLimiter(enrolBurst, enrolEvery, now).Allow,
+		Sessions:     func(open int) { connected.Set(float64(open)) },
+	})
+}
+
+func rootPin(k *keys.Keys) string { return pki.PinOf(k.Root.Root).String() }
+
+func collectors() []prometheus.Collector {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "fairlead_build_info", Help: "Which build runs; always 1.",
+		ConstLabels: prometheus.Labels{"version": buildinfo.Version(), "commit": buildinfo.Commit()},
+	})
+	info.Set(1)
+	return []prometheus.Collector{
+		info, promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
+	}
+}

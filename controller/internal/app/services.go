@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/artifact"
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/dispatch"
+	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/team"
+	"fairlead.dev/controller/internal/token"
+	"fairlead.dev/controller/internal/user"
+	"fairlead.dev/controller/internal/wake"
+	"fairlead.dev/shared/buildinfo"
+)
+
+// installLifetime is how long an install script can be used.
+const installLifetime = 10 * time.Minute
+
+// services are the domain's services over one database.
+type services struct {
+	db          *postgres.DB
+	users       *user.Service
+	tokens      *token.Service
+	teams       *team.Service
+	nodes       *node.Service
+	agents      *agent.Service
+	commands    *command.Service
+	deployments *deployment.Service
+	registries  *registry.Service
+	dispatcher  *dispatch.Dispatcher
+	library     *artifact.Library
+	signScript  func([]byte) string
+}
+
+func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
+	library, err := artifact.Open(artifactDir(c), buildinfo.Version(), "fairlead/dagent:"+buildinfo.Version(), k.Release)
+	if err != nil {
+		return nil, err
+	}
+	if len(library.Artifacts) == 0 {
+		log.Warn("no agent archives found: nodes can't be installed from this controller", "folder", artifactDir(c))
+	}
+	s := &services{db: db, library: library, signScript: func(script []byte) string {
+		return base64.StdEncoding.EncodeToString(ed25519.Sign(k.Release, script))
+	}}
+	auditLog := audit.New(db, now)
+	issuer := token.NewIssuer(db, k.Token, c.PublicURL, now)
+	s.users = user.New(user.Config{
+		Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(max(2, runtime.NumCPU())), Now: now,
+		SetupToken: setupToken, OpenRegistration: c.Registration == "open",
+	})
+	s.tokens = token.NewService(db, issuer, auditLog)
+	s.teams = team.New(db, auditLog, now)
+	s.nodes = node.New(node.Config{
+		Store: db, Audit: auditLog, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
+		Renderer: artifact.Scripts{
+			Library: library, PublicURL: c.PublicURL, AgentAddr: c.AgentPublicAddr,
+			RootPin: rootPin(k), ReleaseKey: k.Release.Public().(ed25519.PublicKey),
+		},
+	})
+	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
+	s.registries = registry.New(db, k.Vault, auditLog, now)
+	s.deployments = deployment.New(deployment.Config{
+		Store: db, Audit: auditLog, Logger: log, Now: now,
+		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
+	})
+	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
+	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
+	return s, nil
+}
+
+// artifactDir is the configured folder, or the one beside the program.
+func artifactDir(c config.Config) string {
+	if c.ArtifactDir != "" {
+		return c.ArtifactDir
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return "artifacts"
+	}
+	return filepath.Join(filepath.Dir(program), "artifacts")
+}
+
+// waiter lets commands wait for hints from the bus.
+type waiter struct{ bus *wake.Bus }
+
+func (w waiter) Wait(commandID uuid.UUID) (<-chan struct{}, func()) {
+	s := w.bus.Subscribe(wake.Command(commandID.String()))
+	return s.C, s.Close
+}
+
+// liveness turns what is known of nodes' agents into deployments' words.
+func liveness(db *postgres.DB) func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]deployment.LivenessInfo, error) {
+	return func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]deployment.LivenessInfo, error) {
+		agents, err := db.ListNodeAgents(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		at := now()
+		info := make(map[uuid.UUID]deployment.LivenessInfo, len(agents))
+		for id, a := range agents {
+			_, since := a.Liveness(at)
+			info[id] = deployment.LivenessInfo{Status: a.Status(at), Since: since}
+		}
+		return info, nil
+	}
+}

@@ -1,0 +1,52 @@
+package artifact
+
+import (
+	"crypto/ed25519"
+	"errors"
+
+	"fairlead.dev/controller/internal/node"
+	installscripts "fairlead.dev/install-scripts"
+	"fairlead.dev/shared/apperr"
+)
+
+// Scripts renders install scripts that install this library's agents.
+type Scripts struct {
+	Library *Library
+	// PublicURL is where nodes reach the controller, AgentAddr where agents do.
+	PublicURL  string
+	AgentAddr  string
+	RootPin    string
+	ReleaseKey ed25519.PublicKey
+}
+
+// Render returns a node's script and the line to paste. Precondition when the
+// library is empty; Invalid when a value can't be carried into a script.
+func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, err error) {
+	if len(s.Library.Artifacts) == 0 {
+		return nil, "", apperr.New(apperr.Precondition,
+			"this controller has no agent to install: build the archives (make build) into its artifact folder and start it again")
+	}
+	script, err = installscripts.Render(installscripts.Params{
+		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin,
+		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath,
+		Image: s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
+	})
+	if err != nil {
+		return nil, "", scriptError(err)
+	}
+	command, err = installscripts.Command(s.PublicURL+"/api/"+r.TeamSlug+"/nodes/"+r.NodeID.String()+"/script", script)
+	if err != nil {
+		return nil, "", scriptError(err)
+	}
+	return script, command, nil
+}
+
+// scriptError names a field that came from the request in the API's word for
+// it; any other is our own fault.
+func scriptError(err error) error {
+	var field *installscripts.FieldError
+	if errors.As(err, &field) && field.Field == "RootPath" {
+		return apperr.InvalidField("rootPath", nil, "%s", field.Reason)
+	}
+	return err
+}

@@ -1,0 +1,194 @@
+// Package command is about one-off acts on a node: they are asked for, carried
+// out at most once, and are never part of what a node should run.
+package command
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+// Operation is what a command does.
+type Operation string
+
+// Operations.
+const (
+	Start    Operation = "start"
+	Stop     Operation = "stop"
+	Restart  Operation = "restart"
+	Delete   Operation = "delete"
+	ReadLogs Operation = "read-logs"
+)
+
+// Lifetime is how long a command may wait for its node and its result, a bit
+// more than an engine takes to stop a container.
+const Lifetime = 30 * time.Second
+
+// pollPeriod backs up the hint that a result has come.
+const pollPeriod = time.Second
+
+// MaxLogLines bounds one reading of a log.
+const MaxLogLines = 1000
+
+// Command is one act.
+type Command struct {
+	ID        uuid.UUID
+	NodeID    uuid.UUID
+	Operation Operation
+	Container workload.ContainerID
+	// Tail is how many lines ReadLogs wants.
+	Tail      int
+	Deadline  time.Time
+	CreatedAt time.Time
+	CreatedBy string
+}
+
+// Result is how a command ended.
+type Result struct {
+	ID uuid.UUID
+	// Err is nil when it succeeded; it carries the kind the agent gave.
+	Err   error
+	Lines []workload.LogLine
+}
+
+// Store keeps commands; it joins the transaction in ctx.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// InsertCommand adds a command and wakes its node's session.
+	InsertCommand(ctx context.Context, c Command) error
+	// ListPendingCommands returns a node's unfinished commands whose deadline
+	// is ahead, oldest first.
+	ListPendingCommands(ctx context.Context, nodeID uuid.UUID, now time.Time) ([]Command, error)
+	// FinishCommand keeps the first result of a node's command and wakes who
+	// waits for it.
+	FinishCommand(ctx context.Context, nodeID uuid.UUID, r Result, now time.Time) error
+	// FindResult returns a finished command's result; NotFound while there is
+	// none.
+	FindResult(ctx context.Context, id uuid.UUID) (Result, error)
+	// NodeConnected tells whether a node of the team has its agent connected;
+	// NotFound when the team has no such node.
+	NodeConnected(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error)
+	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
+}
+
+// Waiter tells when something about a command may have happened.
+type Waiter interface {
+	// Wait returns a channel of hints for a command and a function to stop.
+	Wait(commandID uuid.UUID) (hints <-chan struct{}, stop func())
+}
+
+// Config is what a Service needs.
+type Config struct {
+	Store  Store
+	Waiter Waiter
+	Audit  *audit.Log
+	Now    func() time.Time
+}
+
+// Service asks nodes for acts.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
+
+func (o Operation) action() authz.Action {
+	switch o {
+	case Delete:
+		return authz.ContainerDelete
+	case ReadLogs:
+		return authz.ContainerRead
+	default:
+		return authz.ContainerAct
+	}
+}
+
+// Do has a node carry out an act on one of its containers and waits for the
+// result. Errors: NotFound for a node or container that is not there, Forbidden
+// for a container that is not ours, Precondition when the node is unreachable,
+// Unavailable when no result came in time (it may still have been done).
+func (s *Service) Do(ctx context.Context, nodeID uuid.UUID, op Operation, container workload.ContainerID, tail int) (Result, error) {
+	team, who, err := authz.Require(ctx, op.action())
+	if err != nil {
+		return Result{}, err
+	}
+	if op == ReadLogs && (tail < 1 || tail > MaxLogLines) {
+		return Result{}, apperr.InvalidField("take", tail, "must be 1 to %d", MaxLogLines)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Result{}, err
+	}
+	hints, stop := s.Waiter.Wait(id)
+	defer stop()
+	now := s.Now()
+	c := Command{
+		ID: id, NodeID: nodeID, Operation: op, Container: container, Tail: tail,
+		Deadline: now.Add(Lifetime), CreatedAt: now, CreatedBy: who.Ref(),
+	}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		connected, err := s.Store.NodeConnected(ctx, team.ID, nodeID)
+		switch {
+		case apperr.Is(err, apperr.NotFound):
+			return apperr.New(apperr.NotFound, "no such node").WithField("nodeId", nodeID)
+		case err != nil:
+			return err
+		case !connected:
+			return apperr.New(apperr.Precondition, "the node is unreachable").WithField("nodeId", nodeID)
+		}
+		if err := s.Store.InsertCommand(ctx, c); err != nil {
+			return err
+		}
+		if op == ReadLogs {
+			return nil
+		}
+		data := map[string]any{"operation": string(op) + "Container", "container": container.Name, "prefix": container.Prefix}
+		if err := s.Store.AppendNodeEvent(ctx, nodeID, "containerCommand", data, now); err != nil {
+			return err
+		}
+		data["node"] = nodeID
+		return s.Audit.Record(ctx, op.action(), data)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	return s.await(ctx, c, hints)
+}
+
+func (s *Service) await(ctx context.Context, c Command, hints <-chan struct{}) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, Lifetime)
+	defer cancel()
+	poll := time.NewTicker(pollPeriod)
+	defer poll.Stop()
+	for {
+		r, err := s.Store.FindResult(ctx, c.ID)
+		if err == nil {
+			return r, r.Err
+		}
+		if !apperr.Is(err, apperr.NotFound) && ctx.Err() == nil {
+			return Result{}, err
+		}
+		select {
+		case <-hints:
+		case <-poll.C:
+		case <-ctx.Done():
+			return Result{}, apperr.New(apperr.Unavailable, "no answer from the node within %s; look at the container before trying again", Lifetime)
+		}
+	}
+}
+
+// Pending returns what a node still has to do.
+func (s *Service) Pending(ctx context.Context, nodeID uuid.UUID) ([]Command, error) {
+	return s.Store.ListPendingCommands(ctx, nodeID, s.Now())
+}
+
+// Finish keeps a result that a node's agent sent; a second one for the same
+// command changes nothing.
+func (s *Service) Finish(ctx context.Context, nodeID uuid.UUID, r Result) error {
+	return s.Store.FinishCommand(ctx, nodeID, r, s.Now())
+}

@@ -1,0 +1,110 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.dev/controller/internal/config"
+)
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := config.Load(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTPAddr != ":8080" || c.AgentAddr != ":8443" || c.HTTPTLS != "off" || c.StateDir != "/var/lib/fairlead" ||
+		c.PublicURL != "http://localhost:8080" || c.StopTimeout != 20*time.Second {
+		t.Errorf("defaults are %+v", c)
+	}
+	if c.AgentPublicAddr != "localhost:8443" {
+		t.Errorf("agents are told %q, want the public URL's host and the agent port", c.AgentPublicAddr)
+	}
+}
+
+func TestFlagOverEnvironmentOverFile(t *testing.T) {
+	file := write(t, "http-addr: ':1'\nagent-addr: ':1'\nlog-level: debug\n")
+	c, err := config.Load(
+		[]string{"--config", file, "--http-addr", ":3"},
+		[]string{"FAIRLEAD_HTTP_ADDR=:2", "FAIRLEAD_AGENT_ADDR=:2", "PATH=/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTPAddr != ":3" || c.AgentAddr != ":2" || c.LogLevel != "debug" {
+		t.Errorf("http %s, agent %s, level %s; want :3 (flag), :2 (environment), debug (file)", c.HTTPAddr, c.AgentAddr, c.LogLevel)
+	}
+}
+
+func TestSecretsComeFromFilesAndStayHidden(t *testing.T) {
+	file := write(t, "postgres://u:hunter2@h/db\n")
+	c, err := config.Load(nil, []string{"DATABASE_URL_FILE=" + file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.DatabaseURL.Reveal(); got != "postgres://u:hunter2@h/db" {
+		t.Errorf("DATABASE_URL = %q: the line end must go, the rest must stay", got)
+	}
+	if shown := c.DatabaseURL.String(); shown != "***" {
+		t.Errorf("it prints as %q", shown)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	cases := map[string]struct {
+		args, environ []string
+		want          []string
+	}{
+		"all at once": {
+			environ: []string{"FAIRLEAD_HTTP_ADDR=8080", "FAIRLEAD_LOG_LEVEL=loud", "FAIRLEAD_STOP_TIMEOUT=-1s"},
+			want:    []string{"FAIRLEAD_HTTP_ADDR", "FAIRLEAD_LOG_LEVEL", "FAIRLEAD_STOP_TIMEOUT"},
+		},
+		"unknown variable": {environ: []string{"FAIRLEAD_HTPP_ADDR=:1"}, want: []string{"FAIRLEAD_HTPP_ADDR is not a setting"}},
+		"unknown flag":     {args: []string{"--http-adr", ":1"}, want: []string{"unknown flag: --http-adr"}},
+		"unknown file key": {args: []string{"--config", write(t, "http_addr: ':1'")}, want: []string{"http_addr is not a setting"}},
+		"stray argument":   {args: []string{"now"}, want: []string{`unexpected argument "now"`}},
+		"secret given twice": {
+			environ: []string{"FAIRLEAD_ADMIN_PASSWORD=topsecret", "FAIRLEAD_ADMIN_PASSWORD_FILE=/x", "FAIRLEAD_ADMIN_EMAIL=a@b.co"},
+			want:    []string{"both FAIRLEAD_ADMIN_PASSWORD and FAIRLEAD_ADMIN_PASSWORD_FILE"},
+		},
+		"missing secret file": {environ: []string{"DATABASE_URL_FILE=/does/not/exist"}, want: []string{"/does/not/exist"}},
+		"half of a pair":      {environ: []string{"FAIRLEAD_ADMIN_EMAIL=a@b.co"}, want: []string{"go together"}},
+		"url with a query":    {environ: []string{"FAIRLEAD_PUBLIC_URL=https://h/?x"}, want: []string{"FAIRLEAD_PUBLIC_URL"}},
+		"tls without files":   {environ: []string{"FAIRLEAD_HTTP_TLS=files"}, want: []string{"FAIRLEAD_HTTP_TLS_CERT"}},
+		"missing config file": {environ: []string{"FAIRLEAD_CONFIG=/does/not/exist"}, want: []string{"/does/not/exist"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Load(c.args, c.environ)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error lacks %q:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "topsecret") {
+				t.Error("the error shows a secret")
+			}
+		})
+	}
+}
+
+func TestUsageNamesEverySetting(t *testing.T) {
+	for _, want := range []string{"--http-addr", "FAIRLEAD_STATE_DIR", "DATABASE_URL_FILE", "--admin-password-file"} {
+		if !strings.Contains(config.Usage(), want) {
+			t.Errorf("usage lacks %s", want)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+// Package node is about deployment targets: what they are, how they are
+// installed, and what was last seen of them.
+package node
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+// Type is what kind of engine a node has.
+type Type string
+
+// Types of nodes.
+const (
+	Docker     Type = "docker"
+	Kubernetes Type = "k8s"
+)
+
+const (
+	maxNameLength        = 70
+	maxDescriptionLength = 4000
+	maxIconLength        = 100
+)
+
+// Node is a deployment target.
+type Node struct {
+	ID          uuid.UUID
+	TeamID      uuid.UUID
+	Name        string
+	Description string
+	Icon        string
+	Type        Type
+	CreatedAt   time.Time
+	CreatedBy   string
+	UpdatedAt   time.Time
+	UpdatedBy   string
+	// Agent is what is known of the agent that serves the node; its ID is the
+	// zero UUID when there is none.
+	Agent Agent
+	// InUse tells that deployments are placed on the node.
+	InUse bool
+	// Installation is the live install script's; zero when there is none.
+	Installation Installation
+}
+
+// Agent is the part of an agent that shows on its node.
+type Agent struct {
+	ID             uuid.UUID
+	Version        string
+	Address        string
+	EngineName     string
+	EngineVersion  string
+	Connected      bool
+	ConnectedAt    time.Time
+	DisconnectedAt time.Time
+	SaidGoodbye    bool
+	// Refusal is why the agent did not take its last assignments; "" if it did.
+	Refusal string
+}
+
+// Event is one row of a node's own history.
+type Event struct {
+	Event string
+	// Data is JSON.
+	Data string
+	At   time.Time
+}
+
+// EventQuery chooses a page of a node's history.
+type EventQuery struct {
+	From, To   time.Time
+	Skip, Take int
+	Event      string
+}
+
+// Store keeps nodes; it joins the transaction in ctx. FindNode returns NotFound
+// for a node of another team.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	InsertNode(ctx context.Context, n Node) error
+	FindNode(ctx context.Context, teamID, id uuid.UUID) (Node, error)
+	ListNodes(ctx context.Context, teamID uuid.UUID) ([]Node, error)
+	UpdateNode(ctx context.Context, n Node) error
+	SetNodeType(ctx context.Context, id uuid.UUID, t Type) error
+	DeleteNode(ctx context.Context, id uuid.UUID) error
+
+	// ReplaceInstallation puts a new installation in the place of the node's
+	// unused one, if any.
+	ReplaceInstallation(ctx context.Context, i Installation) error
+	// FindInstallationScript returns the sealed script of the node's
+	// installation that is neither used nor expired at now.
+	FindInstallationScript(ctx context.Context, teamSlug string, nodeID uuid.UUID, now time.Time) ([]byte, error)
+	// DeleteInstallation reports whether there was an unused one.
+	DeleteInstallation(ctx context.Context, nodeID uuid.UUID) (bool, error)
+	// RevokeAgent revokes the node's agent and reports whether there was one;
+	// open sessions of it are told through NOTIFY.
+	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
+
+	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
+	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
+	ListNodeEvents(ctx context.Context, nodeID uuid.UUID, q EventQuery) ([]Event, int, error)
+}
+
+// Config is what a Service needs.
+type Config struct {
+	Store    Store
+	Audit    *audit.Log
+	Sealer   Sealer
+	Renderer Renderer
+	Now      func() time.Time
+	// TokenLifetime is how long an install script can be used.
+	TokenLifetime time.Duration
+}
+
+// Service manages nodes.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
+
+func (n *Node) validate() error {
+	n.Name = strings.TrimSpace(n.Name)
+	switch {
+	case n.Name == "" || len([]rune(n.Name)) > maxNameLength:
+		return apperr.InvalidField("name", n.Name, "must be 1 to %d characters", maxNameLength)
+	case strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return apperr.InvalidField("name", n.Name, "must not contain control characters")
+	case len(n.Description) > maxDescriptionLength:
+		return apperr.InvalidField("description", nil, "must be at most %d bytes", maxDescriptionLength)
+	case len(n.Icon) > maxIconLength:
+		return apperr.InvalidField("icon", nil, "must be at most %d bytes", maxIconLength)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+// Draft is what a person says about a node.
+type Draft struct {
+	Name        string
+	Description string
+	Icon        string
+}
+
+// Create makes a node, which has no agent yet. Errors: Invalid, Conflict on
+// the name.
+func (s *Service) Create(ctx context.Context, d Draft) (Node, error) {
+	team, who, err := authz.Require(ctx, authz.NodeCreate)
+	if err != nil {
+		return Node{}, err
+	}
+	// Random, not ordered by time: the id is all that an install command says
+	// of the node, and must not be guessable from another's.
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return Node{}, err
+	}
+	now := s.Now()
+	n := Node{
+		ID: id, TeamID: team.ID, Name: d.Name, Description: d.Description, Icon: d.Icon, Type: Docker,
+		CreatedAt: now, CreatedBy: who.Ref(), UpdatedAt: now, UpdatedBy: who.Ref(),
+	}
+	if err := n.validate(); err != nil {
+		return Node{}, err
+	}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Store.InsertNode(ctx, n); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.NodeCreate, map[string]any{"id": n.ID, "name": n.Name})
+	})
+	return n, err
+}
+
+// List returns the team's nodes by name.
+func (s *Service) List(ctx context.Context) ([]Node, error) {
+	team, _, err := authz.Require(ctx, authz.NodeRead)
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.ListNodes(ctx, team.ID)
+}
+
+// Get returns one node of the team.
+func (s *Service) Get(ctx context.Context, id uuid.UUID) (Node, error) {
+	return s.find(ctx, authz.NodeRead, id)
+}
+
+// Update changes what a person says about a node. Errors: Invalid, NotFound,
+// Conflict on the name.
+func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
+	n, err := s.find(ctx, authz.NodeUpdate, id)
+	if err != nil {
+		return err
+	}
+	_, who, err := authz.Require(ctx, authz.NodeUpdate)
+	if err != nil {
+		return err
+	}
+	n.Name, n.Description, n.Icon = d.Name, d.Description, d.Icon
+	n.UpdatedAt, n.UpdatedBy = s.Now(), who.Ref()
+	if err := n.validate(); err != nil {
+		return err
+	}
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Store.UpdateNode(ctx, n); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.NodeUpdate, map[string]any{"id": n.ID, "name": n.Name})
+	})
+}
+
+// Delete takes a node away and revokes its agent. What runs on it goes on.
+// Errors: NotFound, Precondition while deployments are placed on it.
+func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
+	n, err := s.find(ctx, authz.NodeDelete, id)
+	if err != nil {
+		return err
+	}
+	if n.InUse {
+		return apperr.New(apperr.Precondition, "the node has deployments; delete them first").WithField("id", id)
+	}
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.Store.RevokeAgent(ctx, id, s.Now()); err != nil {
+			return err
+		}
+		if err := s.Store.DeleteNode(ctx, id); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.NodeDelete, map[string]any{"id": id, "name": n.Name})
+	})
+}
+
+// RevokeToken revokes the identity of the node's agent: its session closes and
+// it can't come back. What runs on the node goes on. NotFound when the node has
+// no agent.
+func (s *Service) RevokeToken(ctx context.Context, id uuid.UUID) error {
+	n, err := s.find(ctx, authz.NodeRevoke, id)
+	if err != nil {
+		return err
+	}
+	_, who, err := authz.Require(ctx, authz.NodeRevoke)
+	if err != nil {
+		return err
+	}
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		revoked, err := s.Store.RevokeAgent(ctx, id, s.Now())
+		if err != nil {
+			return err
+		}
+		if !revoked {
+			return apperr.New(apperr.NotFound, "the node has no agent whose token could be revoked").WithField("nodeId", id)
+		}
+		data := map[string]any{"reason": "revoke-token", "user": who.Name}
+		if err := s.Store.AppendNodeEvent(ctx, id, "kicked", data, s.Now()); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.NodeRevoke, map[string]any{"id": id, "name": n.Name})
+	})
+}
+
+// Containers returns what was last seen on the node, foreign containers
+// included; with a prefix, only that prefix's.
+func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) ([]workload.Container, error) {
+	if _, err := s.find(ctx, authz.ContainerRead, id); err != nil {
+		return nil, err
+	}
+	return s.Store.ListContainers(ctx, id, prefix)
+}
+
+// Events returns a page of the node's history, newest first, and how many
+// there are in all.
+func (s *Service) Events(ctx context.Context, id uuid.UUID, q EventQuery) ([]Event, int, error) {
+	if _, err := s.find(ctx, authz.NodeRead, id); err != nil {
+		return nil, 0, err
+	}
+	return s.Store.ListNodeEvents(ctx, id, q)
+}
+
+func (s *Service) find(ctx context.Context, action authz.Action, id uuid.UUID) (Node, error) {
+	team, _, err := authz.Require(ctx, action)
+	if err != nil {
+		return Node{}, err
+	}
+	n, err := s.Store.FindNode(ctx, team.ID, id)
+	if apperr.Is(err, apperr.NotFound) {
+		return Node{}, apperr.New(apperr.NotFound, "no such node").WithField("nodeId", id)
+	}
+	return n, err
+}

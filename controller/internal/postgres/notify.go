@@ -1,0 +1,70 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"fairlead.dev/shared/logging"
+)
+
+// Channels of LISTEN and NOTIFY. The payload is the id of the row that changed.
+const (
+	ChannelNode       = "fairlead_node"
+	ChannelAgent      = "fairlead_agent"
+	ChannelCommand    = "fairlead_command"
+	ChannelDeployment = "fairlead_deployment"
+)
+
+// listenRetry is how soon a lost listening connection is tried again.
+const listenRetry = time.Second
+
+// notify wakes whoever listens to the channel, once the transaction in ctx
+// commits (https://www.postgresql.org/docs/current/sql-notify.html).
+func (db *DB) notify(ctx context.Context, channel, payload string) error {
+	return mapError(db.in(ctx).Exec("select pg_notify(?, ?)", channel, payload).Error, "wake the listeners")
+}
+
+// Listen passes on the notices of every channel until ctx ends. It keeps one
+// connection of its own; when that is lost it connects anew and calls missed,
+// because notices may have been.
+func (db *DB) Listen(ctx context.Context, log *slog.Logger, notice func(channel, payload string), missed func()) error {
+	for ctx.Err() == nil {
+		err := db.listen(ctx, notice, missed)
+		if ctx.Err() != nil {
+			return nil
+		}
+		log.Warn("lost the connection that listens for changes; connecting again", logging.KeyError, err)
+		timer := time.NewTimer(listenRetry)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	return nil
+}
+
+func (db *DB) listen(ctx context.Context, notice func(channel, payload string), missed func()) error {
+	conn, err := pgx.ConnectConfig(ctx, db.conn.Copy())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for _, channel := range []string{ChannelNode, ChannelAgent, ChannelCommand, ChannelDeployment} {
+		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+			return fmt.Errorf("listen to %s: %w", channel, err)
+		}
+	}
+	missed()
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		notice(n.Channel, n.Payload)
+	}
+}

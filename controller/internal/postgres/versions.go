@@ -1,0 +1,172 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/project"
+	"fairlead.dev/controller/internal/version"
+)
+
+type versionRow struct {
+	ID        uuid.UUID
+	ProjectID uuid.UUID
+	Name      string
+	Type      string
+	Changelog string
+	IsDefault bool
+	CreatedAt time.Time
+	CreatedBy string
+	UpdatedAt time.Time
+	UpdatedBy string
+}
+
+func (versionRow) TableName() string { return "versions" }
+
+// versionView is a version with the facts that its state follows from.
+type versionView struct {
+	Version     versionRow `gorm:"embedded"`
+	ProjectType string
+	HasChild    bool
+	Assigned    bool
+	// States has the states of its deployments, with commas between them.
+	States string
+}
+
+func (r versionView) toVersion() version.Version {
+	v := r.Version
+	facts := version.Facts{
+		Type: version.Type(v.Type), Hidden: project.Type(r.ProjectType) == project.Versionless,
+		HasChild: r.HasChild, Assigned: r.Assigned,
+	}
+	if r.States != "" {
+		facts.Deployments = convert(strings.Split(r.States, ","), func(s string) deployment.State { return deployment.State(s) })
+	}
+	return version.Version{
+		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Changelog: v.Changelog, Default: v.IsDefault, Facts: facts,
+		CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, UpdatedAt: v.UpdatedAt, UpdatedBy: v.UpdatedBy,
+	}
+}
+
+// InsertVersion adds a version.
+func (db *DB) InsertVersion(ctx context.Context, v version.Version) error {
+	row := versionRow{
+		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Type: string(v.Type), Changelog: v.Changelog, IsDefault: v.Default,
+		CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, UpdatedAt: v.UpdatedAt, UpdatedBy: v.UpdatedBy,
+	}
+	return nameTaken(db.in(ctx).Create(&row).Error, "versions_name_uq", v.Name, "add the version")
+}
+
+// UpdateVersion writes what can change of a version.
+func (db *DB) UpdateVersion(ctx context.Context, v version.Version) error {
+	err := db.in(ctx).Model(&versionRow{}).Where("id = ?", v.ID).UpdateColumns(map[string]any{
+		"name": v.Name, "changelog": v.Changelog, "updated_at": v.UpdatedAt, "updated_by": v.UpdatedBy,
+	}).Error
+	return nameTaken(err, "versions_name_uq", v.Name, "change the version")
+}
+
+// DeleteVersion removes a version that no node is asked to run any of.
+func (db *DB) DeleteVersion(ctx context.Context, id uuid.UUID) error {
+	return deletedUnassigned(db.in(ctx).Where("id = ?", id).Delete(&versionRow{}), id, "delete the version")
+}
+
+// FindVersion returns a version of a team's project.
+func (db *DB) FindVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error) {
+	return findVersion(db.versionViews(ctx).
+		Where("versions.id = ? and p.id = ? and p.team_id = ?", id, projectID, teamID))
+}
+
+// LockVersion is FindVersion that keeps the row from changing, and with it the
+// version's images: who changes those locks the version too.
+func (db *DB) LockVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error) {
+	// In two statements, so that the facts are read after others are done.
+	var locked []uuid.UUID
+	err := db.in(ctx).Table("versions").Where("id = ? and project_id = ?", id, projectID).
+		Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).Pluck("id", &locked).Error
+	if err != nil {
+		return version.Version{}, mapError(err, "lock the version")
+	}
+	return db.FindVersion(ctx, teamID, projectID, id)
+}
+
+// FindDefaultVersion returns a project's default version.
+func (db *DB) FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (version.Version, error) {
+	return findVersion(db.versionViews(ctx).Where("p.id = ? and versions.is_default", projectID))
+}
+
+func findVersion(query *gorm.DB) (version.Version, error) {
+	var row versionView
+	err := query.Take(&row).Error
+	return row.toVersion(), mapError(err, "find the version")
+}
+
+// ListVersions returns a project's versions, newest first.
+func (db *DB) ListVersions(ctx context.Context, projectID uuid.UUID) ([]version.Version, error) {
+	var rows []versionView
+	err := db.versionViews(ctx).Where("p.id = ?", projectID).Order("versions.created_at desc, versions.id desc").Find(&rows).Error
+	return convert(rows, versionView.toVersion), mapError(err, "list the versions")
+}
+
+func (db *DB) versionViews(ctx context.Context) *gorm.DB {
+	return db.in(ctx).Table("versions").Select(`versions.*, p.type as project_type,
+			exists (select from versions c where c.parent_id = versions.id) as has_child,
+			exists (select from deployments d
+				join releases r on r.deployment_id = d.id
+				join assignments a on a.release_id = r.id
+				where d.version_id = versions.id) as assigned,
+			coalesce((select string_agg(distinct d.status, ',') from deployments d where d.version_id = versions.id), '') as states`).
+		Joins("join projects p on p.id = versions.project_id")
+}
+
+// SetDefaultVersion makes a version the only default one of its project.
+func (db *DB) SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID) error {
+	// The old one first: the index that allows one default is not deferred.
+	err := db.in(ctx).Exec("update versions set is_default = false where project_id = ? and is_default", projectID).Error
+	if err != nil {
+		return mapError(err, "take the default from a version")
+	}
+	err = db.in(ctx).Exec("update versions set is_default = true where project_id = ? and id = ?", projectID, id).Error
+	return mapError(err, "make the version the default one")
+}
+
+// CopyImages gives a version the images of another.
+func (db *DB) CopyImages(ctx context.Context, from, to uuid.UUID, at time.Time) error {
+	err := db.in(ctx).Exec(`insert into images (id, version_id, registry_id, name, tag, position, config, created_at, updated_at)
+		select gen_random_uuid(), ?, registry_id, name, tag, position, config, ?, ? from images where version_id = ?`,
+		to, at, at, from).Error
+	return mapError(err, "copy the images")
+}
+
+// versionDeploymentRow is a deployment as its version shows it.
+type versionDeploymentRow struct {
+	ID        uuid.UUID
+	Prefix    string
+	Status    string
+	Note      string
+	UpdatedAt time.Time
+	NodeID    uuid.UUID
+	NodeName  string
+	NodeType  string
+}
+
+// ListVersionDeployments returns a version's deployments, newest first.
+func (db *DB) ListVersionDeployments(ctx context.Context, versionID uuid.UUID) ([]version.Deployment, error) {
+	var rows []versionDeploymentRow
+	err := db.in(ctx).Table("deployments").
+		Select("deployments.*, n.name as node_name, n.type as node_type").
+		Joins("join nodes n on n.id = deployments.node_id").
+		Where("deployments.version_id = ?", versionID).
+		Order("deployments.created_at desc, deployments.id desc").Find(&rows).Error
+	return convert(rows, func(r versionDeploymentRow) version.Deployment {
+		return version.Deployment{
+			ID: r.ID, Prefix: r.Prefix, State: deployment.State(r.Status), Note: r.Note, UpdatedAt: r.UpdatedAt,
+			Node: deployment.Ref{ID: r.NodeID, Name: r.NodeName, Type: r.NodeType},
+		}
+	}), mapError(err, "list the version's deployments")
+}

@@ -1,0 +1,137 @@
+package teamapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+type containerOutput struct {
+	State spec.ContainerState `json:"state" enum:"running,waiting,exited"`
+	ID    struct {
+		Prefix string `json:"prefix" doc:"Empty for containers that are not ours"`
+		Name   string `json:"name"`
+	} `json:"id"`
+	Command   string                `json:"command"`
+	CreatedAt time.Time             `json:"createdAt"`
+	Reason    string                `json:"reason"`
+	ImageName string                `json:"imageName"`
+	ImageTag  string                `json:"imageTag"`
+	Ports     []containerPortOutput `json:"ports"`
+}
+
+type containerPortOutput struct {
+	Internal int32  `json:"internal"`
+	External *int32 `json:"external" nullable:"true"`
+}
+
+type listContainersInput struct {
+	NodePath
+	Prefix string `query:"prefix" doc:"Only this prefix's"`
+}
+
+type containerPath struct {
+	NodePath
+	Name string `path:"name" maxLength:"255"`
+}
+
+type prefixedContainerPath struct {
+	NodePath
+	Prefix string `path:"prefix" maxLength:"63"`
+	Name   string `path:"name" maxLength:"63"`
+}
+
+type containerLogInput struct {
+	NodePath
+	Prefix string `path:"prefix" maxLength:"63"`
+	Name   string `path:"name" maxLength:"63"`
+	Take   int    `query:"take" default:"100" minimum:"1" maximum:"1000" doc:"How many of the last lines"`
+}
+
+type containerLogOutput struct {
+	Logs []string `json:"logs"`
+}
+
+func (a *api) containerRoutes() {
+	const tag, bare, prefixed = "Containers", "/api/{teamSlug}/nodes/{nodeId}/containers", "/api/{teamSlug}/nodes/{nodeId}/{prefix}/containers"
+	add(a, route{method: http.MethodGet, path: bare, summary: "List a node's containers", tag: tag, action: authz.ContainerRead}, a.listContainers)
+	acts := []struct {
+		operation command.Operation
+		verb      string
+	}{{command.Start, "Start"}, {command.Stop, "Stop"}, {command.Restart, "Restart"}}
+	for _, act := range acts {
+		last := "/{name}/" + string(act.operation)
+		add(a, route{method: http.MethodPost, path: bare + last, summary: act.verb + " a container by its full name", tag: tag,
+			action: authz.ContainerAct, status: http.StatusNoContent, errors: []int{412, 503}}, a.onBare(act.operation))
+		add(a, route{method: http.MethodPost, path: prefixed + last, summary: act.verb + " a container", tag: tag,
+			action: authz.ContainerAct, status: http.StatusNoContent, errors: []int{412, 503}}, a.onPrefixed(act.operation))
+	}
+	add(a, route{method: http.MethodDelete, path: bare + "/{name}", summary: "Delete a container by its full name", tag: tag,
+		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.onBare(command.Delete))
+	add(a, route{method: http.MethodDelete, path: prefixed + "/{name}", summary: "Delete a container", tag: tag,
+		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.onPrefixed(command.Delete))
+	add(a, route{method: http.MethodGet, path: prefixed + "/{name}/log", summary: "Read the end of a container's log", tag: tag,
+		action: authz.ContainerRead, errors: []int{412, 503}}, a.readContainerLog)
+}
+
+func (a *api) listContainers(ctx context.Context, in *listContainersInput) (*ok[[]containerOutput], error) {
+	var prefix *string
+	if in.Prefix != "" {
+		prefix = &in.Prefix
+	}
+	list, err := a.deps.Nodes.Containers(ctx, in.NodeID, prefix)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]containerOutput, len(list))
+	for i, c := range list {
+		out[i] = toContainerOutput(c)
+	}
+	return respond(out), nil
+}
+
+func (a *api) onBare(op command.Operation) func(context.Context, *containerPath) (*empty, error) {
+	return func(ctx context.Context, in *containerPath) (*empty, error) {
+		_, err := a.deps.Commands.Do(ctx, in.NodeID, op, workload.ContainerID{Name: in.Name}, 0)
+		return nil, err
+	}
+}
+
+func (a *api) onPrefixed(op command.Operation) func(context.Context, *prefixedContainerPath) (*empty, error) {
+	return func(ctx context.Context, in *prefixedContainerPath) (*empty, error) {
+		_, err := a.deps.Commands.Do(ctx, in.NodeID, op, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, 0)
+		return nil, err
+	}
+}
+
+func (a *api) readContainerLog(ctx context.Context, in *containerLogInput) (*ok[containerLogOutput], error) {
+	r, err := a.deps.Commands.Do(ctx, in.NodeID, command.ReadLogs, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, in.Take)
+	if err != nil {
+		return nil, err
+	}
+	out := containerLogOutput{Logs: make([]string, len(r.Lines))}
+	for i, line := range r.Lines {
+		out.Logs[i] = line.Text
+	}
+	return respond(out), nil
+}
+
+func toContainerOutput(c workload.Container) containerOutput {
+	out := containerOutput{
+		State: c.State, Command: c.Command, CreatedAt: c.CreatedAt, Reason: c.Reason,
+		ImageName: c.ImageName, ImageTag: c.ImageTag, Ports: make([]containerPortOutput, len(c.Ports)),
+	}
+	out.ID.Prefix, out.ID.Name = c.ID.Prefix, c.ID.Name
+	for i, p := range c.Ports {
+		out.Ports[i].Internal = p.Internal
+		if p.External != 0 {
+			out.Ports[i].External = &p.External
+		}
+	}
+	return out
+}

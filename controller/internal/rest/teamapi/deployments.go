@@ -1,0 +1,179 @@
+package teamapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/spec"
+)
+
+const deploymentTag = "Deployments"
+
+// RefOutput names something of another kind, and what type of that it is.
+type RefOutput struct {
+	Type string    `json:"type"`
+	ID   uuid.UUID `json:"id"`
+	Name string    `json:"name"`
+}
+
+// DeploymentOutput is a deployment as lists show it.
+type DeploymentOutput struct {
+	Status  string      `json:"status" enum:"preparing,in-progress,successful,failed,obsolete,downgraded"`
+	Note    string      `json:"note"`
+	Audit   auditOutput `json:"audit"`
+	Project RefOutput   `json:"project"`
+	Version RefOutput   `json:"version"`
+	Node    RefOutput   `json:"node"`
+	ID      uuid.UUID   `json:"id"`
+	Prefix  string      `json:"prefix"`
+}
+
+type deploymentDetailOutput struct {
+	DeploymentOutput
+	Environment []keyValue       `json:"environment"`
+	PublicKey   *string          `json:"publicKey" doc:"Key of the node that secrets are sealed to; null while the node offers none"`
+	Instances   []instanceOutput `json:"instances"`
+	LastTry     int64            `json:"lastTry" doc:"Number of the latest release; 0 before the first start"`
+	Token       *struct{}        `json:"token" doc:"Null: the deployment has no token"`
+	Waiting     *string          `json:"waiting" doc:"What a started deployment waits for, e.g. its node to return; null when nothing"`
+}
+
+// DeploymentPath names a deployment of the team.
+type DeploymentPath struct {
+	TeamPath
+	DeploymentID uuid.UUID `path:"deploymentId" format:"uuid"`
+}
+
+type createDeploymentInput struct {
+	TeamPath
+	Body struct {
+		VersionID uuid.UUID `json:"versionId" format:"uuid"`
+		NodeID    uuid.UUID `json:"nodeId" format:"uuid"`
+		Prefix    string    `json:"prefix" doc:"A DNS label; the containers are called <prefix>-<name>" example:"shop"`
+		Note      *string   `json:"note,omitempty" nullable:"true"`
+	}
+}
+
+type updateDeploymentInput struct {
+	DeploymentPath
+	Body struct {
+		Note        optional[string]     `json:"note" required:"false" doc:"Null clears it"`
+		Prefix      optional[string]     `json:"prefix" required:"false" doc:"Null leaves it; can't be changed while something runs under it"`
+		Environment optional[[]keyValue] `json:"environment" required:"false" doc:"Replaces the whole list; null clears it"`
+	}
+}
+
+type startDeploymentInput struct {
+	DeploymentPath
+	Body *struct {
+		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
+	}
+}
+
+type startedOutput struct {
+	Release int64 `header:"Fairlead-Release" doc:"Number of the release that was started"`
+}
+
+func (a *api) deploymentRoutes() {
+	const one = "/api/{teamSlug}/deployments/{deploymentId}"
+	add(a, route{method: http.MethodGet, path: "/api/{teamSlug}/deployments", summary: "List deployments", tag: deploymentTag,
+		action: authz.DeploymentRead}, a.listDeployments)
+	add(a, route{method: http.MethodPost, path: "/api/{teamSlug}/deployments", summary: "Create a deployment", tag: deploymentTag,
+		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.createDeployment)
+	add(a, route{method: http.MethodGet, path: one, summary: "Get a deployment", tag: deploymentTag,
+		action: authz.DeploymentRead}, a.getDeployment)
+	add(a, route{method: http.MethodPatch, path: one, summary: "Change a deployment", tag: deploymentTag,
+		action: authz.DeploymentUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateDeployment)
+	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a deployment", tag: deploymentTag,
+		action: authz.DeploymentDelete, status: http.StatusNoContent}, a.deleteDeployment)
+	add(a, route{method: http.MethodPost, path: one + "/start", summary: "Start a deployment", tag: deploymentTag,
+		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}}, a.startDeployment)
+	a.instanceRoutes()
+	a.deploymentLogRoutes()
+}
+
+func (a *api) listDeployments(ctx context.Context, _ *TeamPath) (*ok[[]DeploymentOutput], error) {
+	list, err := a.deps.Deployments.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return respond(each(list, toDeploymentOutput)), nil
+}
+
+func (a *api) createDeployment(ctx context.Context, in *createDeploymentInput) (*created[DeploymentOutput], error) {
+	draft := deployment.Draft{VersionID: in.Body.VersionID, NodeID: in.Body.NodeID, Prefix: in.Body.Prefix}
+	if in.Body.Note != nil {
+		draft.Note = *in.Body.Note
+	}
+	d, err := a.deps.Deployments.Create(ctx, draft)
+	if err != nil {
+		return nil, err
+	}
+	return &created[DeploymentOutput]{
+		Location: "/api/" + in.TeamSlug + "/deployments/" + d.ID.String(),
+		Body:     toDeploymentOutput(d),
+	}, nil
+}
+
+func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploymentDetailOutput], error) {
+	d, err := a.deps.Deployments.Get(ctx, in.DeploymentID)
+	if err != nil {
+		return nil, err
+	}
+	out := deploymentDetailOutput{
+		DeploymentOutput: toDeploymentOutput(d.Deployment),
+		Environment:      each(d.Environment, toKeyValue),
+		Instances:        each(d.Instances, toInstanceOutput),
+		LastTry:          d.Tries,
+	}
+	if d.Waiting != "" {
+		out.Waiting = &d.Waiting
+	}
+	return respond(out), nil
+}
+
+func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (*empty, error) {
+	change := deployment.Change{Prefix: in.Body.Prefix.value}
+	if in.Body.Note.present {
+		change.Note = new(string)
+		if note := in.Body.Note.value; note != nil {
+			change.Note = note
+		}
+	}
+	if in.Body.Environment.present {
+		change.Environment = &[]spec.KeyValue{}
+		assignList(in.Body.Environment, change.Environment, fromKeyValue)
+	}
+	return nil, a.deps.Deployments.Update(ctx, in.DeploymentID, change)
+}
+
+func (a *api) deleteDeployment(ctx context.Context, in *DeploymentPath) (*empty, error) {
+	return nil, a.deps.Deployments.Delete(ctx, in.DeploymentID)
+}
+
+func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*startedOutput, error) {
+	var instances []uuid.UUID
+	if in.Body != nil && in.Body.Instances.value != nil {
+		instances = *in.Body.Instances.value
+	}
+	release, err := a.deps.Deployments.Start(ctx, in.DeploymentID, instances)
+	if err != nil {
+		return nil, err
+	}
+	return &startedOutput{Release: release}, nil
+}
+
+func toDeploymentOutput(d deployment.Deployment) DeploymentOutput {
+	return DeploymentOutput{
+		Status: string(d.State), Note: d.Note,
+		Audit:   auditOutput{CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy},
+		Project: toRefOutput(d.Project), Version: toRefOutput(d.Version), Node: toRefOutput(d.Node),
+		ID: d.ID, Prefix: d.Prefix,
+	}
+}
+
+func toRefOutput(r deployment.Ref) RefOutput { return RefOutput{Type: r.Type, ID: r.ID, Name: r.Name} }

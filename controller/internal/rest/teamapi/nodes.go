@@ -1,0 +1,249 @@
+package teamapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/shared/apperr"
+)
+
+// maxPage bounds how many rows one page may have.
+const maxPage = 1000
+
+type nodeOutput struct {
+	Type        node.Type     `json:"type" enum:"docker,k8s"`
+	Status      string        `json:"status" enum:"unreachable,connected,outdated,updating"`
+	Liveness    node.Liveness `json:"liveness" enum:"connected,stale,lost,left" doc:"What status sums up, in full"`
+	Since       *time.Time    `json:"since" nullable:"true" doc:"Since when the liveness holds; null if never connected"`
+	Description string        `json:"description"`
+	Icon        string        `json:"icon"`
+	Address     string        `json:"address" doc:"Where the agent's connection comes from"`
+	ConnectedAt *time.Time    `json:"connectedAt" nullable:"true"`
+	Version     string        `json:"version" doc:"Version of the agent"`
+	Updating    bool          `json:"updating"`
+	Refusal     string        `json:"refusal,omitempty" doc:"Why the agent did not take its last assignments"`
+	ID          uuid.UUID     `json:"id"`
+	Name        string        `json:"name"`
+}
+
+// NodeDetailOutput is a node with what only its own page shows.
+type nodeDetailOutput struct {
+	NodeOutput
+	HasToken bool                    `json:"hasToken" doc:"Whether an agent has an identity for this node"`
+	Install  optional[installOutput] `json:"install" doc:"The unused install script, for those who may install"`
+	InUse    bool                    `json:"inUse" doc:"Whether deployments are placed on the node"`
+}
+
+// NodeOutput is exported for embedding; see TeamPath.
+type NodeOutput = nodeOutput
+
+type installOutput struct {
+	Command  string    `json:"command" doc:"The one line to paste on the node"`
+	Script   string    `json:"script"`
+	ExpireAt time.Time `json:"expireAt"`
+}
+
+// NodePath names a node of a team.
+type NodePath struct {
+	TeamPath
+	NodeID uuid.UUID `path:"nodeId" format:"uuid"`
+}
+
+// NodeBody is what a person says about a node.
+type NodeBody struct {
+	Body struct {
+		Name        string `json:"name" doc:"1 to 70 characters"`
+		Description string `json:"description,omitempty"`
+		Icon        string `json:"icon,omitempty"`
+	}
+}
+
+func (b NodeBody) draft() node.Draft {
+	return node.Draft{Name: b.Body.Name, Description: b.Body.Description, Icon: b.Body.Icon}
+}
+
+type createNodeInput struct {
+	TeamPath
+	NodeBody
+}
+
+type updateNodeInput struct {
+	NodePath
+	NodeBody
+}
+
+type scriptInput struct {
+	NodePath
+	Body struct {
+		Type          node.Type `json:"type" enum:"docker,k8s"`
+		ScriptType    string    `json:"scriptType" enum:"shell,powershell"`
+		RootPath      string    `json:"rootPath,omitempty" doc:"Host folder for the agent's state"`
+		DagentTraefik *struct {
+			ACMEEmail string `json:"acmeEmail"`
+		} `json:"dagentTraefik,omitempty" doc:"Not supported yet"`
+	}
+}
+
+type nodeEventsInput struct {
+	NodePath
+	From   time.Time `query:"from" required:"true"`
+	To     time.Time `query:"to" required:"true"`
+	Skip   int       `query:"skip" required:"true" minimum:"0"`
+	Take   int       `query:"take" required:"true" minimum:"1" maximum:"1000"`
+	Filter string    `query:"filterEventType" maxLength:"70"`
+}
+
+type nodeEventOutput struct {
+	CreatedAt time.Time       `json:"createdAt"`
+	Event     string          `json:"event"`
+	Data      json.RawMessage `json:"data"`
+}
+
+type nodeEventsOutput struct {
+	Items []nodeEventOutput `json:"items"`
+	Total int               `json:"total"`
+}
+
+func (a *api) nodeRoutes() {
+	const tag, base, one = "Nodes", "/api/{teamSlug}/nodes", "/api/{teamSlug}/nodes/{nodeId}"
+	add(a, route{method: http.MethodGet, path: base, summary: "List nodes", tag: tag, action: authz.NodeRead}, a.listNodes)
+	add(a, route{method: http.MethodPost, path: base, summary: "Create a node", tag: tag, action: authz.NodeCreate,
+		status: http.StatusCreated, errors: []int{409}}, a.createNode)
+	add(a, route{method: http.MethodGet, path: one, summary: "Get a node", tag: tag, action: authz.NodeRead}, a.getNode)
+	add(a, route{method: http.MethodPut, path: one, summary: "Update a node", tag: tag, action: authz.NodeUpdate,
+		status: http.StatusNoContent, errors: []int{409}}, a.updateNode)
+	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a node", tag: tag, action: authz.NodeDelete,
+		status: http.StatusNoContent, errors: []int{412}}, a.deleteNode)
+	add(a, route{method: http.MethodPost, path: one + "/script", summary: "Make an install script", tag: tag, action: authz.NodeInstall,
+		status: http.StatusCreated, errors: []int{409, 412, 501}}, a.createScript)
+	add(a, route{method: http.MethodDelete, path: one + "/script", summary: "Delete the unused install script", tag: tag, action: authz.NodeInstall,
+		status: http.StatusNoContent}, a.deleteScript)
+	add(a, route{method: http.MethodGet, path: one + "/script", summary: "Fetch the install script", tag: tag, public: true,
+		errors: []int{404}}, a.serveScript)
+	add(a, route{method: http.MethodDelete, path: one + "/token", summary: "Revoke the node's token", tag: tag, action: authz.NodeRevoke,
+		status: http.StatusNoContent}, a.revokeNodeToken)
+	add(a, route{method: http.MethodGet, path: one + "/audit", summary: "List a node's events", tag: tag, action: authz.NodeRead}, a.listNodeEvents)
+}
+
+func (a *api) listNodes(ctx context.Context, _ *TeamPath) (*ok[[]nodeOutput], error) {
+	nodes, err := a.deps.Nodes.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]nodeOutput, len(nodes))
+	for i, n := range nodes {
+		out[i] = a.toNodeOutput(n)
+	}
+	return respond(out), nil
+}
+
+func (a *api) createNode(ctx context.Context, in *createNodeInput) (*created[nodeOutput], error) {
+	n, err := a.deps.Nodes.Create(ctx, in.draft())
+	if err != nil {
+		return nil, err
+	}
+	return &created[nodeOutput]{Location: "/api/" + in.TeamSlug + "/nodes/" + n.ID.String(), Body: a.toNodeOutput(n)}, nil
+}
+
+func (a *api) getNode(ctx context.Context, in *NodePath) (*ok[nodeDetailOutput], error) {
+	n, err := a.deps.Nodes.Get(ctx, in.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	out := nodeDetailOutput{NodeOutput: a.toNodeOutput(n), HasToken: n.Agent.ID != uuid.Nil, InUse: n.InUse}
+	// The script holds a token: it is for those who may make one.
+	if team, err := actor.TeamFrom(ctx); err == nil && authz.Allowed(team.Role, authz.NodeInstall) {
+		script, err := a.deps.Nodes.InstallScript(n)
+		if err != nil {
+			return nil, err
+		}
+		if script != nil {
+			out.Install = some(&installOutput{Command: script.Command, Script: script.Content, ExpireAt: script.ExpireAt})
+		}
+	}
+	return respond(out), nil
+}
+
+func (a *api) updateNode(ctx context.Context, in *updateNodeInput) (*empty, error) {
+	return nil, a.deps.Nodes.Update(ctx, in.NodeID, in.draft())
+}
+
+func (a *api) deleteNode(ctx context.Context, in *NodePath) (*empty, error) {
+	return nil, a.deps.Nodes.Delete(ctx, in.NodeID)
+}
+
+func (a *api) createScript(ctx context.Context, in *scriptInput) (*created[installOutput], error) {
+	o := node.InstallOptions{Type: in.Body.Type, ScriptType: in.Body.ScriptType, RootPath: in.Body.RootPath}
+	if in.Body.DagentTraefik != nil {
+		o.ACMEEmail = in.Body.DagentTraefik.ACMEEmail
+	}
+	script, err := a.deps.Nodes.CreateScript(ctx, in.NodeID, o)
+	if err != nil {
+		return nil, err
+	}
+	return &created[installOutput]{
+		Location: "/api/" + in.TeamSlug + "/nodes/" + in.NodeID.String() + "/script",
+		Body:     installOutput{Command: script.Command, Script: script.Content, ExpireAt: script.ExpireAt},
+	}, nil
+}
+
+func (a *api) deleteScript(ctx context.Context, in *NodePath) (*empty, error) {
+	return nil, a.deps.Nodes.DeleteScript(ctx, in.NodeID)
+}
+
+type scriptText struct {
+	ContentType  string `header:"Content-Type"`
+	CacheControl string `header:"Cache-Control"`
+	// Signature is over the body, by the release key, base64.
+	Signature string `header:"Fairlead-Signature"`
+	Body      []byte
+}
+
+func (a *api) serveScript(ctx context.Context, in *NodePath) (*scriptText, error) {
+	script, err := a.deps.Nodes.ServeScript(ctx, in.TeamSlug, in.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return &scriptText{
+		ContentType: "text/plain; charset=utf-8", CacheControl: "no-store",
+		Signature: a.deps.SignScript([]byte(script)), Body: []byte(script),
+	}, nil
+}
+
+func (a *api) revokeNodeToken(ctx context.Context, in *NodePath) (*empty, error) {
+	return nil, a.deps.Nodes.RevokeToken(ctx, in.NodeID)
+}
+
+func (a *api) listNodeEvents(ctx context.Context, in *nodeEventsInput) (*ok[nodeEventsOutput], error) {
+	if in.To.Before(in.From) {
+		return nil, apperr.InvalidField("to", in.To, "must not be before from")
+	}
+	events, total, err := a.deps.Nodes.Events(ctx, in.NodeID, node.EventQuery{
+		From: in.From, To: in.To, Skip: in.Skip, Take: min(in.Take, maxPage), Event: in.Filter,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := nodeEventsOutput{Items: make([]nodeEventOutput, len(events)), Total: total}
+	for i, e := range events {
+		out.Items[i] = nodeEventOutput{CreatedAt: e.At, Event: e.Event, Data: json.RawMessage(e.Data)}
+	}
+	return respond(out), nil
+}
+
+func (a *api) toNodeOutput(n node.Node) nodeOutput {
+	now := a.deps.Now()
+	live, since := n.Agent.Liveness(now)
+	return nodeOutput{
+		Type: n.Type, Status: n.Agent.Status(now), Liveness: live, Since: timeOrNil(since),
+		Description: n.Description, Icon: n.Icon, Address: n.Agent.Address, ConnectedAt: timeOrNil(n.Agent.ConnectedAt),
+		Version: n.Agent.Version, Refusal: n.Agent.Refusal, ID: n.ID, Name: n.Name,
+	}
+}

@@ -1,0 +1,87 @@
+// Package wake passes hints inside one process: something about a topic may
+// have changed, go and look. A hint carries nothing, so losing or merging some
+// does no harm as long as whoever waits also looks now and then by itself.
+package wake
+
+import "sync"
+
+// Topic names what a hint is about.
+type Topic string
+
+// Topics, each about the row with this id.
+func Node(id string) Topic       { return Topic("node:" + id) }
+func Agent(id string) Topic      { return Topic("agent:" + id) }
+func Command(id string) Topic    { return Topic("command:" + id) }
+func Deployment(id string) Topic { return Topic("deployment:" + id) }
+
+// Bus delivers hints. The zero value is not ready; use New.
+type Bus struct {
+	mu        sync.Mutex
+	listeners map[Topic]map[*Subscription]struct{}
+}
+
+// New returns a bus without listeners.
+func New() *Bus {
+	return &Bus{listeners: map[Topic]map[*Subscription]struct{}{}}
+}
+
+// Subscription receives the hints of its topics.
+type Subscription struct {
+	// C has room for one hint: more are merged into it.
+	C      chan struct{}
+	bus    *Bus
+	topics []Topic
+}
+
+// Subscribe starts listening to topics; Close ends it.
+func (b *Bus) Subscribe(topics ...Topic) *Subscription {
+	s := &Subscription{C: make(chan struct{}, 1), bus: b, topics: topics}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, topic := range topics {
+		if b.listeners[topic] == nil {
+			b.listeners[topic] = map[*Subscription]struct{}{}
+		}
+		b.listeners[topic][s] = struct{}{}
+	}
+	return s
+}
+
+// Close stops the hints.
+func (s *Subscription) Close() {
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	for _, topic := range s.topics {
+		delete(s.bus.listeners[topic], s)
+		if len(s.bus.listeners[topic]) == 0 {
+			delete(s.bus.listeners, topic)
+		}
+	}
+}
+
+// Publish hints everyone who listens to the topic. It never blocks.
+func (b *Bus) Publish(topic Topic) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.listeners[topic] {
+		s.hint()
+	}
+}
+
+// PublishAll hints every listener: hints may have been lost.
+func (b *Bus) PublishAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, listeners := range b.listeners {
+		for s := range listeners {
+			s.hint()
+		}
+	}
+}
+
+func (s *Subscription) hint() {
+	select {
+	case s.C <- struct{}{}:
+	default: // one is waiting already
+	}
+}
