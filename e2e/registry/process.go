@@ -26,9 +26,8 @@ type process struct {
 	command *exec.Cmd
 	// address receives, once, where the registry says that it listens.
 	address chan string
-	// done is closed when the process has ended; err and tail are set then.
+	// done is closed when the process has ended; its state and tail are set then.
 	done chan struct{}
-	err  error
 	tail []string
 }
 
@@ -40,7 +39,7 @@ func startProcess(binary, config string, log io.Writer) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe for the registry: %w", err)
 	}
-	command := exec.Command(binary, "serve", config)
+	command := exec.Command(binary, "serve", config) //nolint:noctx // ended by stop, which asks it first
 	command.Stdout, command.Stderr = writer, writer
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p := &process{command: command, address: make(chan string, 1), done: make(chan struct{})}
@@ -57,7 +56,7 @@ func startProcess(binary, config string, log io.Writer) (*process, error) {
 			return
 		}
 		p.read(reader, log)
-		p.err = command.Wait()
+		_ = command.Wait() // the state says how it ended
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -116,7 +115,7 @@ func (p *process) listening(ctx context.Context) (string, error) {
 
 // failure describes an end nobody asked for. Call it after done is closed.
 func (p *process) failure() error {
-	return fmt.Errorf("the registry ended (%v); its last lines:\n%s", p.err, strings.Join(p.tail, "\n"))
+	return fmt.Errorf("the registry ended (%s); its last lines:\n%s", p.command.ProcessState, strings.Join(p.tail, "\n"))
 }
 
 func (p *process) stop() {

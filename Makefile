@@ -1,0 +1,161 @@
+# Fairlead's build. `make help` lists what there is to do.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0-dev)
+COMMIT  ?= $(shell git describe --always --dirty --exclude '*' --abbrev=12 2>/dev/null || echo unknown)
+# BIN is where everything built goes: programs, and the agents' archives.
+BIN ?= bin
+
+# go.work names the modules; nothing else lists them.
+MODULES  = $(patsubst $(CURDIR)/%,%,$(shell go list -m -f '{{.Dir}}'))
+PACKAGES = $(MODULES:%=./%/...)
+
+# Static, without paths of this machine, and without the time: two builds of one
+# commit are the same bytes.
+STAMP    = fairlead.dev/shared/buildinfo
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	-ldflags '-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).commit=$(COMMIT)'
+
+# The tools of the build, compiled once for each content of their go.mod files.
+TOOLS      := .tools
+TOOL_FILES := tools/go.mod tools/go.sum tools/buf/go.mod tools/buf/go.sum
+TOOL_STAMP  = $(TOOLS)/built-$(shell cat $(TOOL_FILES) | sha256sum | cut -c 1-16)
+
+SCRIPTS   = $(wildcard scripts/*.sh) .ci/run
+GENERATED = protobuf/gen migrations/schema.sql install-scripts/testdata/golden
+
+say = @printf '==> %s\n'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Build
+
+.PHONY: build
+build: ## the programs, in bin/
+	$(say) "building controller, dagent and crane $(VERSION) ($(COMMIT))"
+	@mkdir -p $(BIN)
+	@$(GO_BUILD) -o $(BIN)/ ./controller/cmd/controller ./dagent/cmd/dagent ./crane/cmd/crane
+
+.PHONY: artifacts
+artifacts: $(BIN)/artifacts/dagent-linux-amd64.tar $(BIN)/artifacts/dagent-linux-arm64.tar ## the agents' image archives, which the controller serves
+
+# Always asked, so that the archive is never older than the code; Go's own
+# cache makes an unchanged one cheap.
+$(BIN)/artifacts/dagent-linux-%.tar: FORCE
+	$(say) "packing dagent for linux/$*"
+	@mkdir -p $(BIN)/linux-$* $(BIN)/artifacts
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/dagent ./dagent/cmd/dagent
+	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/dagent --platform linux/$* \
+		--healthcheck /dagent --healthcheck healthcheck --tag fairlead/dagent:$(VERSION) --output $@
+
+.PHONY: FORCE
+FORCE:
+
+##@ Check
+
+.PHONY: check
+check: machine build lint unit ## build, lint and the tests that need no whole system
+
+.PHONY: unit
+unit: machine
+	$(say) "testing without e2e and install-scripts"
+	@go test $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
+
+.PHONY: test
+test: machine build artifacts lint tidy-check gen-check ## everything that continuous integration runs
+	$(say) "testing every module with the race detector"
+	@go test -race -timeout 20m $(PACKAGES)
+
+.PHONY: bench
+bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
+	@go test -run '^$$' -bench . -benchtime 1x ./e2e/... | sed -n 's/^figure: //p'
+
+.PHONY: lint
+lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf
+	$(say) "checking the format"
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l) && \
+		if [ -n "$$unformatted" ]; then printf 'not formatted (gofmt -w):\n%s\n' "$$unformatted"; exit 1; fi
+	$(say) "checking the scripts"
+	@scripts/ensure-checkers.sh
+	@shellcheck $(SCRIPTS)
+	@for module in $(MODULES); do \
+		printf '==> linting %s\n' $$module; \
+		(cd $$module && $(CURDIR)/$(TOOLS)/golangci-lint run --allow-parallel-runners ./...) || failed=yes; \
+	done; [ -z "$$failed" ]
+	$(say) "linting the agent protocol"
+	@cd protobuf && $(CURDIR)/$(TOOLS)/buf lint
+	@scripts/buf-breaking.sh $(TOOLS)/buf
+
+.PHONY: vuln
+vuln: $(TOOL_STAMP) ## known vulnerabilities; needs the internet, so it is no part of test
+	$(say) "asking vuln.go.dev about every module"
+	@for module in $(MODULES); do \
+		printf '%s: ' $$module; $(TOOLS)/govulncheck -C $$module ./... || failed=yes; \
+	done; [ -z "$$failed" ]
+
+##@ Maintain
+
+.PHONY: gen
+gen: $(TOOL_STAMP) ## write what is generated: protobuf code, golden files
+	$(say) "generating the protobuf code"
+	@cd protobuf && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
+	$(say) "writing the golden schema and the golden install scripts"
+	@scripts/ensure-postgres.sh
+	@go test -count=1 -run '^TestMigrationsMakeTheSchemaOfAFreshDatabase$$' ./controller/internal/postgres -update >/dev/null
+	@go test -count=1 -run '^TestGolden' ./install-scripts -update >/dev/null
+
+.PHONY: gen-check
+gen-check:
+	@scripts/unchanged.sh 'generated files are stale: run make gen and commit what it changes' "$(GENERATED)" $(MAKE) gen
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	@for module in $(MODULES); do printf '==> tidying %s\n' $$module; GOWORK=off go -C $$module mod tidy || exit 1; done
+
+.PHONY: tidy-check
+tidy-check:
+	$(say) "checking that every go.mod is tidy and builds without the workspace"
+	@for module in $(MODULES); do \
+		GOWORK=off go -C $$module mod tidy -diff || { printf '%s: go.mod is not tidy: run make tidy\n' $$module; failed=yes; }; \
+	done; [ -z "$$failed" ]
+
+.PHONY: clean
+clean: ## remove what was built, tools too
+	@rm -rf bin $(TOOLS)
+
+##@ Run
+
+.PHONY: up
+up: ## from nothing to a deployed sample application on this machine
+	@scripts/up.sh
+
+.PHONY: down
+down: ## remove everything that make up made
+	@scripts/down.sh
+
+##@ Tools
+
+# machine brings what the tests use on a machine: Docker, PostgreSQL's programs,
+# a registry, a C compiler for the race detector.
+.PHONY: machine
+machine:
+	@scripts/ensure-docker.sh
+	@scripts/ensure-postgres.sh
+	@scripts/ensure-registry.sh
+	@scripts/ensure-checkers.sh
+
+.PHONY: tools
+tools: $(TOOL_STAMP) ## compile the pinned tools into .tools/
+
+$(TOOL_STAMP): $(TOOL_FILES)
+	$(say) "compiling the tools into $(TOOLS)/ (once; some minutes)"
+	@mkdir -p $(TOOLS)
+	@cd tools && GOWORK=off go build -o ../$(TOOLS)/ tool
+	@cd tools/buf && GOWORK=off go build -o ../../$(TOOLS)/ tool
+	@rm -f $(TOOLS)/built-*
+	@touch $@
