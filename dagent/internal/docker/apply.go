@@ -20,7 +20,8 @@ import (
 // is put right at the start of the next: see settle.
 //
 // Workloads are brought up one after the other, in their order: a later one
-// may need an earlier one.
+// may need an earlier one, and waits for it where the earlier one's image has a
+// health check.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
 	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}}
 	defer a.story.end()
@@ -52,6 +53,8 @@ type applying struct {
 	// retiring are the containers that end with this release: those that are
 	// replaced and those that are no longer named.
 	retiring []*retiree
+	// proofs are the containers that still have to prove that they run on.
+	proofs []*proof
 	// failed is the id of the container to keep for inspection.
 	failed string
 	// inPlace is true once every new container bears its workload's name.
@@ -100,6 +103,9 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 		if failure := a.bring(ctx, s, images); failure != nil {
 			return failure
 		}
+	}
+	if failure := a.awaitProofs(ctx); failure != nil {
+		return failure
 	}
 	if failure := a.switchOver(ctx); failure != nil {
 		return failure

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
-// bring has a workload running and healthy, beside what serves where it can.
+// bring has a workload running, and healthy if it can tell, beside what serves
+// where it can.
 //
 // The new container exists before anything is stopped: a stopped container
 // beside a new one is how settle tells that the old one was stopped by us.
@@ -75,11 +77,55 @@ func (a *applying) startAndAwait(ctx context.Context, s *slot, id string) *workl
 	if err := a.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return a.fail(ctx, workload.StepStart, s, id, a.startError(ctx, s.base, err))
 	}
+	proving := &proof{slot: s, id: id}
 	want := expected(s.Workload)
-	if err := a.awaitState(ctx, id, want); err != nil {
-		return a.fail(ctx, workload.StepHealth, s, id, err)
+	if want.State == spec.StateRunning {
+		seen, err := a.engine.ContainerInspect(ctx, id)
+		if err != nil {
+			return a.fail(ctx, workload.StepStart, s, id, engineError(err, "look at container %s", s.base))
+		}
+		if !hasHealthCheck(seen.State) {
+			a.proofs = append(a.proofs, proving)
+			return nil
+		}
 	}
-	a.story.state(s.InstanceID, want.State, string(want.State), "%s is ready", s.base)
+	proving.err = a.awaitState(ctx, id, want)
+	return a.conclude(ctx, proving)
+}
+
+// proof is a container that has been started and has to prove itself. Those
+// that only have to run on for a while do it side by side, so that a release
+// takes one stability window and not one for each workload.
+type proof struct {
+	*slot
+	id  string
+	err error
+}
+
+// awaitProofs waits for the containers that have yet to prove themselves.
+func (a *applying) awaitProofs(ctx context.Context) *workload.Failure {
+	var group errgroup.Group
+	for _, p := range a.proofs {
+		group.Go(func() error {
+			p.err = a.awaitState(ctx, p.id, expected(p.Workload))
+			return p.err
+		})
+	}
+	_ = group.Wait() // each proof has its own
+	for _, p := range a.proofs {
+		if failure := a.conclude(ctx, p); failure != nil {
+			return failure
+		}
+	}
+	return nil
+}
+
+func (a *applying) conclude(ctx context.Context, p *proof) *workload.Failure {
+	if p.err != nil {
+		return a.fail(ctx, workload.StepHealth, p.slot, p.id, p.err)
+	}
+	want := expected(p.Workload)
+	a.story.state(p.InstanceID, want.State, string(want.State), "%s is ready", p.base)
 	return nil
 }
 

@@ -31,16 +31,17 @@ func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedSt
 	defer steady.Stop()
 
 	window := false // whether the window has passed
-	restarts, started := -1, ""
+	started := ""
 	for {
 		seen, err := d.engine.ContainerInspect(ctx, id)
 		if err != nil {
 			return engineError(err, "look at the new container")
 		}
-		if restarts < 0 {
-			restarts, started = seen.RestartCount, seen.State.StartedAt
+		if started == "" {
+			started = seen.State.StartedAt
 		}
-		unbroken := seen.RestartCount == restarts && seen.State.StartedAt == started
+		// The engine counts from 0 again when a container is started by hand.
+		unbroken := seen.RestartCount == 0 && seen.State.StartedAt == started
 		done, err := judge(seen.State, want, unbroken, window)
 		if done || err != nil {
 			return err
@@ -110,7 +111,7 @@ func judge(s *container.State, want spec.ExpectedState, unbroken, window bool) (
 		return false, apperr.New(apperr.Precondition, "container ended (%s) before it was ready%s", describe(s), hint)
 	case state != spec.StateRunning:
 		return false, nil
-	case s.Health == nil || s.Health.Status == container.NoHealthcheck || s.Health.Status == "":
+	case !hasHealthCheck(s):
 		return window, nil
 	case s.Health.Status == container.Unhealthy:
 		return false, apperr.New(apperr.Precondition, "container is unhealthy: %s", probeOutput(s))
@@ -138,20 +139,25 @@ func exitedOrWaiting(status string) spec.ContainerState {
 	return spec.StateWaiting
 }
 
+// hasHealthCheck reports whether the engine probes the container.
+func hasHealthCheck(s *container.State) bool {
+	return s.Health != nil && s.Health.Status != container.NoHealthcheck && s.Health.Status != ""
+}
+
 func describe(s *container.State) string {
 	switch {
 	case s.OOMKilled:
 		return s.Status + ", out of memory"
 	case s.Status == container.StateExited || s.Status == container.StateRestarting:
 		return fmt.Sprintf("%s, exit code %d", s.Status, s.ExitCode)
-	case s.Health != nil && s.Health.Status != container.NoHealthcheck:
+	case hasHealthCheck(s):
 		return s.Status + ", health " + s.Health.Status
 	}
 	return s.Status
 }
 
 func wanted(s *container.State, want spec.ExpectedState) string {
-	if want.State == spec.StateRunning && s.Health != nil && s.Health.Status != container.NoHealthcheck {
+	if want.State == spec.StateRunning && hasHealthCheck(s) {
 		return container.Healthy
 	}
 	return string(want.State)
