@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.dev/dagent/internal/app"
+)
+
+func noEnv(string) string { return "" }
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{[]string{"version"}, exitOK, "dagent ", ""},
+		{[]string{"help"}, exitOK, "usage: dagent", ""},
+		{[]string{"dance"}, exitUsage, "", `unknown command "dance"`},
+		{[]string{"run", "now"}, exitUsage, "", `"now" is not understood`},
+		{[]string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
+		{[]string{"run", "--help"}, exitOK, "", "state-dir"},
+		{[]string{"run", "--log-level", "loud"}, exitUsage, "", `log level "loud"`},
+		{[]string{"run", "--allow-host-paths", "srv"}, exitUsage, "", `"srv" must be absolute`},
+		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
+		{[]string{"run", "--state-dir", t.TempDir()}, exitNotEnrolled, "", "install script"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), c.args, noEnv, &stdout, &stderr)
+			if code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+				t.Errorf("code %d\nstdout %s\nstderr %s", code, &stdout, &stderr)
+			}
+		})
+	}
+}
+
+func TestSettings(t *testing.T) {
+	env := map[string]string{
+		"FAIRLEAD_STATE_DIR":      "/from/script",
+		"DOCKER_HOST":             "tcp://engine:2375",
+		"DAGENT_ALLOW_HOST_PATHS": "/srv:/data/",
+		"DAGENT_LOG_FORMAT":       "text",
+		"DAGENT_LOG_LEVEL":        "debug",
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want settings
+	}{
+		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir}, "json", "info"}},
+		{"environment", nil, env, settings{app.Config{
+			StateDir: "/from/script", DockerHost: "tcp://engine:2375", AllowHostPaths: []string{"/srv", "/data"},
+		}, "text", "debug"}},
+		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--allow-host-paths=", "--log-level", "warn"}, env,
+			settings{app.Config{StateDir: "/s", DockerHost: "unix:///d"}, "text", "warn"}},
+		{"the agent's own name wins", nil, map[string]string{"DAGENT_STATE_DIR": "/own", "FAIRLEAD_STATE_DIR": "/shared"},
+			settings{app.Config{StateDir: "/own"}, "json", "info"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			got, err := parse("run", c.args, func(k string) string { return c.env[k] }, &stderr)
+			if err != nil || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got %+v, %v\nwant %+v\n%s", got, err, c.want, &stderr)
+			}
+		})
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		until time.Time
+		code  int
+	}{
+		{time.Now().Add(time.Hour), exitOK},
+		{time.Now().Add(-time.Second), exitFailed},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "session"), []byte(c.until.Format(time.RFC3339Nano)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), []string{"healthcheck", "--state-dir", dir}, noEnv, &stdout, &stderr); code != c.code {
+			t.Errorf("until %v: code %d, %s%s", c.until, code, &stdout, &stderr)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"fairlead.dev/dagent/internal/app"
+)
+
+const defaultStateDir = "/var/lib/fairlead-agent"
+
+// settings are the agent's own and how it logs.
+type settings struct {
+	app       app.Config
+	logFormat string
+	logLevel  string
+}
+
+// parse reads flags, and the environment for what flags do not say. What it
+// finds wrong it has told on stderr.
+func parse(command string, args []string, getenv func(string) string, stderr io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("dagent "+command, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	// The install script names the folder by the name that all of Fairlead's
+	// programs share.
+	stateDir := cmp.Or(getenv("DAGENT_STATE_DIR"), getenv("FAIRLEAD_STATE_DIR"), defaultStateDir)
+	flags.StringVar(&s.app.StateDir, "state-dir", stateDir, "folder the agent keeps everything in (DAGENT_STATE_DIR)")
+	flags.StringVar(&s.app.DockerHost, "docker-host", getenv("DOCKER_HOST"), "address of the engine (DOCKER_HOST)")
+	hostPaths := flags.String("allow-host-paths", getenv("DAGENT_ALLOW_HOST_PATHS"),
+		"host folders that containers may mount, separated by ':' (DAGENT_ALLOW_HOST_PATHS)")
+	flags.StringVar(&s.logFormat, "log-format", cmp.Or(getenv("DAGENT_LOG_FORMAT"), "json"), "json or text (DAGENT_LOG_FORMAT)")
+	flags.StringVar(&s.logLevel, "log-level", cmp.Or(getenv("DAGENT_LOG_LEVEL"), "info"), "debug, info, warn or error (DAGENT_LOG_LEVEL)")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if flags.NArg() > 0 {
+		return s, tell(stderr, "dagent: %q is not understood", flags.Arg(0))
+	}
+	for _, path := range strings.FieldsFunc(*hostPaths, func(r rune) bool { return r == ':' }) {
+		if !filepath.IsAbs(path) {
+			return s, tell(stderr, "dagent: allow-host-paths: %q must be absolute", path)
+		}
+		s.app.AllowHostPaths = append(s.app.AllowHostPaths, filepath.Clean(path))
+	}
+	return s, nil
+}
+
+func tell(stderr io.Writer, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	fmt.Fprintln(stderr, err)
+	return err
+}
