@@ -18,6 +18,8 @@ const (
 	MaxValueLength    = 64 << 10
 	MaxReplicas       = 100
 	MaxPublishedPorts = 1000
+
+	maxPort = 65535
 )
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
@@ -117,14 +119,17 @@ func ValidateContainer(path string, conf Container) Problems {
 }
 
 // hostPorts finds two containers of one deployment that publish the same port.
+// It reports one port of a range: what follows is no news, and the ranges of
+// one request could otherwise keep a processor busy for minutes.
 func hostPorts(c check, conf Container, published map[string]string) {
-	claim := func(c check, protocol string, port int32) {
+	claim := func(c check, protocol string, port int32) bool {
 		key := fmt.Sprintf("%d/%s", port, protocolOrTCP(protocol))
 		if by, taken := published[key]; taken {
 			c.fail(port, "host port %s is already published by %s", key, by)
-			return
+			return false
 		}
 		published[key] = c.path
+		return true
 	}
 	for i, port := range conf.Ports {
 		if port.External != nil {
@@ -132,11 +137,13 @@ func hostPorts(c check, conf Container, published map[string]string) {
 		}
 	}
 	for i, r := range conf.PortRanges {
-		if size := int(r.External.To) - int(r.External.From); size < 0 || size > MaxPublishedPorts {
+		if r.External.From < 1 || r.External.To > maxPort || r.External.To-r.External.From >= MaxPublishedPorts {
 			continue // reported by the container's own check
 		}
 		for port := r.External.From; port <= r.External.To; port++ {
-			claim(c.at("portRanges[%d].external", i), r.Protocol, port)
+			if !claim(c.at("portRanges[%d].external", i), r.Protocol, port) {
+				break
+			}
 		}
 	}
 }
