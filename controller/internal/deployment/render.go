@@ -3,7 +3,6 @@ package deployment
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -94,27 +93,7 @@ func (i Instance) configuration(environment []spec.KeyValue) spec.Container {
 	if i.Config != nil {
 		c = spec.Merge(c, *i.Config)
 	}
-	if c.Name == nil || *c.Name == "" {
-		name := nameFrom(i.Image.Name)
-		c.Name = &name
-	}
 	return spec.WithEnvironment(environment, c)
-}
-
-// nameFrom makes a container's name from the last part of an image's: a DNS
-// label, as far as there is anything to make one of.
-func nameFrom(image string) string {
-	last := strings.ToLower(image[strings.LastIndexByte(image, '/')+1:])
-	label := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, last)
-	if len(label) > spec.MaxNameLength {
-		label = label[:spec.MaxNameLength]
-	}
-	return strings.Trim(label, "-")
 }
 
 // missingSecrets returns the keys of required secrets that have no value.

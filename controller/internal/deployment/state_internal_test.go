@@ -42,18 +42,3 @@ func TestTransitions(t *testing.T) {
 		}
 	}
 }
-
-func TestNameFromImage(t *testing.T) {
-	tests := map[string]string{
-		"nginx":                "nginx",
-		"library/nginx":        "nginx",
-		"acme/My_App.server":   "my-app-server",
-		"acme/-odd-":           "odd",
-		"registry/a/b/c/final": "final",
-	}
-	for image, want := range tests {
-		if got := nameFrom(image); got != want {
-			t.Errorf("nameFrom(%q) = %q, want %q", image, got, want)
-		}
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path"
 	"testing"
 	"time"
 
@@ -131,24 +132,30 @@ func (w *world) version(project uuid.UUID, kind string, parent *uuid.UUID, image
 	return id
 }
 
+// image adds an image; like every image's, its configuration has a name.
 func (w *world) image(version uuid.UUID, position int, name string, config spec.Container) uuid.UUID {
 	w.t.Helper()
-	text, err := protojson.Marshal(specpb.ContainerToProto(config))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	text := w.encode(name, config)
 	return w.insert(`insert into images (id, version_id, registry_id, name, tag, position, config, created_at, updated_at)
-		values ($1, $2, $3, $4, '1.0', $5, $6, now(), now())`, version, w.registry, name, position, string(text))
+		values ($1, $2, $3, $4, '1.0', $5, $6, now(), now())`, version, w.registry, name, position, text)
 }
 
 // configure replaces the configuration of a version's image.
 func (w *world) configure(version uuid.UUID, name string, config spec.Container) {
 	w.t.Helper()
+	w.exec("update images set config = $3 where version_id = $1 and name = $2", version, name, w.encode(name, config))
+}
+
+func (w *world) encode(name string, config spec.Container) string {
+	w.t.Helper()
+	if config.Name == nil {
+		config.Name = ptr(path.Base(name))
+	}
 	text, err := protojson.Marshal(specpb.ContainerToProto(config))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.exec("update images set config = $3 where version_id = $1 and name = $2", version, name, string(text))
+	return string(text)
 }
 
 // create places a version on the world's node.
