@@ -187,3 +187,13 @@ func purpose(id uuid.UUID) string { return "registry:" + id.String() }
 func auditData(r Registry) map[string]any {
 	return map[string]any{"id": r.ID, "name": r.Name, "type": r.Details.Type, "url": r.Details.URL}
 }
+
+// PullReference is Reference for a registry's id. Like Credentials it asks for
+// no permission: the image that names the registry was found in its team.
+func (s *Service) PullReference(ctx context.Context, id uuid.UUID, name, tag string) (string, error) {
+	r, err := s.store.FindRegistryOfAnyTeam(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return Reference(r, name, tag)
+}

@@ -256,7 +256,7 @@ func TestRegistriesOfOtherTeamsAreNotThere(t *testing.T) {
 
 func TestMembersMayLookButNotChange(t *testing.T) {
 	service, _, ctx := newService(t)
-	member := teamtest.As(t, ctx, actor.Member)
+	member := teamtest.As(ctx, t, actor.Member)
 	if _, err := service.List(member); err != nil {
 		t.Errorf("List = %v, want nil", err)
 	}

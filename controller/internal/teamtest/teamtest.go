@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -19,7 +18,7 @@ import (
 // the owner makes in it.
 func New(t testing.TB, db *postgres.DB) context.Context {
 	t.Helper()
-	at := time.Now().UTC().Truncate(time.Microsecond)
+	at := now()
 	owner := user.User{ID: newID(t), Name: "Olga Owner", CreatedAt: at}
 	owner.Email = owner.ID.String() + "@example.com"
 	if err := db.InsertUser(t.Context(), owner); err != nil {
@@ -36,7 +35,7 @@ func New(t testing.TB, db *postgres.DB) context.Context {
 }
 
 // As returns the context of the same team with another role.
-func As(t testing.TB, ctx context.Context, role actor.Role) context.Context {
+func As(ctx context.Context, t testing.TB, role actor.Role) context.Context {
 	t.Helper()
 	scope, err := actor.TeamFrom(ctx)
 	if err != nil {
