@@ -71,9 +71,9 @@ func (a *app) writeLog(w http.ResponseWriter, r *http.Request) {
 	}
 	for i := range count {
 		if count == 1 {
-			a.log.Info(line) //nolint:sloglint // what the client asked to have logged
+			a.log.Info(line)
 		} else {
-			a.log.Info(line, "number", i+1) //nolint:sloglint // what the client asked to have logged
+			a.log.Info(line, "number", i+1)
 		}
 	}
 	say(w, "logged %d", count)

@@ -102,7 +102,7 @@ func (a account) privateDir(dir string) error {
 			return fmt.Errorf("give folder to the server's user: %w", err)
 		}
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder needs the x bit
 		return fmt.Errorf("close folder to others: %w", err)
 	}
 	return nil

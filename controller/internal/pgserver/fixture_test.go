@@ -23,7 +23,7 @@ const patience = 2 * time.Minute
 // t.TempDir is not: Go closes it to other users.
 func config(t *testing.T) pgserver.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgserver-test-")
+	dir, err := os.MkdirTemp("/tmp", "pgserver-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,9 @@ func helper(dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(server.DSN())
+	if _, err := fmt.Fprintln(os.Stdout, server.DSN()); err != nil {
+		return err
+	}
 	// The parent's end closes the pipe: a failed test leaves nothing running.
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return server.Stop(context.Background())

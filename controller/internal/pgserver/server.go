@@ -81,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	// Others may pass through it, not look into it.
-	if err := os.MkdirAll(stateDir, 0o711); err != nil {
+	if err := os.MkdirAll(stateDir, 0o711); err != nil { //nolint:gosec // see above
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
 	lock, err := lockState(stateDir)
