@@ -67,7 +67,8 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		SetupToken: setupToken, OpenRegistration: c.Registration == "open",
 	})
 	s.tokens = token.NewService(db, issuer, auditLog)
-	s.teams = team.New(db, auditLog, now)
+	s.registries = registry.New(db, k.Vault, auditLog, now)
+	s.teams = team.New(db, auditLog, now, s.registries)
 	s.nodes = node.New(node.Config{
 		Store: db, Audit: auditLog, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{
@@ -76,7 +77,6 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		},
 	})
 	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
-	s.registries = registry.New(db, k.Vault, auditLog, now)
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Logger: log, Now: now,
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),

@@ -1,0 +1,102 @@
+package controllertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"fairlead.dev/shared/agentrt"
+	"fairlead.dev/shared/workload"
+)
+
+// Enrolment is what an install script hands to an agent.
+type Enrolment struct {
+	Controller string `json:"controller"`
+	RootSHA256 string `json:"rootSha256"`
+	Token      string `json:"token"`
+	NodeName   string `json:"nodeName"`
+}
+
+var enrolment = regexp.MustCompile(`\{[^{}]*"rootSha256"[^{}]*\}`)
+
+// Install makes a node's install script and returns what it would hand over.
+func (c *Client) Install(t *testing.T, team, nodeID string) Enrolment {
+	t.Helper()
+	script := c.Post("/api/"+team+"/nodes/"+nodeID+"/script", map[string]any{"type": "docker", "scriptType": "shell"}).
+		Expect(t, http.StatusCreated).String(t, "script")
+	var e Enrolment
+	if err := json.Unmarshal([]byte(enrolment.FindString(script)), &e); err != nil {
+		t.Fatalf("find the enrolment in the script: %v\n%s", err, script)
+	}
+	return e
+}
+
+// Agent is a running agent.
+type Agent struct {
+	StateDir string
+	stop     func() error
+	done     chan struct{}
+}
+
+// StartAgent starts an agent over a driver; e is nil for one that is enrolled.
+// It stops with the test.
+func StartAgent(t *testing.T, stateDir string, e *Enrolment, driver workload.Driver) *Agent {
+	t.Helper()
+	if e != nil {
+		content, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(stateDir, "enrol.json"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		ended <- agentrt.New(agentrt.Config{
+			StateDir: stateDir, Driver: driver, NodeType: "docker", Hostname: "test", Log: Logger(t),
+		}).Run(ctx)
+	}()
+	var result error
+	var stopped bool
+	a := &Agent{StateDir: stateDir, done: done, stop: func() error {
+		if !stopped {
+			stopped = true
+			cancel()
+			result = <-ended
+		}
+		return result
+	}}
+	t.Cleanup(func() { _ = a.stop() })
+	return a
+}
+
+// Stop stops the agent and returns how it ended.
+func (a *Agent) Stop() error {
+	err := a.stop()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Ended waits until the agent ends by itself and returns how.
+func (a *Agent) Ended(t *testing.T) error {
+	t.Helper()
+	Await(t, "the agent ends", func() (bool, string) {
+		select {
+		case <-a.done:
+			return true, ""
+		default:
+			return false, "it runs"
+		}
+	})
+	return a.Stop()
+}

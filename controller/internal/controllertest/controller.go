@@ -1,0 +1,152 @@
+// Package controllertest runs a whole controller inside a test: real
+// PostgreSQL, real HTTP, real gRPC over TLS, and agents with the real runtime
+// over an engine that is memory.
+package controllertest
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"fairlead.dev/controller/internal/app"
+	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/postgres/pgtest"
+)
+
+// The administrator every controller of this package begins with.
+const (
+	AdminEmail    = "admin@example.com"
+	AdminPassword = "correct horse battery"
+)
+
+// Controller is a running controller.
+type Controller struct {
+	// URL of the REST API, and address of the agent listener.
+	URL       string
+	AgentAddr string
+	// DSN of its database and StateDir, to look into or to start another
+	// controller on.
+	DSN      string
+	StateDir string
+
+	config config.Config
+	stop   func()
+}
+
+// New starts a controller on a database of its own. It stops with the test.
+func New(t *testing.T) *Controller {
+	t.Helper()
+	return Start(t, pgtest.NewDSN(t), stateDir(t))
+}
+
+// Start starts a controller on a database and a state folder that exist.
+func Start(t *testing.T, dsn, stateDir string) *Controller {
+	t.Helper()
+	http, grpc := freeAddr(t), freeAddr(t)
+	c, err := config.Load(nil, []string{
+		"DATABASE_URL=" + dsn,
+		"FAIRLEAD_STATE_DIR=" + stateDir,
+		"FAIRLEAD_ARTIFACT_DIR=" + filepath.Join(stateDir, "artifacts"),
+		"FAIRLEAD_HTTP_ADDR=" + http,
+		"FAIRLEAD_AGENT_ADDR=" + grpc,
+		"FAIRLEAD_PUBLIC_URL=http://" + http,
+		"FAIRLEAD_ADMIN_EMAIL=" + AdminEmail,
+		"FAIRLEAD_ADMIN_PASSWORD=" + AdminPassword,
+		"FAIRLEAD_STOP_TIMEOUT=5s",
+	})
+	if err != nil {
+		t.Fatalf("configure the controller: %v", err)
+	}
+	controller := &Controller{URL: "http://" + http, AgentAddr: grpc, DSN: dsn, StateDir: stateDir, config: c}
+	controller.Restart(t)
+	t.Cleanup(controller.Stop)
+	return controller
+}
+
+// Restart starts the controller again on the same addresses, after Stop.
+func (c *Controller) Restart(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	a, err := app.New(ctx, c.config, Logger(t))
+	if err != nil {
+		cancel()
+		t.Fatalf("start the controller: %v", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	var stopped bool
+	c.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("the controller ended with %v", err)
+		}
+	}
+}
+
+// Stop stops the controller gracefully and waits for it.
+func (c *Controller) Stop() { c.stop() }
+
+// stateDir is a folder with agent archives in it, so that install scripts can
+// be made. What the archives hold does not matter here.
+func stateDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "artifacts"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	content, err := base64.StdEncoding.DecodeString("bm90IGFuIGltYWdl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "artifacts", "dagent-linux-amd64.tar"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// freeAddr returns a loopback address nobody listened on a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Logger writes to the test's log.
+func Logger(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// Await waits until done reports true; after half a minute it fails the test
+// with what done said last.
+func Await(t *testing.T, what string, done func() (ok bool, seen string)) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		ok, seen := done()
+		if ok {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("waited too long until %s; last seen: %s", what, seen)
+		}
+	}
+}
