@@ -85,8 +85,8 @@ func (a *Agent) enrol(ctx context.Context, dir *state.Dir, e state.Enrolment) (s
 			pause += r.retryAfter
 		}
 		log.Warn("not enrolled yet, trying again", logging.KeyError, err, "pause", pause)
-		if err := backoff.Sleep(ctx, pause); err != nil {
-			return identity, err
+		if !backoff.Sleep(ctx, pause) {
+			return identity, ctx.Err()
 		}
 	}
 }

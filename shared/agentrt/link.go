@@ -78,18 +78,20 @@ func newLink(a *Agent, dir *state.Dir, id state.Identity, held *assignments, box
 // run connects until it is asked to leave, or revoked.
 func (l *link) run(leave context.Context) error {
 	for {
-		err := l.connect(leave)
+		ended := l.connect(leave)
 		if err := l.dir.SetHealthyUntil(time.Time{}); err != nil {
 			l.log.Warn("the health file cannot be removed", logging.KeyError, err)
 		}
-		if leave.Err() != nil {
+		select {
+		case <-leave.Done():
 			return nil
+		default:
 		}
-		pause, err := l.judge(err)
+		pause, err := l.judge(ended)
 		if err != nil {
 			return err
 		}
-		if backoff.Sleep(leave, pause) != nil {
+		if !backoff.Sleep(leave, pause) {
 			return nil
 		}
 	}

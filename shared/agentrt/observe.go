@@ -51,15 +51,11 @@ func (o *observer) watch(ctx context.Context, hints chan<- struct{}) error {
 		}
 	}
 	for ctx.Err() == nil {
-		err := o.driver.Watch(ctx, hint)
-		if ctx.Err() != nil {
-			break
+		if err := o.driver.Watch(ctx, hint); ctx.Err() == nil {
+			o.log.Debug("the engine's events were lost", "error", err)
 		}
-		o.log.Debug("the engine's events were lost", "error", err)
 		hint()
-		if backoff.Sleep(ctx, observeRetry) != nil {
-			break
-		}
+		backoff.Sleep(ctx, observeRetry)
 	}
 	return nil
 }
@@ -67,18 +63,16 @@ func (o *observer) watch(ctx context.Context, hints chan<- struct{}) error {
 func (o *observer) listOnHints(ctx context.Context, hints <-chan struct{}) error {
 	period := time.NewTicker(observePeriod)
 	defer period.Stop()
-	for {
+	for ctx.Err() == nil {
 		o.list(ctx)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-period.C:
 		case <-hints:
-			if backoff.Sleep(ctx, observeQuiet) != nil {
-				return nil
-			}
+			backoff.Sleep(ctx, observeQuiet)
 		}
 	}
+	return nil
 }
 
 // list tells the containers. When the engine does not answer nothing is told:

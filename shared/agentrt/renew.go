@@ -32,8 +32,8 @@ func (s *session) renew(ctx context.Context) error {
 	}
 	for {
 		for wait := at.Sub(now()); wait > 0; wait = at.Sub(now()) {
-			if err := backoff.Sleep(ctx, min(wait, renewLook)); err != nil {
-				return err
+			if !backoff.Sleep(ctx, min(wait, renewLook)) {
+				return ctx.Err()
 			}
 		}
 		err := s.renewOnce(ctx)

@@ -145,10 +145,10 @@ func (w *sender) goodbye(ctx context.Context) error {
 	if err := errors.Join(w.stream.Send(leaving), w.stream.CloseSend()); err != nil {
 		return errLeft
 	}
-	if err := backoff.Sleep(ctx, farewell); err != nil {
-		return err // the reader saw the controller hang up
+	if backoff.Sleep(ctx, farewell) {
+		return errLeft
 	}
-	return errLeft
+	return ctx.Err() // the reader saw the controller hang up
 }
 
 // adopt takes the controller's numbers.

@@ -62,7 +62,7 @@ func Start(t testing.TB) *Controller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func (c *Controller) Enrol(_ context.Context, ask *agentv1.EnrolRequest) (*agent
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	print, err := pki.KeyFingerprint(key)
+	holder, err := pki.KeyFingerprint(key)
 	if err != nil {
 		return nil, err
 	}
@@ -194,11 +194,11 @@ func (c *Controller) Enrol(_ context.Context, ask *agentv1.EnrolRequest) (*agent
 		return nil, Refuse(codes.Unauthenticated, reason, 0)
 	}
 	by, used := c.tokens[ask.GetToken()]
-	if used && by != print {
+	if used && by != holder {
 		return nil, Refuse(codes.Unauthenticated, agentv1.RefusalReason_REFUSAL_REASON_TOKEN_USED, 0)
 	}
 	if !used {
-		c.tokens[ask.GetToken()] = print
+		c.tokens[ask.GetToken()] = holder
 		c.agents++
 	}
 	if c.losses > 0 {

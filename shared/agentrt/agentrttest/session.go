@@ -50,12 +50,15 @@ func (c *Controller) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessag
 		stream: stream, end: make(chan error, 1), arrived: make(chan struct{}),
 	}
 	c.sessions <- s
-	received := make(chan error, 1)
-	go func() { received <- s.receive() }()
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		s.receive()
+	}()
 	select {
 	case err = <-s.end:
-	case <-received:
-		err = nil // the agent hung up
+	case <-received: // the agent hung up
+		err = nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,14 +233,12 @@ func (s *Session) change() {
 	s.arrived = make(chan struct{})
 }
 
-func (s *Session) receive() error {
+// receive handles messages until the agent hangs up.
+func (s *Session) receive() {
 	for {
 		m, err := s.stream.Recv()
-		if err != nil {
-			return err
-		}
-		if err := s.handle(m); err != nil {
-			return err
+		if err != nil || s.handle(m) != nil {
+			return
 		}
 	}
 }

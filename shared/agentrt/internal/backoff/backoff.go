@@ -57,14 +57,15 @@ func (b *Backoff) Adopt(p Policy) {
 	}
 }
 
-// Sleep waits, and fails with the context's error when that ends first.
-func Sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, and reports whether it could do so until the end: it returns
+// false at once when ctx ends.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	case <-timer.C:
-		return nil
+		return true
 	}
 }

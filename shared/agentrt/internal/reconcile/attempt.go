@@ -41,7 +41,7 @@ func (r *Reconciler) attempt(ctx context.Context, t Target) *agentv1.DeploymentS
 			Level: workload.LevelWarn, State: spec.StateWaiting, Reason: "unavailable",
 			Lines: []string{fmt.Sprintf("waiting to try again: %v", err)},
 		})
-		if backoff.Sleep(ctx, pause) != nil {
+		if !backoff.Sleep(ctx, pause) {
 			return nil
 		}
 	}
