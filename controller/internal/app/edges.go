@@ -33,6 +33,7 @@ func newREST(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) (*
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
 		Deployments: s.deployments, Registries: s.registries,
+		Projects: s.projects, Versions: s.versions, Images: s.images,
 		Health: a.database, SignScript: s.signScript,
 		Secure:       strings.HasPrefix(a.config.PublicURL, "https://"),
 		LoginAllowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,

@@ -19,13 +19,16 @@ import (
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/dispatch"
+	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
+	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/controller/internal/wake"
 	"fairlead.dev/shared/buildinfo"
 )
@@ -44,6 +47,9 @@ type services struct {
 	commands    *command.Service
 	deployments *deployment.Service
 	registries  *registry.Service
+	projects    *project.Service
+	versions    *version.Service
+	images      *image.Service
 	dispatcher  *dispatch.Dispatcher
 	library     *artifact.Library
 	signScript  func([]byte) string
@@ -81,6 +87,9 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		Store: db, Audit: auditLog, Logger: log, Now: now,
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
 	})
+	s.projects = project.New(db, auditLog, now)
+	s.versions = version.New(db, auditLog, liveness(db), now)
+	s.images = image.New(db, auditLog, now)
 	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
 	return s, nil
