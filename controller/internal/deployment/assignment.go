@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/spec"
 )
 
@@ -39,20 +40,20 @@ func (s *Service) AssignmentSet(ctx context.Context, nodeID uuid.UUID) (Set, err
 	return set, nil
 }
 
+// credentials returns nil when there are none or they can't be had.
 func (s *Service) credentials(ctx context.Context, registryID string) (*spec.RegistryAuth, error) {
+	var auth *spec.RegistryAuth
 	id, err := uuid.Parse(registryID)
-	if err != nil {
-		return nil, nil //nolint:nilnil // no registry, no log-in
+	if err == nil {
+		auth, err = s.Credentials(ctx, id)
 	}
-	auth, err := s.Credentials(ctx, id)
 	switch {
+	case err == nil:
+		return auth, nil
 	case apperr.Is(err, apperr.Unavailable), ctx.Err() != nil:
 		return nil, err
-	case apperr.Is(err, apperr.NotFound):
-		return nil, nil //nolint:nilnil // the registry is gone, and its log-in with it
-	case err != nil:
-		s.Logger.Error("registry credentials can't be read; images are pulled without", "registry", id, "error", err)
-		return nil, nil //nolint:nilnil // see AssignmentSet
+	case !apperr.Is(err, apperr.NotFound): // a registry that is gone has none
+		s.Logger.Error("registry credentials can't be read; images are pulled without", "registry", registryID, logging.KeyError, err)
 	}
-	return auth, nil
+	return nil, nil
 }

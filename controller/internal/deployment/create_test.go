@@ -165,7 +165,7 @@ func TestAnotherTeamSeesNothing(t *testing.T) {
 	if _, err := w.Create(stranger, deployment.Draft{VersionID: version, NodeID: w.node, Prefix: "a"}); !apperr.Is(err, apperr.NotFound) {
 		t.Errorf("the other team places it: %v", err)
 	}
-	if _, err := w.List(teamtest.As(t, w.ctx, actor.Role("nobody"))); !apperr.Is(err, apperr.Forbidden) {
+	if _, err := w.List(teamtest.As(w.ctx, t, actor.Role("nobody"))); !apperr.Is(err, apperr.Forbidden) {
 		t.Errorf("who has no role lists: %v", err)
 	}
 }

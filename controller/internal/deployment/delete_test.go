@@ -1,6 +1,7 @@
 package deployment_test
 
 import (
+	"sync"
 	"testing"
 
 	"fairlead.dev/controller/internal/deployment"
@@ -97,5 +98,26 @@ func TestDeleteOfATakeoverThatDidNotSucceedGivesThePrefixBack(t *testing.T) {
 				t.Errorf("got releases %+v, %v", releases, err)
 			}
 		})
+	}
+}
+
+func TestDeleteAndStartAtOnceLeaveNothingHalfDone(t *testing.T) {
+	w := newWorld(t)
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	for range 5 {
+		d := w.create(version, "shop")
+		before := w.set().Generation
+		var started, deleted error
+		var both sync.WaitGroup
+		both.Go(func() { _, started = w.Start(w.ctx, d.ID, nil) })
+		both.Go(func() { deleted = w.Delete(w.ctx, d.ID) })
+		both.Wait()
+		if deleted != nil || started != nil && !apperr.Is(started, apperr.NotFound) {
+			t.Fatalf("start: %v, delete: %v", started, deleted)
+		}
+		a, moved := w.assignment("shop"), w.set().Generation-before
+		if a.Deployment != nil || started == nil && (moved != 2 || a.DeploymentID != d.ID) || started != nil && moved != 0 {
+			t.Errorf("start: %v; the generation moved by %d to %+v", started, moved, a)
+		}
 	}
 }

@@ -50,7 +50,7 @@ func decodeSpec(text string) (spec.Deployment, error) {
 // encodeFailure makes nil null.
 func encodeFailure(f *workload.Failure) (*string, error) {
 	if f == nil {
-		return nil, nil //nolint:nilnil // null is what it is
+		return nil, nil
 	}
 	text, err := encodeMessage(specpb.FailureToProto(f))
 	return &text, err
@@ -58,7 +58,7 @@ func encodeFailure(f *workload.Failure) (*string, error) {
 
 func decodeFailure(text *string) (*workload.Failure, error) {
 	if text == nil {
-		return nil, nil //nolint:nilnil // null is what it is
+		return nil, nil
 	}
 	message := &agentv1.Failure{}
 	if err := decodeMessage(*text, message); err != nil {
