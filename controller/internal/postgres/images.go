@@ -63,7 +63,7 @@ func (db *DB) FindImage(ctx context.Context, versionID, id uuid.UUID) (image.Ima
 	var row imageView
 	err := db.imageViews(ctx).Where("images.version_id = ? and images.id = ?", versionID, id).Take(&row).Error
 	if err != nil {
-		return image.Image{}, mapError(err, "find the image")
+		return image.Image{}, notThere(err, "image", id)
 	}
 	return row.toImage()
 }
@@ -115,7 +115,7 @@ func (db *DB) UpdateImage(ctx context.Context, i image.Image) error {
 // DeleteImage removes an image and its instances.
 func (db *DB) DeleteImage(ctx context.Context, versionID, id uuid.UUID) error {
 	result := db.in(ctx).Where("version_id = ? and id = ?", versionID, id).Delete(&imageRow{})
-	return oneRow(result, "delete the image")
+	return oneRow(result, "image", id)
 }
 
 // OrderImages gives the images of a version their positions, from 1.

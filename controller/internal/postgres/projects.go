@@ -80,25 +80,25 @@ func (db *DB) UpdateHiddenChangelog(ctx context.Context, p project.Project, chan
 // DeleteProject removes a project that no node is asked to run any of.
 func (db *DB) DeleteProject(ctx context.Context, teamID, id uuid.UUID) error {
 	result := db.in(ctx).Where("id = ? and team_id = ?", id, teamID).Delete(&projectRow{})
-	return deletedUnassigned(result, id, "delete the project")
+	return deletedUnassigned(result, "project", id)
 }
 
 // deletedUnassigned maps the outcome of deleting what deployments hang on. An
 // assignment holds on to its release, and that to all it came from: so a
 // deployment that starts at the same moment can't lose what it runs.
-func deletedUnassigned(result *gorm.DB, id uuid.UUID, doing string) error {
+func deletedUnassigned(result *gorm.DB, noun string, id uuid.UUID) error {
 	if violates(result.Error, "assignments_release_fk") {
 		return apperr.Wrap(apperr.Precondition, result.Error,
-			"%s: a node is asked to run it; delete its deployments first", doing).WithField("id", id)
+			"a node is asked to run the %s; delete its deployments first", noun).WithField("id", id)
 	}
-	return oneRow(result, doing)
+	return oneRow(result, noun, id)
 }
 
 // FindProject returns a team's project.
 func (db *DB) FindProject(ctx context.Context, teamID, id uuid.UUID) (project.Project, error) {
 	var row projectView
 	err := db.projectViews(ctx).Where("projects.id = ? and projects.team_id = ?", id, teamID).Take(&row).Error
-	return row.toProject(), mapError(err, "find the project")
+	return row.toProject(), notThere(err, "project", id)
 }
 
 // LockProject is FindProject that keeps the row from changing.
@@ -106,7 +106,7 @@ func (db *DB) LockProject(ctx context.Context, teamID, id uuid.UUID) (project.Pr
 	var row projectView
 	err := db.projectViews(ctx).Where("projects.id = ? and projects.team_id = ?", id, teamID).
 		Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).Take(&row).Error
-	return row.toProject(), mapError(err, "find the project")
+	return row.toProject(), notThere(err, "project", id)
 }
 
 // ListProjects returns a team's projects by name.

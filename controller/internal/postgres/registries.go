@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,14 +89,14 @@ func (db *DB) DeleteRegistry(ctx context.Context, teamID, id uuid.UUID) error {
 		return apperr.Wrap(apperr.Precondition, result.Error, "the registry is in use: remove the images that come from it first").
 			WithField("id", id)
 	}
-	return oneRow(result, "delete the registry")
+	return oneRow(result, "registry", id)
 }
 
 // FindRegistry returns a team's registry.
 func (db *DB) FindRegistry(ctx context.Context, teamID, id uuid.UUID) (registry.Registry, error) {
 	var row usedRegistryRow
 	err := db.registriesWithUse(ctx).Where("registries.id = ? and registries.team_id = ?", id, teamID).Take(&row).Error
-	return row.toRegistry(), mapError(err, "find the registry")
+	return row.toRegistry(), notThere(err, "registry", id)
 }
 
 // LockRegistry is FindRegistry that keeps the row from changing.
@@ -103,14 +104,14 @@ func (db *DB) LockRegistry(ctx context.Context, teamID, id uuid.UUID) (registry.
 	var row registryRow
 	err := db.in(ctx).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
 		Where("id = ? and team_id = ?", id, teamID).Take(&row).Error
-	return row.toRegistry(), mapError(err, "find the registry")
+	return row.toRegistry(), notThere(err, "registry", id)
 }
 
 // FindRegistryOfAnyTeam returns a registry.
 func (db *DB) FindRegistryOfAnyTeam(ctx context.Context, id uuid.UUID) (registry.Registry, error) {
 	var row registryRow
 	err := db.in(ctx).Where("id = ?", id).Take(&row).Error
-	return row.toRegistry(), mapError(err, "find the registry")
+	return row.toRegistry(), notThere(err, "registry", id)
 }
 
 // ListRegistries returns a team's registries by name.
@@ -133,10 +134,18 @@ func nameTaken(err error, constraint, name, doing string) error {
 	return mapError(err, doing)
 }
 
-// oneRow maps the outcome of a statement that must hit one row.
-func oneRow(result *gorm.DB, doing string) error {
-	if result.Error == nil && result.RowsAffected == 0 {
-		return mapError(gorm.ErrRecordNotFound, doing)
+// notThere maps the error of looking for one row by its id.
+func notThere(err error, noun string, id uuid.UUID) error {
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return apperr.Wrap(apperr.NotFound, err, "no such %s", noun).WithField(noun+"Id", id)
 	}
-	return mapError(result.Error, doing)
+	return mapError(err, "find the %s", noun)
+}
+
+// oneRow maps the outcome of deleting one row by its id.
+func oneRow(result *gorm.DB, noun string, id uuid.UUID) error {
+	if result.Error == nil && result.RowsAffected == 0 {
+		return notThere(gorm.ErrRecordNotFound, noun, id)
+	}
+	return mapError(result.Error, "delete the %s", noun)
 }

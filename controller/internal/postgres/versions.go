@@ -73,13 +73,14 @@ func (db *DB) UpdateVersion(ctx context.Context, v version.Version) error {
 
 // DeleteVersion removes a version that no node is asked to run any of.
 func (db *DB) DeleteVersion(ctx context.Context, id uuid.UUID) error {
-	return deletedUnassigned(db.in(ctx).Where("id = ?", id).Delete(&versionRow{}), id, "delete the version")
+	return deletedUnassigned(db.in(ctx).Where("id = ?", id).Delete(&versionRow{}), "version", id)
 }
 
 // FindVersion returns a version of a team's project.
 func (db *DB) FindVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error) {
-	return findVersion(db.versionViews(ctx).
-		Where("versions.id = ? and p.id = ? and p.team_id = ?", id, projectID, teamID))
+	var row versionView
+	err := db.versionViews(ctx).Where("versions.id = ? and p.id = ? and p.team_id = ?", id, projectID, teamID).Take(&row).Error
+	return row.toVersion(), notThere(err, "version", id)
 }
 
 // LockVersion is FindVersion that keeps the row from changing, and with it the
@@ -97,13 +98,9 @@ func (db *DB) LockVersion(ctx context.Context, teamID, projectID, id uuid.UUID) 
 
 // FindDefaultVersion returns a project's default version.
 func (db *DB) FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (version.Version, error) {
-	return findVersion(db.versionViews(ctx).Where("p.id = ? and versions.is_default", projectID))
-}
-
-func findVersion(query *gorm.DB) (version.Version, error) {
 	var row versionView
-	err := query.Take(&row).Error
-	return row.toVersion(), mapError(err, "find the version")
+	err := db.versionViews(ctx).Where("p.id = ? and versions.is_default", projectID).Take(&row).Error
+	return row.toVersion(), mapError(err, "find the default version")
 }
 
 // ListVersions returns a project's versions, newest first.

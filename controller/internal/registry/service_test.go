@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -127,8 +128,8 @@ func TestCreateRefuses(t *testing.T) {
 
 func wantField(t *testing.T, err error, kind apperr.Kind, field string) {
 	t.Helper()
-	e, ok := err.(*apperr.Error)
-	if !ok || e.Kind != kind || e.Field != field {
+	var e *apperr.Error
+	if !errors.As(err, &e) || e.Kind != kind || e.Field != field {
 		t.Errorf("error = %v, want a %s error on %q", err, kind, field)
 	}
 }

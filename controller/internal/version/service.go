@@ -41,6 +41,9 @@ func (s *Service) Get(ctx context.Context, projectID, id uuid.UUID) (Version, []
 
 // addLiveness fills in the nodes' status.
 func (s *Service) addLiveness(ctx context.Context, list []Deployment) error {
+	if len(list) == 0 {
+		return nil
+	}
 	ids := make([]uuid.UUID, len(list))
 	for i, d := range list {
 		ids[i] = d.Node.ID

@@ -146,7 +146,7 @@ func TestCreateRefuses(t *testing.T) {
 	_, err = f.Create(f.ctx, f.simple, version.Rolling, version.Draft{Name: "2.0"})
 	wantError(t, err, apperr.Precondition, "")
 	_, err = f.Create(f.ctx, uuid.New(), version.Rolling, version.Draft{Name: "2.0"})
-	wantError(t, err, apperr.NotFound, "")
+	wantError(t, err, apperr.NotFound, "projectId")
 }
 
 func TestHiddenVersionStaysAsItIs(t *testing.T) {

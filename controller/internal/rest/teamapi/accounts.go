@@ -53,6 +53,7 @@ type logoutOutput struct {
 	SetCookie http.Cookie `header:"Set-Cookie"`
 }
 
+// SelfTeam names a team to one of its members.
 type SelfTeam struct {
 	ID   uuid.UUID `json:"id"`
 	Name string    `json:"name"`

@@ -9,9 +9,8 @@ import (
 // toImageConfig returns an image's configuration as a document with every key:
 // lists that nothing was said about are empty, anything else is null.
 func toImageConfig(c spec.Container) imageConfig {
-	d := imageConfig{Secrets: some(listOf(c.Secrets, toSecretKey)), ContainerConfig: toContainerConfig(c)}
+	d := imageConfig{Secrets: some(listOf(c.Secrets, toSecretKey)), ContainerConfig: withLists(toContainerConfig(c))}
 	orEmpty(&d.Secrets)
-	d.fillLists()
 	return d
 }
 
@@ -111,8 +110,8 @@ func (d ContainerConfig) apply(c *spec.Container) {
 	assignAs(d.Metrics, &c.Metrics, func(m configMetrics) spec.Metrics { return spec.Metrics(m) })
 }
 
-// fillLists makes every list that is null an empty one.
-func (d *ContainerConfig) fillLists() {
+// withLists makes every list that is null an empty one.
+func withLists(d ContainerConfig) ContainerConfig {
 	orEmpty(&d.Environment, &d.Capabilities, &d.DockerLabels, &d.ExtraLBAnnotations)
 	orEmpty(&d.Commands, &d.Args, &d.Networks, &d.CustomHeaders)
 	orEmpty(&d.Ports)
@@ -124,6 +123,7 @@ func (d *ContainerConfig) fillLists() {
 			orEmpty(&markers.Deployment, &markers.Service, &markers.Ingress)
 		}
 	}
+	return d
 }
 
 func orEmpty[T any](lists ...*optional[[]T]) {

@@ -161,6 +161,9 @@ func property(location string) string {
 		if rest, ok := strings.CutPrefix(location, part+"."); ok {
 			return rest
 		}
+		if strings.HasPrefix(location, part+"[") { // the body is a list
+			return strings.TrimPrefix(location, part)
+		}
 	}
 	return location
 }

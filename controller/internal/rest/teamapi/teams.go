@@ -20,6 +20,7 @@ type statisticsOutput struct {
 	Deployments int `json:"deployments"`
 }
 
+// TeamOutput is a team in lists; its detail has more.
 type TeamOutput struct {
 	Statistics statisticsOutput `json:"statistics"`
 	ID         uuid.UUID        `json:"id"`
@@ -41,6 +42,7 @@ type teamDetailOutput struct {
 	Users []memberOutput `json:"users"`
 }
 
+// TeamBody is the body of both creation and change.
 type TeamBody struct {
 	Body struct {
 		Slug string `json:"slug" doc:"3 to 16 lower-case letters, digits and hyphens" example:"acme"`
@@ -48,6 +50,7 @@ type TeamBody struct {
 	}
 }
 
+// TeamIDPath names a team by its id.
 type TeamIDPath struct {
 	TeamID uuid.UUID `path:"teamId" format:"uuid"`
 }

@@ -11,6 +11,7 @@ import (
 	"fairlead.dev/controller/internal/token"
 )
 
+// TokenOutput is a personal token without its secret.
 type TokenOutput struct {
 	ID        uuid.UUID  `json:"id"`
 	Name      string     `json:"name"`
