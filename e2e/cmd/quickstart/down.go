@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// removePatience is how long the agent may take to remove the containers.
+const removePatience = time.Minute
+
+// down deletes every deployment of this machine's node and waits until the
+// agent has removed their containers.
+func down(ctx context.Context, s settings) error {
+	c := newClient(s.controller)
+	if err := logIn(ctx, c, s); err != nil {
+		return err
+	}
+	base := "/api/" + teamSlug
+	var nodes []named
+	if err := c.call(ctx, http.MethodGet, base+"/nodes", nil, &nodes); err != nil {
+		return err
+	}
+	var deployments []deployment
+	if err := c.call(ctx, http.MethodGet, base+"/deployments", nil, &deployments); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Name != nodeName {
+			continue
+		}
+		var prefixes []string
+		for _, d := range deployments {
+			if d.Node.ID != n.ID {
+				continue
+			}
+			if err := c.call(ctx, http.MethodDelete, base+"/deployments/"+d.ID, nil, nil); err != nil {
+				return err
+			}
+			say("deleted the deployment %s", d.Prefix)
+			prefixes = append(prefixes, d.Prefix)
+		}
+		for _, p := range prefixes {
+			if err := awaitRemoval(ctx, c, base+"/nodes/"+n.ID+"/containers?prefix="+p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func awaitRemoval(ctx context.Context, c *client, path string) error {
+	return await(ctx, removePatience, "wait for the agent to remove the containers", func() (bool, string, error) {
+		var left []object
+		err := c.call(ctx, http.MethodGet, path, nil, &left)
+		return len(left) == 0, fmt.Sprintf("%d there", len(left)), err
+	})
+}
