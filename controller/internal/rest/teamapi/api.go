@@ -31,9 +31,6 @@ type api struct {
 	huma.API
 	deps Deps
 	log  *slog.Logger
-	// actions has the permission of every route, by operation id; public
-	// routes have none.
-	actions map[string]authz.Action
 }
 
 // Mount adds the team API's routes to the engine and returns its OpenAPI
@@ -51,10 +48,9 @@ func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
 		"session": {Type: "apiKey", In: "cookie", Name: SessionCookie},
 	}
 	a := &api{
-		API:     humagin.New(engine, config),
-		deps:    deps,
-		log:     deps.Log.With(logging.KeyComponent, "teamapi"),
-		actions: map[string]authz.Action{},
+		API:  humagin.New(engine, config),
+		deps: deps,
+		log:  deps.Log.With(logging.KeyComponent, "teamapi"),
 	}
 	a.UseMiddleware(a.authenticate)
 	a.routes()
@@ -78,10 +74,8 @@ type route struct {
 	hidden bool
 }
 
-const (
-	metaAction = "action"
-	metaPublic = "public"
-)
+// metaPublic marks the operations that need no log-in.
+const metaPublic = "public"
 
 // add registers a route and its handler. A route with neither permission nor
 // the word public is a mistake that can't start.
@@ -97,7 +91,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		Tags:         []string{r.tag},
 		MaxBodyBytes: MaxBodyBytes,
 		Errors:       append([]int{http.StatusBadRequest}, r.errors...),
-		Metadata:     map[string]any{metaAction: r.action, metaPublic: r.public},
+		Metadata:     map[string]any{metaPublic: r.public},
 		Hidden:       r.hidden,
 	}
 	if r.status != 0 {
@@ -109,7 +103,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		if strings.Contains(r.path, "{") {
 			op.Errors = append(op.Errors, http.StatusForbidden, http.StatusNotFound)
 		}
-		a.actions[op.OperationID] = r.action
+		op.Extensions = map[string]any{"x-permission": string(r.action)}
 	}
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
