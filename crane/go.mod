@@ -2,10 +2,7 @@ module fairlead.dev/crane
 
 go 1.26.0
 
-require (
-	fairlead.dev/protobuf v0.0.0
-	fairlead.dev/shared v0.0.0
-)
+require fairlead.dev/shared v0.0.0
 
 replace fairlead.dev/protobuf => ../protobuf
 

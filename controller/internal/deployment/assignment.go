@@ -6,7 +6,6 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/shared/apperr"
-	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/spec"
 )
 
@@ -53,7 +52,7 @@ func (s *Service) credentials(ctx context.Context, registryID string) (*spec.Reg
 	case apperr.Is(err, apperr.Unavailable), ctx.Err() != nil:
 		return nil, err
 	case !apperr.Is(err, apperr.NotFound): // a registry that is gone has none
-		s.Logger.Error("registry credentials can't be read; images are pulled without", "registry", registryID, logging.KeyError, err)
+		s.Logger.Error("registry credentials can't be read; images are pulled without", "registry", registryID, "error", err)
 	}
 	return nil, nil
 }
