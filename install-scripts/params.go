@@ -48,7 +48,8 @@ type Params struct {
 	// DefaultRootPath. It must be absolute, must not be a folder of the system
 	// itself and must not hold ':' or control characters.
 	RootPath string
-	// ContainerName of the agent; empty means DefaultContainerName.
+	// ContainerName of the agent; empty means DefaultContainerName. Agents that
+	// share an engine need names of their own.
 	ContainerName string
 	// Image is the name:tag of the image inside the archives.
 	Image string

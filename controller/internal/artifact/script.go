@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"fairlead.dev/controller/internal/node"
 	installscripts "fairlead.dev/install-scripts"
 	"fairlead.dev/shared/apperr"
@@ -29,7 +31,8 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 	script, err = installscripts.Render(installscripts.Params{
 		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin,
 		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath,
-		Image: s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
+		ContainerName: containerName(r.NodeID),
+		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
 	})
 	if err != nil {
 		return nil, "", scriptError(err)
@@ -39,6 +42,13 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 		return nil, "", scriptError(err)
 	}
 	return script, command, nil
+}
+
+// containerName is what a node's agent is called on its machine: the node's
+// own, so that agents of several nodes can share an engine, each with a root
+// path of its own.
+func containerName(nodeID uuid.UUID) string {
+	return installscripts.DefaultContainerName + "-" + nodeID.String()[:8]
 }
 
 // scriptError names a field that came from the request in the API's word for

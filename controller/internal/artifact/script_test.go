@@ -1,0 +1,69 @@
+package artifact_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/artifact"
+	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/shared/apperr"
+)
+
+// scripts renders for a library of one archive.
+func scripts(t *testing.T, archives ...string) artifact.Scripts {
+	t.Helper()
+	folder := t.TempDir()
+	for _, arch := range archives {
+		if err := os.WriteFile(filepath.Join(folder, artifact.File(arch)), []byte("an archive"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	library, err := artifact.Open(folder, "1.2.3", "fairlead/dagent:1.2.3", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return artifact.Scripts{
+		Library: library, PublicURL: "https://fairlead.example.org", AgentAddr: "fairlead.example.org:8443",
+		RootPin: strings.Repeat("ab", 32), ReleaseKey: key.Public().(ed25519.PublicKey),
+	}
+}
+
+func request() node.ScriptRequest {
+	return node.ScriptRequest{
+		TeamSlug: "acme", NodeID: uuid.MustParse("2f1c9d6e-0000-4000-8000-000000000001"), NodeName: "web-1",
+		Token: "a-token", ExpireAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+func TestAgentsOfOneMachineHaveNamesOfTheirOwn(t *testing.T) {
+	script, command, err := scripts(t, "amd64").Render(request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(script, []byte("\nCONTAINER='fairlead-agent-2f1c9d6e'\n")) {
+		t.Error("the script does not name the agent's container after the node")
+	}
+	if where := "https://fairlead.example.org/api/acme/nodes/2f1c9d6e-0000-4000-8000-000000000001/script"; !strings.Contains(command, where) {
+		t.Errorf("the command does not fetch %s: %s", where, command)
+	}
+}
+
+func TestWhatCannotBeInstalledIsRefused(t *testing.T) {
+	if _, _, err := scripts(t).Render(request()); !apperr.Is(err, apperr.Precondition) {
+		t.Errorf("without archives: %v, want Precondition", err)
+	}
+	r := request()
+	r.RootPath = "/etc/agent"
+	_, _, err := scripts(t, "amd64").Render(r)
+	if !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "/etc") {
+		t.Errorf("root path in /etc: %v, want Invalid", err)
+	}
+}
