@@ -2,7 +2,8 @@
 # up.sh: from a fresh clone to the sample application deployed on this machine,
 # through everything that is real: the controller with its own PostgreSQL, the
 # generated install script, the agent in Docker, a registry. Run again it keeps
-# what is there, takes new builds into use and deploys again.
+# what is there, the agent included, starts a new build of the controller and
+# deploys again.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/place.sh
@@ -13,17 +14,18 @@ launch() {
 	name=$1
 	shift
 	setsid nohup "$BIN/$name" "$@" >>"$STATE/$name.log" 2>&1 </dev/null &
-	echo $! >"$STATE/$name.pid"
+	launched=$!
+	echo $launched >"$STATE/$name.pid"
 }
 
 # await NAME WHAT COMMAND...: waits until the command succeeds; when the process
-# ends before, its last log lines say why.
+# launched last ends before, its last log lines say why.
 await() {
 	name=$1 what=$2
 	shift 2
 	waited=0
 	until "$@" >/dev/null 2>&1; do
-		if ! pid "$name" >/dev/null; then
+		if ! kill -0 "$launched" 2>/dev/null; then
 			tail -n 5 "$STATE/$name.log" >&2
 			return 1
 		fi

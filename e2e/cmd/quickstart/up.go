@@ -28,6 +28,7 @@ const (
 
 // How long the slow steps may take.
 const (
+	returnPatience  = 10 * time.Second
 	connectPatience = time.Minute
 	deployPatience  = 3 * time.Minute
 	answerPatience  = 20 * time.Second
@@ -144,9 +145,8 @@ func describe(ctx context.Context, c *client, s settings, reference string) (ver
 			continue
 		}
 		err := c.call(ctx, http.MethodPatch, images+"/"+image.ID, object{"tag": tag, "config": object{
-			"name":        appName,
-			"ports":       []object{{"internal": 8080, "external": s.appPort, "address": "127.0.0.1"}},
-			"environment": []object{{"key": "GREETING", "value": "Hello from Fairlead"}},
+			"name":  appName,
+			"ports": []object{{"internal": 8080, "external": s.appPort, "address": "127.0.0.1"}},
 		}}, nil)
 		if err != nil {
 			return "", err
@@ -158,8 +158,9 @@ func describe(ctx context.Context, c *client, s settings, reference string) (ver
 
 // node is what is asked of a node.
 type node struct {
-	Status  string `json:"status"`
-	Refusal string `json:"refusal"`
+	Status   string `json:"status"`
+	Refusal  string `json:"refusal"`
+	HasToken bool   `json:"hasToken"`
 }
 
 // installNode makes this machine a node, by the line that a person would paste.
@@ -172,6 +173,13 @@ func installNode(ctx context.Context, c *client, s settings) (nodeID string, err
 	var seen node
 	if err := c.call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen); err != nil {
 		return "", err
+	}
+	connected := func() (bool, string, error) {
+		err := c.call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen)
+		return seen.Status == "connected", strings.TrimSpace(seen.Status + " " + seen.Refusal), err
+	}
+	if seen.HasToken { // its agent may be on its way back to a restarted controller
+		_ = await(ctx, returnPatience, "wait for the agent to return", connected)
 	}
 	if seen.Status == "connected" {
 		say("this machine is the node %s; its agent is connected", nodeName)
@@ -191,12 +199,8 @@ func installNode(ctx context.Context, c *client, s settings) (nodeID string, err
 	if err := install.Run(); err != nil {
 		return "", fmt.Errorf("the install script failed (%w); its output is above", err)
 	}
-	err = await(ctx, connectPatience, "wait for the agent to connect", func() (bool, string, error) {
-		err := c.call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen)
-		return seen.Status == "connected", seen.Status + seen.Refusal, err
-	})
-	if err != nil {
-		return "", fmt.Errorf("%w; see: docker logs fairlead-agent", err)
+	if err := await(ctx, connectPatience, "wait for the agent to connect", connected); err != nil {
+		return "", fmt.Errorf("%w; see: docker logs $(docker ps --quiet --filter label=dev.fairlead.agent=%s)", err, this.ID)
 	}
 	say("the agent of the node %s is connected", nodeName)
 	return this.ID, nil
@@ -303,7 +307,7 @@ The sample answers at %s: %s
 Try next:
   %s %s/nodes/%s/containers
   %s -X PATCH %s/deployments/%s -d '%s'
-  %s -X POST %s/deployments/%s/start && curl %s/info
+  %s -X POST %s/deployments/%s/start && curl -s %s/info
 
 Stop and remove everything: make down
 `, address, greeting, address, container, s.controller, s.controller, s.email, s.passwordFile(), deploymentID,
