@@ -2,6 +2,7 @@ package agentrpc
 
 import (
 	"errors"
+	"math"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -30,6 +31,10 @@ func setToProto(set deployment.Set) *agentv1.AssignmentSet {
 }
 
 func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
+	// PostgreSQL has no unsigned numbers.
+	if p.GetSequence() == 0 || p.GetSequence() > math.MaxInt64 {
+		return agent.Report{}, apperr.InvalidField("sequence", p.GetSequence(), "must be 1 to %d", int64(math.MaxInt64))
+	}
 	r := agent.Report{Sequence: p.GetSequence()}
 	for _, s := range p.GetDeployments() {
 		id, err := uuid.Parse(s.GetDeploymentId())

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -90,7 +91,7 @@ func New(c Config) *Server {
 		grpc.Creds(credentials.NewTLS(pki.ServerTLS(c.Authority.Root, certificates.current, c.Now))),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(readBuffer), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes), grpc.MaxConcurrentStreams(maxStreamsPerConnection),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
@@ -128,8 +129,15 @@ func (s *Server) Run(ctx context.Context) error {
 		s.grpc.Stop()
 		<-graceful
 	}
-	<-served
-	return nil
+	return serveEnd(<-served)
+}
+
+// serveEnd leaves out the error that says the server was stopped as asked.
+func serveEnd(err error) error {
+	if err == nil || errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return fmt.Errorf("serve agents: %w", err)
 }
 
 func (s *Server) count(agentID uuid.UUID, by int) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,7 +51,7 @@ type session struct {
 	log    *slog.Logger
 
 	sending sync.Mutex
-	goodbye bool
+	goodbye atomic.Bool
 }
 
 // Session is the control stream of one agent, from its Hello to its end.
@@ -77,10 +79,10 @@ func (s *Server) Session(stream sessionStream) error {
 	// The stream's context is over; the note that it ended is not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if closeErr := s.Agents.Close(ctx, opened, x.goodbye); closeErr != nil {
+	if closeErr := s.Agents.Close(ctx, opened, x.goodbye.Load()); closeErr != nil {
 		x.log.Warn("could not note the end of the session", logging.KeyError, closeErr)
 	}
-	x.log.Info("agent disconnected", "goodbye", x.goodbye, logging.KeyError, err)
+	x.log.Info("agent disconnected", "goodbye", x.goodbye.Load(), logging.KeyError, err)
 	return err
 }
 
@@ -164,7 +166,8 @@ func (x *session) feed(ctx context.Context, hello *agentv1.Hello) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// The server's context ends at its stop: no goroutine of ours waits for it.
-	defer context.AfterFunc(x.server.stopping, func() { cancel(errServerStops) })()
+	stop := context.AfterFunc(x.server.stopping, func() { cancel(errServerStops) }) //nolint:contextcheck // a second context, beside the stream's
+	defer stop()
 	err := x.server.Dispatcher.Feed(ctx, x.Session, hello.GetGeneration(), x)
 	if errors.Is(err, errServerStops) {
 		_ = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Reconnect{Reconnect: &agentv1.Reconnect{
@@ -206,7 +209,7 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 	case *agentv1.AgentMessage_CommandResult:
 		return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(body.CommandResult))
 	case *agentv1.AgentMessage_Leaving:
-		x.goodbye = true
+		x.goodbye.Store(true)
 		return nil
 	case *agentv1.AgentMessage_Hello:
 		return apperr.New(apperr.Invalid, "a second hello")
@@ -218,6 +221,9 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 }
 
 func (x *session) acknowledged(ctx context.Context, ack *agentv1.AssignmentsAck) error {
+	if ack.GetGeneration() > math.MaxInt64 {
+		return apperr.InvalidField("generation", ack.GetGeneration(), "must be at most %d", int64(math.MaxInt64))
+	}
 	refusal := ""
 	if ack.GetRefusal() != agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_UNSPECIFIED {
 		refusal = ack.GetRefusal().String() + ": " + ack.GetDetail()

@@ -69,7 +69,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if a.grpc, err = listen(ctx, c.AgentAddr, "agent", "FAIRLEAD_AGENT_ADDR"); err != nil {
 		return a, err
 	}
-	if a.rest, err = newREST(a, services, k, metrics); err != nil {
+	if a.rest, err = newREST(a, services, metrics); err != nil {
 		return a, err
 	}
 	a.agents = newAgents(a, services, k, metrics)

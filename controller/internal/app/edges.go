@@ -23,7 +23,7 @@ const (
 	enrolBurst, enrolEvery = 50, time.Second
 )
 
-func newREST(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) (*rest.Server, error) {
+func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, error) {
 	engine := rest.NewEngine(rest.EngineConfig{
 		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID,
 		Checks: []rest.Check{{Name: "database", Ready: s.db.Ping}, {Name: "schema", Ready: a.database.ready}},

@@ -113,8 +113,8 @@ func rank(r actor.Role) int {
 // Allowed reports whether a member with the role may take the action. An
 // action outside the table is allowed to nobody.
 func Allowed(r actor.Role, a Action) bool {
-	min, known := least(a)
-	return known && rank(r) >= rank(min)
+	needed, known := least(a)
+	return known && rank(r) >= rank(needed)
 }
 
 // Known reports whether the table has a row for the action.
@@ -136,9 +136,9 @@ func Require(ctx context.Context, a Action) (actor.Team, actor.Actor, error) {
 		return actor.Team{}, actor.Actor{}, err
 	}
 	if !Allowed(team.Role, a) {
-		min, _ := least(a)
+		needed, _ := least(a)
 		return actor.Team{}, actor.Actor{}, apperr.New(apperr.Forbidden,
-			"%s needs the role %q in this team; yours is %q", a, min, team.Role)
+			"%s needs the role %q in this team; yours is %q", a, needed, team.Role)
 	}
 	return team, who, nil
 }

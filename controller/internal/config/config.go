@@ -19,11 +19,8 @@ import (
 	"fairlead.dev/shared/logging"
 )
 
-// Secret is text that is not shown; Duration a time span.
-type (
-	Secret   = logging.Secret
-	Duration = time.Duration
-)
+// Secret is text that is not shown.
+type Secret = logging.Secret
 
 // testPrefix is for the project's own tests; such variables are not settings.
 const testPrefix = "FAIRLEAD_TEST_"

@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"time"
 )
 
 // option is one setting: its name as a flag and file key, its environment
@@ -57,7 +58,7 @@ func options() []option {
 		{name: "registration", fallback: "open", usage: "who may register after the first user: open or closed",
 			set: oneOf(func(c *Config) *string { return &c.Registration }, "open", "closed")},
 		{name: "stop-timeout", fallback: "20s", usage: "how long a graceful stop may take",
-			set: duration(func(c *Config) *Duration { return &c.StopTimeout })},
+			set: duration(func(c *Config) *time.Duration { return &c.StopTimeout })},
 		{name: "log-level", fallback: "info", usage: "debug, info, warn or error",
 			set: oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{name: "log-format", fallback: "text", usage: "text or json",

@@ -58,7 +58,7 @@ func folder(field func(*Config) *string) func(*Config, string) error {
 	}
 }
 
-func duration(field func(*Config) *Duration) func(*Config, string) error {
+func duration(field func(*Config) *time.Duration) func(*Config, string) error {
 	return func(c *Config, value string) error {
 		d, err := time.ParseDuration(value)
 		if err != nil || d <= 0 {

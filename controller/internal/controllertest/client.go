@@ -50,12 +50,20 @@ func (c *Controller) Register(t *testing.T, email string) *Client {
 // WithToken returns the client with another token.
 func (c *Client) WithToken(token string) *Client { return &Client{t: c.t, url: c.url, token: token} }
 
-// Get, Post, Put, Patch and Delete call the API; a nil body sends none.
-func (c *Client) Get(path string) Reply             { return c.Do(http.MethodGet, path, nil) }
-func (c *Client) Post(path string, body any) Reply  { return c.Do(http.MethodPost, path, body) }
-func (c *Client) Put(path string, body any) Reply   { return c.Do(http.MethodPut, path, body) }
+// Get calls the API with GET.
+func (c *Client) Get(path string) Reply { return c.Do(http.MethodGet, path, nil) }
+
+// Post calls the API with POST; a nil body sends none.
+func (c *Client) Post(path string, body any) Reply { return c.Do(http.MethodPost, path, body) }
+
+// Put calls the API with PUT; a nil body sends none.
+func (c *Client) Put(path string, body any) Reply { return c.Do(http.MethodPut, path, body) }
+
+// Patch calls the API with PATCH.
 func (c *Client) Patch(path string, body any) Reply { return c.Do(http.MethodPatch, path, body) }
-func (c *Client) Delete(path string) Reply          { return c.Do(http.MethodDelete, path, nil) }
+
+// Delete calls the API with DELETE.
+func (c *Client) Delete(path string) Reply { return c.Do(http.MethodDelete, path, nil) }
 
 // Do calls the API with a body that is encoded as JSON, or sent as it is when
 // it is a string.
@@ -87,7 +95,7 @@ func (c *Client) Do(method, path string, body any) Reply {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	content, err := io.ReadAll(res.Body)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)

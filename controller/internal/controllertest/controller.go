@@ -101,7 +101,7 @@ func (c *Controller) Stop() { c.stop() }
 func stateDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "artifacts"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "artifacts"), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	content, err := base64.StdEncoding.DecodeString("bm90IGFuIGltYWdl")
@@ -121,8 +121,11 @@ func freeAddr(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 // Logger writes to the test's log.

@@ -121,7 +121,7 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(temp.Name()) // fails after the rename, as it should
+	defer func() { _ = os.Remove(temp.Name()) }() // fails after the rename, as it should
 	_, err = temp.Write(content)
 	err = errors.Join(err, temp.Chmod(0o600), temp.Sync(), temp.Close())
 	if err == nil {

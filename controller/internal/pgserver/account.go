@@ -26,7 +26,7 @@ type account struct {
 // the owner of the data folder, else "postgres", else "nobody".
 func chooseAccount(dataDir string) (account, error) {
 	if os.Geteuid() != 0 {
-		return account{uid: self(), gid: uint32(os.Getegid())}, nil //nolint:gosec // the system's type is 32 bits wide
+		return account{uid: self(), gid: uint32(os.Getegid())}, nil
 	}
 	if info, err := os.Stat(dataDir); err == nil {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
@@ -56,7 +56,7 @@ func chooseAccount(dataDir string) (account, error) {
 
 // self is the user the controller runs as.
 func self() uint32 {
-	return uint32(os.Geteuid()) //nolint:gosec // the system's type is 32 bits wide
+	return uint32(os.Geteuid())
 }
 
 // command prepares a program of the server's to run as the account in a

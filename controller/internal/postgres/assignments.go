@@ -62,7 +62,7 @@ func (db *DB) RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, er
 // PutAssignment says what a prefix of a node should run from now on.
 func (db *DB) PutAssignment(ctx context.Context, nodeID uuid.UUID, a deployment.Assignment, at time.Time) error {
 	row := assignmentRow{
-		NodeID: nodeID, Prefix: a.Prefix, Generation: int64(a.Generation), //nolint:gosec // it came from a bigint
+		NodeID: nodeID, Prefix: a.Prefix, Generation: int64(a.Generation),
 		DeploymentID: a.DeploymentID, ReleaseID: orNull(a.ReleaseID), Tombstone: orNull(a.Tombstone), UpdatedAt: at,
 	}
 	err := db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
@@ -141,4 +141,4 @@ func (db *DB) MeasureSet(ctx context.Context, nodeID uuid.UUID) (count, bytes in
 	return row.Count, row.Bytes, mapError(err, "measure the node's assignments")
 }
 
-func toGeneration(n int64) uint64 { return uint64(n) } //nolint:gosec // it begins at 0 and rises
+func toGeneration(n int64) uint64 { return uint64(n) }

@@ -32,20 +32,18 @@ func (db *DB) notify(ctx context.Context, channel, payload string) error {
 // connection of its own; when that is lost it connects anew and calls missed,
 // because notices may have been.
 func (db *DB) Listen(ctx context.Context, log *slog.Logger, notice func(channel, payload string), missed func()) error {
-	for ctx.Err() == nil {
-		err := db.listen(ctx, notice, missed)
-		if ctx.Err() != nil {
+	retry := time.NewTicker(listenRetry)
+	defer retry.Stop()
+	for {
+		if err := db.listen(ctx, notice, missed); ctx.Err() == nil {
+			log.Warn("lost the connection that listens for changes; connecting again", logging.KeyError, err)
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
 			return nil
 		}
-		log.Warn("lost the connection that listens for changes; connecting again", logging.KeyError, err)
-		timer := time.NewTimer(listenRetry)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
 	}
-	return nil
 }
 
 func (db *DB) listen(ctx context.Context, notice func(channel, payload string), missed func()) error {
@@ -53,7 +51,7 @@ func (db *DB) listen(ctx context.Context, notice func(channel, payload string), 
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for _, channel := range []string{ChannelNode, ChannelAgent, ChannelCommand, ChannelDeployment} {
 		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 			return fmt.Errorf("listen to %s: %w", channel, err)

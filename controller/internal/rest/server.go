@@ -75,6 +75,8 @@ func (s *Server) Run(ctx context.Context) error {
 		cut(errStopping)
 		_ = s.http.Close()
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
 	return nil
 }

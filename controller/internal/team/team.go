@@ -27,7 +27,9 @@ const (
 var slugShape = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // reserved slugs would hide routes of the API, now or later.
-var reserved = []string{"api", "auth", "teams", "tokens", "users", "templates", "health", "metrics", "docs", "artifacts"}
+func reserved() []string {
+	return []string{"api", "auth", "teams", "tokens", "users", "templates", "health", "metrics", "docs", "artifacts"}
+}
 
 // Team is a tenant.
 type Team struct {
@@ -103,7 +105,7 @@ func validate(name, slug string) (string, string, error) {
 	if len(slug) < minSlugLength || len(slug) > maxSlugLength || !slugShape.MatchString(slug) {
 		return "", "", apperr.InvalidField("slug", slug, "must be %d to %d lower-case letters, digits and hyphens", minSlugLength, maxSlugLength)
 	}
-	if slices.Contains(reserved, slug) {
+	if slices.Contains(reserved(), slug) {
 		return "", "", apperr.InvalidField("slug", slug, "is reserved")
 	}
 	return name, slug, nil

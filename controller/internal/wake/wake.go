@@ -8,10 +8,16 @@ import "sync"
 // Topic names what a hint is about.
 type Topic string
 
-// Topics, each about the row with this id.
-func Node(id string) Topic       { return Topic("node:" + id) }
-func Agent(id string) Topic      { return Topic("agent:" + id) }
-func Command(id string) Topic    { return Topic("command:" + id) }
+// Node is about what the node with this id should run or do.
+func Node(id string) Topic { return Topic("node:" + id) }
+
+// Agent is about the identity and the session of the agent with this id.
+func Agent(id string) Topic { return Topic("agent:" + id) }
+
+// Command is about the result of the command with this id.
+func Command(id string) Topic { return Topic("command:" + id) }
+
+// Deployment is about the state and the log of the deployment with this id.
 func Deployment(id string) Topic { return Topic("deployment:" + id) }
 
 // Bus delivers hints. The zero value is not ready; use New.

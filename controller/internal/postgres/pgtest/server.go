@@ -43,6 +43,7 @@ func serverDSN(ctx context.Context) (string, error) {
 // of one user, whatever their TMPDIR, and nobody else's.
 func sharedDir() (string, error) {
 	dir := fmt.Sprintf("/tmp/fairlead-pgtest-%d", os.Geteuid())
+	//nolint:gosec // the server's own account must pass through it
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}

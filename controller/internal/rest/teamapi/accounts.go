@@ -131,9 +131,7 @@ func (a *api) logout(ctx context.Context, _ *struct{}) (*logoutOutput, error) {
 	if err := a.deps.Users.Logout(ctx); err != nil {
 		return nil, err
 	}
-	cookie := a.sessionCookie("", time.Time{})
-	cookie.MaxAge = -1
-	return &logoutOutput{SetCookie: cookie}, nil
+	return &logoutOutput{SetCookie: a.sessionCookie("", time.Unix(0, 0))}, nil
 }
 
 func (a *api) self(ctx context.Context, _ *struct{}) (*ok[selfOutput], error) {
@@ -154,6 +152,7 @@ func (a *api) self(ctx context.Context, _ *struct{}) (*ok[selfOutput], error) {
 }
 
 func (a *api) sessionCookie(value string, expires time.Time) http.Cookie {
+	//nolint:gosec // Secure follows the scheme of the public URL: http on one machine, https elsewhere
 	return http.Cookie{
 		Name: SessionCookie, Value: value, Path: "/", Expires: expires,
 		HttpOnly: true, Secure: a.deps.Secure, SameSite: http.SameSiteLaxMode,

@@ -24,7 +24,7 @@ const MaxBodyBytes = 1 << 20
 // installProblems sets huma's hook for its own error answers. The hook is a
 // variable of that library, so it is set once for the process and before any
 // server runs.
-var installProblems = sync.OnceFunc(func() { huma.NewError = humaProblem })
+var installProblems = sync.OnceFunc(func() { huma.NewError = humaProblem }) //nolint:gochecknoglobals // once for the process is the point
 
 // api carries what every group of routes needs.
 type api struct {
@@ -81,6 +81,7 @@ const metaPublic = "public"
 // the word public is a mistake that can't start.
 func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error)) {
 	if r.public == (r.action != "") || (r.action != "" && !authz.Known(r.action)) {
+		//nolint:forbidigo // a route without a permission must not start
 		panic("teamapi: " + r.method + " " + r.path + " has no permission row")
 	}
 	op := huma.Operation{

@@ -221,20 +221,20 @@ func problem(t *testing.T, r controllertest.Reply, status int) {
 func (k cast) rows(t *testing.T) map[string]string {
 	t.Helper()
 	owner := k.people[actor.Owner]
-	make := func(path string, body any) string {
+	add := func(path string, body any) string {
 		return owner.Post("/api/acme"+path, body).Expect(t, http.StatusCreated).String(t, "id")
 	}
 	rows := map[string]string{
-		"{nodeId}":     make("/nodes", map[string]any{"name": "one"}),
-		"{registryId}": make("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
-		"{projectId}":  make("/projects", map[string]any{"name": "shop", "type": "versioned"}),
+		"{nodeId}":     add("/nodes", map[string]any{"name": "one"}),
+		"{registryId}": add("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
+		"{projectId}":  add("/projects", map[string]any{"name": "shop", "type": "versioned"}),
 	}
-	rows["{versionId}"] = make("/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.0", "type": "rolling"})
+	rows["{versionId}"] = add("/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.0", "type": "rolling"})
 	var images []struct{ ID string }
 	owner.Post("/api/acme/projects/"+rows["{projectId}"]+"/versions/"+rows["{versionId}"]+"/images",
 		[]any{map[string]any{"registryId": rows["{registryId}"], "images": []string{"web:1"}}}).Expect(t, http.StatusCreated).Into(t, &images)
 	rows["{imageId}"] = images[0].ID
-	rows["{deploymentId}"] = make("/deployments", map[string]any{"versionId": rows["{versionId}"], "nodeId": rows["{nodeId}"], "prefix": "shop"})
+	rows["{deploymentId}"] = add("/deployments", map[string]any{"versionId": rows["{versionId}"], "nodeId": rows["{nodeId}"], "prefix": "shop"})
 	var detail struct{ Instances []struct{ ID string } }
 	owner.Get("/api/acme/deployments/"+rows["{deploymentId}"]).Expect(t, http.StatusOK).Into(t, &detail)
 	rows["{instanceId}"] = detail.Instances[0].ID
