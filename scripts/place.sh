@@ -23,7 +23,8 @@ die() {
 pid() {
 	[ -s "$STATE/$1.pid" ] || return 1
 	read -r found <"$STATE/$1.pid"
-	tr '\000' ' ' <"/proc/$found/cmdline" 2>/dev/null | grep -q "^$BIN/$1 " || return 1
+	[ -r "/proc/$found/cmdline" ] || return 1
+	tr '\000' ' ' <"/proc/$found/cmdline" | grep -q "^$BIN/$1 " || return 1
 	echo "$found"
 }
 

@@ -47,7 +47,8 @@ build() {
 }
 
 start_registry() {
-	if pid registry >/dev/null; then return; fi
+	if pid registry >/dev/null && registry_answers >/dev/null 2>&1; then return; fi
+	stop registry # one at another port
 	say "starting the registry at 127.0.0.1:$REGISTRY_PORT"
 	: >"$STATE/registry.log"
 	launch registry --addr "127.0.0.1:$REGISTRY_PORT" --storage "$STATE/registry"
@@ -56,8 +57,8 @@ start_registry() {
 }
 
 start_controller() {
-	# A running controller of the same build is left alone.
-	sum=$(cat "$BIN/controller" "$BIN"/artifacts/*.tar | sha256sum)
+	# A running controller of the same build at the same ports is left alone.
+	sum=$(cat "$BIN/controller" "$BIN"/artifacts/*.tar | sha256sum)$HTTP_PORT,$AGENT_PORT
 	if pid controller >/dev/null; then
 		if [ "$sum" = "$(cat "$STATE/controller.sum" 2>/dev/null)" ]; then return; fi
 		say "stopping the controller of the previous build"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -17,7 +18,17 @@ func down(ctx context.Context, s settings) error {
 	if err := logIn(ctx, c, s); err != nil {
 		return err
 	}
+	type team struct {
+		Slug string `json:"slug"`
+	}
+	var teams []team
+	if err := c.call(ctx, http.MethodGet, "/api/teams", nil, &teams); err != nil {
+		return err
+	}
 	base := "/api/" + teamSlug
+	if !slices.ContainsFunc(teams, func(t team) bool { return t.Slug == teamSlug }) {
+		return nil // up did not come as far
+	}
 	var nodes []named
 	if err := c.call(ctx, http.MethodGet, base+"/nodes", nil, &nodes); err != nil {
 		return err
