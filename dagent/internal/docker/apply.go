@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -18,6 +19,8 @@ import (
 // they change names, and only then are the old ones retired. The names on the
 // engine tell how far that went, so whatever an interrupted call left behind
 // is put right at the start of the next: see settle.
+//
+// What holds the prefix is the previous release, whichever deployment made it.
 //
 // Workloads are brought up one after the other, in their order: a later one
 // may need an earlier one, and waits for it where the earlier one's image has a
@@ -130,7 +133,7 @@ func (a *applying) survey(ctx context.Context) *workload.Failure {
 		o, ours := ownedBy(c)
 		s := slots[engineName(c)]
 		switch {
-		case s != nil && (!ours || o.deployment != a.dep.ID):
+		case s != nil && (!ours || o.prefix != a.dep.Prefix):
 			return a.fail(ctx, workload.StepCheck, s, "", apperr.New(apperr.Conflict,
 				"a container named %s is already there and %s; remove or rename it, or choose another prefix or name", s.base, whose(o, ours)))
 		case s != nil && o.place == placeServing:
@@ -140,7 +143,7 @@ func (a *applying) survey(ctx context.Context) *workload.Failure {
 	}
 	for _, c := range all {
 		o, ours := ownedBy(c)
-		if !ours || o.deployment != a.dep.ID {
+		if !ours || o.prefix != a.dep.Prefix {
 			continue
 		}
 		s := slots[o.base]
@@ -160,7 +163,7 @@ func whose(o owned, ours bool) string {
 	if !ours {
 		return "was not made by this agent"
 	}
-	return "belongs to deployment " + o.deployment
+	return fmt.Sprintf("belongs to deployment %s under prefix %s", o.deployment, o.prefix)
 }
 
 // pullAll pulls the images of everything that is brought up.

@@ -118,7 +118,7 @@ func TestVolumeKeepsItsContent(t *testing.T) {
 	if log := s.log("web"); !slices.Contains(log, "kept") {
 		t.Errorf("web wrote %q, want the note of release 1", log)
 	}
-	if err := s.driver.Remove(t.Context(), s.id, s); err != nil {
+	if err := s.driver.Remove(t.Context(), s.prefix, s); err != nil {
 		t.Fatal(err)
 	}
 	if volumes := s.volumes(t.Context()); !slices.Equal(volumes, []string{s.prefix + "_web_data"}) {
@@ -185,7 +185,7 @@ func TestNetworksAreMadeJoinedAndRemoved(t *testing.T) {
 			t.Errorf("network %s is joined as %+v", n, joined[n])
 		}
 	}
-	if err := s.driver.Remove(t.Context(), s.id, s); err != nil {
+	if err := s.driver.Remove(t.Context(), s.prefix, s); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []string{front, back} {

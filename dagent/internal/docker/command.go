@@ -53,7 +53,7 @@ func (d *Driver) act(ctx context.Context, verb string, id workload.ContainerID, 
 	if strings.TrimPrefix(seen.Name, "/") != name {
 		return apperr.New(apperr.NotFound, "%s container %s: there is none of that name", verb, name)
 	}
-	if seen.Config == nil || seen.Config.Labels[labelManaged] != "true" {
+	if !isManaged(seen) {
 		return apperr.New(apperr.Forbidden, "%s container %s: it was not made by this agent", verb, name)
 	}
 	if err := do(seen.ID); err != nil {

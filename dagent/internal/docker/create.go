@@ -77,7 +77,9 @@ func (a *applying) ensureNetwork(ctx context.Context, name string) error {
 		}
 	}
 	_, err = a.engine.NetworkCreate(ctx, name, network.CreateOptions{
-		Driver: "bridge", Labels: map[string]string{labelManaged: "true", labelDeployment: a.dep.ID},
+		Driver: "bridge", Labels: map[string]string{
+			labelManaged: "true", labelNamespace: a.dep.Prefix, labelDeployment: a.dep.ID,
+		},
 	})
 	if err != nil {
 		return engineError(err, "create network %s", name)
@@ -94,12 +96,12 @@ func (d *Driver) networks(ctx context.Context, args ...filters.KeyValuePair) ([]
 	return found, nil
 }
 
-// pruneNetworks removes the networks made for a deployment that no container
-// is joined to any more, whoever's it is.
-func (d *Driver) pruneNetworks(ctx context.Context, deploymentID string) error {
+// pruneNetworks removes the networks made under a prefix that no container is
+// joined to any more, whoever's it is.
+func (d *Driver) pruneNetworks(ctx context.Context, prefix string) error {
 	d.joining.Lock()
 	defer d.joining.Unlock()
-	found, err := d.networks(ctx, filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelDeployment+"="+deploymentID))
+	found, err := d.networks(ctx, filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelNamespace+"="+prefix))
 	if err != nil {
 		return err
 	}

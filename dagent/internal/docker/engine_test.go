@@ -166,7 +166,7 @@ func newSite(t *testing.T, options docker.Options) *site {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
-		if err := docker.New(engine, quick()).Remove(ctx, s.id, workload.ReporterFunc(func(workload.Event) {})); err != nil {
+		if err := docker.New(engine, quick()).Remove(ctx, s.prefix, workload.ReporterFunc(func(workload.Event) {})); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 		s.removeVolumes(ctx)
@@ -255,7 +255,7 @@ func (s *site) story() (text string) {
 	return text
 }
 
-// containers returns the containers of the deployment by their names.
+// containers returns the containers under the prefix by their names.
 func (s *site) containers() map[string]workload.Container {
 	s.Helper()
 	list, err := s.driver.List(s.Context())
@@ -264,7 +264,7 @@ func (s *site) containers() map[string]workload.Container {
 	}
 	found := map[string]workload.Container{}
 	for _, c := range list {
-		if c.DeploymentID == s.id {
+		if c.Managed && c.ID.Prefix == s.prefix {
 			found[c.ID.Name] = c
 		}
 	}

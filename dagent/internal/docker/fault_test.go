@@ -196,7 +196,7 @@ func (s *site) serves(when string, want map[string]workload.Container) {
 // forget removes the deployment before the test ends.
 func (s *site) forget() {
 	s.Helper()
-	if err := docker.New(s.engine, docker.Options{StopGrace: time.Second}).Remove(s.Context(), s.id, s); err != nil {
+	if err := docker.New(s.engine, docker.Options{StopGrace: time.Second}).Remove(s.Context(), s.prefix, s); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -13,12 +13,14 @@ import (
 const (
 	labelPrefix = "dev.fairlead."
 
-	labelManaged    = labelPrefix + "managed"
+	labelManaged = labelPrefix + "managed"
+	// labelNamespace is the prefix. It says what a container belongs to: the
+	// deployment under a prefix changes with the project's version.
+	labelNamespace  = labelPrefix + "prefix"
 	labelDeployment = labelPrefix + "deployment"
 	labelInstance   = labelPrefix + "instance"
 	labelRelease    = labelPrefix + "release"
 	labelSpecHash   = labelPrefix + "spec-hash"
-	labelNamespace  = labelPrefix + "prefix"
 	labelName       = labelPrefix + "name"
 	// labelEnds is on containers that are meant to end.
 	labelEnds = labelPrefix + "ends"
@@ -70,6 +72,7 @@ type owned struct {
 	engineName string
 	// base is the engine name of the workload's serving container.
 	base       string
+	prefix     string
 	deployment string
 	instance   string
 	specHash   string
@@ -95,6 +98,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		id:         c.ID,
 		engineName: engineName(c),
 		base:       spec.ContainerName(c.Labels[labelNamespace], c.Labels[labelName]),
+		prefix:     c.Labels[labelNamespace],
 		deployment: c.Labels[labelDeployment],
 		instance:   c.Labels[labelInstance],
 		specHash:   c.Labels[labelSpecHash],
@@ -118,6 +122,10 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		o.place = placeStray
 	}
 	return o, true
+}
+
+func isManaged(c container.InspectResponse) bool {
+	return c.Config != nil && c.Config.Labels[labelManaged] == "true"
 }
 
 // engineName returns the container's own name, not those that links give it.

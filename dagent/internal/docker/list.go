@@ -10,6 +10,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/container"
 
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -55,9 +56,8 @@ func see(c container.Summary) workload.Container {
 	seen.State, seen.Reason = stateOf(c.State, false)
 	seen.ExitCode, seen.Health = readStatus(c.Status)
 	if o, ours := ownedBy(c); ours {
-		prefix := c.Labels[labelNamespace]
 		seen.Managed = true
-		seen.ID.Prefix, seen.ID.Name = prefix, strings.TrimPrefix(o.engineName, prefix+"-")
+		seen.ID.Prefix, seen.ID.Name = o.prefix, strings.TrimPrefix(o.engineName, o.prefix+"-")
 		if o.place == placeStray {
 			seen.ID = workload.ContainerID{Name: o.engineName}
 		}
@@ -115,6 +115,10 @@ func (d *Driver) find(ctx context.Context, id workload.ContainerID) (container.I
 	seen, err := d.engine.ContainerInspect(ctx, name)
 	if err != nil {
 		return seen, engineError(err, "find container %s", name)
+	}
+	// A prefix and a name can come to the engine name of another prefix and name.
+	if id.Prefix != "" && isManaged(seen) && seen.Config.Labels[labelNamespace] != id.Prefix {
+		return seen, apperr.New(apperr.NotFound, "find container %s: the one of that name is not under prefix %s", name, id.Prefix)
 	}
 	return seen, nil
 }

@@ -9,21 +9,21 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-// Remove stops and removes every container of the deployment, and the networks
-// made for it that nobody uses any more. Volumes with a name stay.
-func (d *Driver) Remove(ctx context.Context, deploymentID string, report workload.Reporter) error {
+// Remove stops and removes every container of ours under the prefix, and the
+// networks made for it that nobody uses any more. Volumes with a name stay.
+func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Reporter) error {
 	s := &story{report: report, now: d.options.Now}
 	defer s.end()
 	err := d.reach(ctx)
 	var found []owned
 	if err == nil {
-		found, err = d.ownedOf(ctx, deploymentID)
+		found, err = d.ownedOf(ctx, prefix)
 	}
 	if err == nil {
 		err = d.endAll(ctx, found, s)
 	}
 	if err == nil {
-		err = d.pruneNetworks(ctx, deploymentID)
+		err = d.pruneNetworks(ctx, prefix)
 	}
 	if err != nil {
 		return &workload.Failure{Step: workload.StepRemove, Err: err}

@@ -16,7 +16,7 @@ import (
 //     previous ones only wait to be retired;
 //   - a ".next": the release was not in place; the previous one is put back.
 func (a *applying) settle(ctx context.Context) error {
-	found, err := a.ownedOf(ctx, a.dep.ID)
+	found, err := a.ownedOf(ctx, a.dep.Prefix)
 	if err != nil {
 		return err
 	}
@@ -34,9 +34,10 @@ func (a *applying) settle(ctx context.Context) error {
 // that were stopped for their successors, nothing else left over but the
 // container with the id failed, which is kept for inspection. Of the serving
 // containers it starts those that again picks. It can be repeated at any
-// point. It reports whether there is a release that serves.
+// point. It reports whether there is a release that serves: of this deployment
+// or of one that held the prefix before it.
 func (a *applying) putBack(ctx context.Context, failed string, again func(owned) bool) (serves bool, err error) {
-	found, err := a.ownedOf(ctx, a.dep.ID)
+	found, err := a.ownedOf(ctx, a.dep.Prefix)
 	if err != nil {
 		return false, err
 	}
@@ -48,7 +49,7 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 	if err != nil {
 		return false, err
 	}
-	if found, err = a.ownedOf(ctx, a.dep.ID); err != nil {
+	if found, err = a.ownedOf(ctx, a.dep.Prefix); err != nil {
 		return false, err
 	}
 	for _, o := range found {
@@ -109,20 +110,22 @@ func (a *applying) undoNames(ctx context.Context, found []owned) error {
 	return nil
 }
 
-// startServing starts serving containers, those that again picks.
+// startServing starts serving containers, those that again picks, and reports
+// whether any serves then. One that somebody stopped before does not.
 func (a *applying) startServing(ctx context.Context, found []owned, again func(owned) bool) (serves bool, err error) {
 	for _, o := range found {
 		if o.place != placeServing {
 			continue
 		}
-		serves = true
 		if !again(o) {
+			serves = serves || !o.ended() || o.ends
 			continue
 		}
 		a.story.info(o.instance, "starting %s again", o.engineName)
 		if err := a.engine.ContainerStart(ctx, o.id, container.StartOptions{}); err != nil {
-			return serves, a.startError(ctx, o.engineName, err)
+			return false, a.startError(ctx, o.engineName, err)
 		}
+		serves = true
 	}
 	return serves, nil
 }
@@ -171,13 +174,13 @@ func (o owned) leftOver() bool {
 	return o.place == placeNext || o.place == placeInit
 }
 
-// ownedOf lists the containers of a deployment.
-func (d *Driver) ownedOf(ctx context.Context, deploymentID string) ([]owned, error) {
+// ownedOf lists the containers of ours under a prefix.
+func (d *Driver) ownedOf(ctx context.Context, prefix string) ([]owned, error) {
 	list, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelDeployment+"="+deploymentID),
+		filters.Arg("label", labelManaged+"=true"), filters.Arg("label", labelNamespace+"="+prefix),
 	)})
 	if err != nil {
-		return nil, engineError(err, "list the containers of deployment %s", deploymentID)
+		return nil, engineError(err, "list the containers under prefix %s", prefix)
 	}
 	var found []owned
 	for _, c := range list {

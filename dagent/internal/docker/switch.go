@@ -41,7 +41,7 @@ func (a *applying) retire(ctx context.Context) *workload.Failure {
 	if err := a.endAll(ctx, ending, a.story); err != nil {
 		return a.fail(ctx, workload.StepRetire, nil, "", err)
 	}
-	if err := a.pruneNetworks(ctx, a.dep.ID); err != nil {
+	if err := a.pruneNetworks(ctx, a.dep.Prefix); err != nil {
 		return a.fail(ctx, workload.StepRetire, nil, "", err)
 	}
 	return nil

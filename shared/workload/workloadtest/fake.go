@@ -23,7 +23,8 @@ type Op struct {
 	// Name is the step of a deploy, or the method: "info", "list", "watch",
 	// "start", "stop", "restart", "delete", "logs".
 	Name string
-	// DeploymentID and InstanceID are empty where none is concerned.
+	// Prefix, DeploymentID and InstanceID are empty where none is concerned.
+	Prefix       string
 	DeploymentID string
 	InstanceID   string
 	// Container is the engine name, empty where none is concerned.

@@ -27,7 +27,7 @@ func (f *FakeDriver) Check(d spec.Deployment) error {
 // Apply makes the engine run the deployment, all or nothing.
 func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report workload.Reporter) error {
 	step := func(step workload.Step, w spec.Workload) error {
-		op := Op{Name: string(step), DeploymentID: d.ID, InstanceID: w.InstanceID}
+		op := Op{Name: string(step), Prefix: d.Prefix, DeploymentID: d.ID, InstanceID: w.InstanceID}
 		if w.Name() != "" {
 			op.Container = spec.ContainerName(d.Prefix, w.Name())
 		}
@@ -87,16 +87,16 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 	return nil
 }
 
-// Remove removes every container of the deployment.
-func (f *FakeDriver) Remove(ctx context.Context, deploymentID string, report workload.Reporter) error {
-	op := Op{Name: string(workload.StepRemove), DeploymentID: deploymentID}
+// Remove removes every container under the prefix.
+func (f *FakeDriver) Remove(ctx context.Context, prefix string, report workload.Reporter) error {
+	op := Op{Name: string(workload.StepRemove), Prefix: prefix}
 	if err := f.do(ctx, op); err != nil {
 		return &workload.Failure{Step: workload.StepRemove, Err: err}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for name, c := range f.containers {
-		if c.Managed && c.DeploymentID == deploymentID {
+		if c.under(prefix) {
 			delete(f.containers, name)
 			report.Report(workload.Event{
 				Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: c.InstanceID,
@@ -114,8 +114,8 @@ func (f *FakeDriver) conflict(d spec.Deployment) (spec.Workload, error) {
 	defer f.mu.Unlock()
 	for _, w := range d.Workloads {
 		name := spec.ContainerName(d.Prefix, w.Name())
-		if c, ok := f.containers[name]; ok && (!c.Managed || c.DeploymentID != d.ID) {
-			return w, apperr.New(apperr.Conflict, "a container named %s is already there and is not of this deployment", name)
+		if c, ok := f.containers[name]; ok && !c.under(d.Prefix) {
+			return w, apperr.New(apperr.Conflict, "a container named %s is already there and is not of prefix %s", name, d.Prefix)
 		}
 	}
 	return spec.Workload{}, nil
@@ -159,6 +159,10 @@ func (f *FakeDriver) start(d spec.Deployment, w spec.Workload) *fakeContainer {
 	return c
 }
 
+// under reports whether the driver made the container for a deployment under
+// the prefix.
+func (c *fakeContainer) under(prefix string) bool { return c.Managed && c.ID.Prefix == prefix }
+
 // judge says whether the container came to the state that was asked for.
 func (c *fakeContainer) judge() error {
 	want := spec.ExpectedState{State: spec.StateRunning}
@@ -181,7 +185,7 @@ func (f *FakeDriver) commit(d spec.Deployment, candidates map[string]*fakeContai
 		named[spec.ContainerName(d.Prefix, w.Name())] = true
 	}
 	for name, c := range f.containers {
-		if c.Managed && c.DeploymentID == d.ID && !named[name] {
+		if c.under(d.Prefix) && !named[name] {
 			delete(f.containers, name)
 		}
 	}
@@ -206,7 +210,7 @@ func (f *FakeDriver) failure(ctx context.Context, step workload.Step, d spec.Dep
 	defer f.mu.Unlock()
 	serves := false
 	for _, c := range f.containers {
-		serves = serves || c.DeploymentID == d.ID
+		serves = serves || c.under(d.Prefix) && c.judge() == nil
 	}
 	return &workload.Failure{
 		Step: step, InstanceID: w.InstanceID, Container: container, Err: err,

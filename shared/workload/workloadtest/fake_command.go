@@ -42,7 +42,7 @@ func (f *FakeDriver) command(ctx context.Context, verb string, id workload.Conta
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, ok := f.containers[name]
-	if !ok {
+	if !ok || c.Managed && !c.under(id.Prefix) {
 		return apperr.New(apperr.NotFound, "%s container %s: there is none of that name", verb, name)
 	}
 	if !c.Managed {
@@ -62,7 +62,7 @@ func (f *FakeDriver) Logs(ctx context.Context, id workload.ContainerID, opts wor
 	for next, first := 0, true; ; first = false {
 		f.mu.Lock()
 		c, ok := f.containers[name]
-		if !ok {
+		if !ok || c.Managed && !c.under(id.Prefix) {
 			f.mu.Unlock()
 			if first {
 				return apperr.New(apperr.NotFound, "read the log of container %s: there is none of that name", name)

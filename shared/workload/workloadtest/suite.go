@@ -60,9 +60,11 @@ func Run(t *testing.T, factory Factory) {
 		{"a workload no longer named is retired", applyRetires},
 		{"a cancelled apply converges when repeated", cancelConverges},
 		{"a name taken by another is a conflict", conflictWithForeign},
-		{"a name taken by another deployment is a conflict", conflictWithOther},
+		{"a name taken under another prefix is a conflict", conflictWithOther},
+		{"the next deployment takes the prefix over", takeoverReplaces},
+		{"a failing takeover leaves the old deployment serving", takeoverKeepsOld},
 		{"what is not supported is refused by its name", unsupportedIsNamed},
-		{"remove removes the deployment alone", removeRemoves},
+		{"remove empties the prefix and no other", removeRemoves},
 		{"list includes foreign containers", listForeign},
 		{"commands act on a container", commandsAct},
 		{"commands refuse what is missing or foreign", commandsRefuse},
@@ -92,17 +94,17 @@ func newBench(t *testing.T, subject Subject) *bench {
 	t.Helper()
 	token := "t" + lowerHex(4)
 	b := &bench{T: t, Subject: subject, ctx: t.Context(), prefix: token, id: "deployment-" + token}
-	b.cleanUp(b.id)
+	b.cleanUp(b.prefix)
 	return b
 }
 
-// cleanUp removes a deployment when the test ends.
-func (b *bench) cleanUp(deploymentID string) {
+// cleanUp empties a prefix when the test ends.
+func (b *bench) cleanUp(prefix string) {
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), patience)
 		defer cancel()
-		if err := b.Driver.Remove(ctx, deploymentID, workload.ReporterFunc(func(workload.Event) {})); err != nil {
-			b.Errorf("clean up %s: %v", deploymentID, err)
+		if err := b.Driver.Remove(ctx, prefix, workload.ReporterFunc(func(workload.Event) {})); err != nil {
+			b.Errorf("clean up %s: %v", prefix, err)
 		}
 	})
 }
@@ -144,6 +146,19 @@ func (b *bench) release(number int64, workloads ...spec.Workload) spec.Deploymen
 		d.Workloads[i].Hash = spec.Hash(w)
 	}
 	return d
+}
+
+// under is another prefix on the same engine.
+func (b *bench) under(prefix string) *bench {
+	b.Helper()
+	other := &bench{T: b.T, Subject: b.Subject, ctx: b.ctx, prefix: prefix, id: "deployment-" + prefix}
+	other.cleanUp(prefix)
+	return other
+}
+
+// successor is the next deployment under the same prefix.
+func (b *bench) successor() *bench {
+	return &bench{T: b.T, Subject: b.Subject, ctx: b.ctx, prefix: b.prefix, id: b.id + "-next"}
 }
 
 func (b *bench) apply(d spec.Deployment) {
@@ -199,12 +214,13 @@ func (b *bench) running(name string) workload.Container {
 	return c
 }
 
-// runningOfDeployment counts the running containers of a deployment.
-func (b *bench) runningOfDeployment(id string) int {
+// runningUnder counts the running containers that the driver made under a
+// prefix.
+func (b *bench) runningUnder(prefix string) int {
 	b.Helper()
 	n := 0
 	for _, c := range b.list() {
-		if c.DeploymentID == id && c.State == spec.StateRunning {
+		if c.Managed && c.ID.Prefix == prefix && c.State == spec.StateRunning {
 			n++
 		}
 	}

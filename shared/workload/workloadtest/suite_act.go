@@ -12,25 +12,6 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-func removeRemoves(b *bench) {
-	b.apply(b.release(1, b.workload("web"), b.workload("db")))
-	other := newBench(b.T, b.Subject)
-	other.apply(other.release(1, other.workload("web")))
-
-	if err := b.Driver.Remove(b.ctx, b.id, b); err != nil {
-		b.Fatalf("Remove: %v", err)
-	}
-	for _, c := range b.list() {
-		if c.DeploymentID == b.id {
-			b.Errorf("container %+v is still there", c)
-		}
-	}
-	other.running("web")
-	if err := b.Driver.Remove(b.ctx, b.id, b); err != nil {
-		b.Errorf("Remove again: %v", err)
-	}
-}
-
 func listForeign(b *bench) {
 	name := "foreign-" + b.prefix
 	b.AddForeign(b.T, name)
@@ -198,7 +179,7 @@ func watchTells(b *bench) {
 		}
 		before := calls.Load()
 		b.apply(b.release(1, b.workload("web")))
-		if err := b.Driver.Remove(b.ctx, b.id, b); err != nil {
+		if err := b.Driver.Remove(b.ctx, b.prefix, b); err != nil {
 			b.Fatalf("Remove: %v", err)
 		}
 		return calls.Load() > before, calls.Load()

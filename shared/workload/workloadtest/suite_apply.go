@@ -76,8 +76,8 @@ func applyReplaces(b *bench) {
 	if got := b.running("db"); got.EngineID != db.EngineID {
 		b.Errorf("db was replaced although it did not change")
 	}
-	if n := b.runningOfDeployment(b.id); n != 2 {
-		b.Errorf("%d containers of the deployment run, want 2", n)
+	if n := b.runningUnder(b.prefix); n != 2 {
+		b.Errorf("%d containers of the prefix run, want 2", n)
 	}
 	if log := b.webLog(); !slices.ContainsFunc(log, func(l workload.LogLine) bool { return l.Text == "hello two" }) {
 		b.Errorf("web wrote %v, want the new greeting", log)
@@ -120,8 +120,8 @@ func failureKeepsOld(b *bench) {
 	if after.EngineID != before.EngineID || after.Release != 1 {
 		b.Errorf("web is %+v, want the container of release 1 untouched", after)
 	}
-	if n := b.runningOfDeployment(b.id); n != 1 {
-		b.Errorf("%d containers of the deployment run, want 1", n)
+	if n := b.runningUnder(b.prefix); n != 1 {
+		b.Errorf("%d containers of the prefix run, want 1", n)
 	}
 	b.apply(b.release(3, b.workload("web", greeting("three"))))
 	if got := b.running("web"); got.Release != 3 {
@@ -142,8 +142,8 @@ func failureIsWhole(b *bench) {
 			b.Errorf("%s was replaced although the release failed", name)
 		}
 	}
-	if n := b.runningOfDeployment(b.id); n != 3 {
-		b.Errorf("%d containers of the deployment run, want 3", n)
+	if n := b.runningUnder(b.prefix); n != 3 {
+		b.Errorf("%d containers of the prefix run, want 3", n)
 	}
 }
 
@@ -167,7 +167,7 @@ func failureOfPull(b *bench) {
 
 func failureOfFirst(b *bench) {
 	_ = b.applyFails(b.release(1, b.workload("db"), b.workload("web", exits("1"))))
-	if n := b.runningOfDeployment(b.id); n != 0 {
+	if n := b.runningUnder(b.prefix); n != 0 {
 		b.Errorf("%d containers of a failed first release run, want none", n)
 	}
 	b.apply(b.release(2, b.workload("db"), b.workload("web")))
@@ -191,7 +191,7 @@ func cancelConverges(b *bench) {
 	if err := b.Driver.Apply(ctx, next, cancelAtFirst); err == nil {
 		b.Error("Apply succeeded although its context ended at its first event")
 	}
-	if n := b.runningOfDeployment(b.id); n == 0 {
+	if n := b.runningUnder(b.prefix); n == 0 {
 		b.Error("nothing runs after a cancelled Apply")
 	}
 	b.apply(next)
@@ -199,35 +199,8 @@ func cancelConverges(b *bench) {
 		b.Errorf("web is of release %d, want 2", got.Release)
 	}
 	b.running("db")
-	if n := b.runningOfDeployment(b.id); n != 2 {
-		b.Errorf("%d containers of the deployment run, want 2", n)
-	}
-}
-
-func conflictWithForeign(b *bench) {
-	name := spec.ContainerName(b.prefix, "web")
-	b.AddForeign(b.T, name)
-	failure := b.applyFails(b.release(1, b.workload("web")))
-	b.wantKind("Apply over a foreign container", failure, apperr.Conflict)
-	if !strings.Contains(failure.Error(), name) {
-		b.Errorf("failure %q does not name the container", failure)
-	}
-	list := b.list()
-	i := slices.IndexFunc(list, func(c workload.Container) bool { return c.ID == workload.ContainerID{Name: name} })
-	if i < 0 || list[i].State != spec.StateRunning || list[i].Managed {
-		b.Errorf("the foreign container was touched: %+v", list)
-	}
-}
-
-func conflictWithOther(b *bench) {
-	b.apply(b.release(1, b.workload("web")))
-	before := b.running("web")
-	other := b.release(1, b.workload("web", greeting("other")))
-	other.ID = b.id + "-other"
-	b.cleanUp(other.ID)
-	b.wantKind("Apply over another deployment", b.applyFails(other), apperr.Conflict)
-	if got := b.running("web"); got.EngineID != before.EngineID || got.DeploymentID != b.id {
-		b.Errorf("web is %+v, want the first deployment's untouched", got)
+	if n := b.runningUnder(b.prefix); n != 2 {
+		b.Errorf("%d containers of the prefix run, want 2", n)
 	}
 }
 
