@@ -69,7 +69,7 @@ unit: machine
 .PHONY: test
 test: machine build artifacts lint tidy-check gen-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector"
-	@go test -race -timeout 20m $(PACKAGES)
+	@go test -race -count=1 -timeout 20m $(PACKAGES)
 
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
