@@ -1,0 +1,278 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/postgres/pgtest"
+	"fairlead.dev/controller/internal/team"
+	"fairlead.dev/controller/internal/user"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/pki"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// progress counts what reports told of deployments, and fails on demand.
+type progress struct {
+	mu     sync.Mutex
+	events int
+	err    error
+}
+
+func (p *progress) RecordProgress(_ context.Context, _ uuid.UUID, _ []deployment.Status, events []deployment.Event) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.events += len(events)
+	}
+	return p.err
+}
+
+type world struct {
+	*agent.Service
+	db       *postgres.DB
+	progress *progress
+	clock    time.Time
+	teamID   uuid.UUID
+	nodeID   uuid.UUID
+}
+
+func setUp(t *testing.T) *world {
+	t.Helper()
+	w := &world{db: pgtest.New(t), progress: &progress{}, clock: time.Now().UTC().Truncate(time.Microsecond)}
+	authority, err := pki.NewAuthority(w.clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Service = agent.New(agent.Config{Store: w.db, Progress: w.progress, Authority: authority, Now: func() time.Time { return w.clock }})
+
+	owner := uuid.New()
+	w.teamID, w.nodeID = uuid.New(), uuid.New()
+	err = errors.Join(
+		w.db.InsertUser(t.Context(), user.User{ID: owner, Email: "a@b.co", Name: "a", CreatedAt: w.clock}),
+		w.db.InsertTeam(t.Context(), team.Team{ID: w.teamID, Name: "Acme", Slug: "acme", CreatedAt: w.clock}, owner),
+		w.db.InsertNode(t.Context(), node.Node{ID: w.nodeID, TeamID: w.teamID, Name: "one", Type: node.Docker, CreatedAt: w.clock, UpdatedAt: w.clock}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// token makes an enrolment token for the node that lasts ten minutes.
+func (w *world) token(t *testing.T) string {
+	t.Helper()
+	token := "fle_" + uuid.NewString()
+	err := w.db.ReplaceInstallation(t.Context(), node.Installation{
+		ID: uuid.New(), NodeID: w.nodeID, TokenHash: node.TokenHash(token), Script: []byte("sealed"),
+		ExpiresAt: w.clock.Add(10 * time.Minute), CreatedAt: w.clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (w *world) enrolCommand(t *testing.T, token string) agent.EnrolCommand {
+	t.Helper()
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return agent.EnrolCommand{Token: token, Key: &key.PublicKey, Info: agent.Info{NodeType: "docker"}}
+}
+
+func (w *world) enrol(t *testing.T) agent.Enrolment {
+	t.Helper()
+	e, err := w.Enrol(t.Context(), w.enrolCommand(t, w.token(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (w *world) open(t *testing.T, agentID uuid.UUID, boot string) agent.Session {
+	t.Helper()
+	s, err := w.Open(t.Context(), agentID, boot, agent.Info{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func reason(err error) string {
+	var e *apperr.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+func TestExpiredTokenLeavesTheOldAgentAlone(t *testing.T) {
+	w := setUp(t)
+	old := w.enrol(t)
+	token := w.token(t)
+	w.clock = w.clock.Add(10 * time.Minute)
+	_, err := w.Enrol(t.Context(), w.enrolCommand(t, token))
+	if !apperr.Is(err, apperr.Unauthenticated) || reason(err) != agent.ReasonTokenExpired {
+		t.Errorf("got %v (%s), want token expired", err, reason(err))
+	}
+	w.open(t, old.AgentID, "boot")
+}
+
+func TestAskingAgainWithTheSameKeyAnswersTheSameAgent(t *testing.T) {
+	w := setUp(t)
+	cmd := w.enrolCommand(t, w.token(t))
+	first, err := w.Enrol(t.Context(), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := w.Enrol(t.Context(), cmd)
+	if err != nil || again.AgentID != first.AgentID || again.NodeID != w.nodeID {
+		t.Errorf("asked again: %+v, %v; want agent %s", again, err, first.AgentID)
+	}
+	other := w.enrolCommand(t, cmd.Token)
+	if _, err := w.Enrol(t.Context(), other); reason(err) != agent.ReasonTokenUsed {
+		t.Errorf("another key: %v, want token used", err)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	if _, err := w.Enrol(t.Context(), cmd); reason(err) != agent.ReasonTokenUsed {
+		t.Errorf("after the token's time: %v, want token used", err)
+	}
+}
+
+func TestAgentOfAnotherKindIsRefusedAndKeepsTheToken(t *testing.T) {
+	w := setUp(t)
+	cmd := w.enrolCommand(t, w.token(t))
+	cmd.Info.NodeType = "k8s"
+	if _, err := w.Enrol(t.Context(), cmd); !apperr.Is(err, apperr.Invalid) {
+		t.Errorf("got %v, want invalid", err)
+	}
+	cmd.Info.NodeType = "docker"
+	if _, err := w.Enrol(t.Context(), cmd); err != nil {
+		t.Errorf("the token was lost: %v", err)
+	}
+}
+
+func TestEnrollingANodeAnewRevokesItsOldAgent(t *testing.T) {
+	w := setUp(t)
+	old := w.enrol(t)
+	session := w.open(t, old.AgentID, "boot")
+	w.enrol(t)
+	if _, err := w.Open(t.Context(), old.AgentID, "boot", agent.Info{}); reason(err) != agent.ReasonRevoked {
+		t.Errorf("the old agent opens a session: %v", err)
+	}
+	if err := w.Holds(t.Context(), session); reason(err) != agent.ReasonRevoked {
+		t.Errorf("its open session holds: %v", err)
+	}
+	if err := w.Record(t.Context(), session, agent.Report{Sequence: 1}); reason(err) != agent.ReasonRevoked {
+		t.Errorf("its open session writes: %v", err)
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Renew(t.Context(), old.AgentID, &key.PublicKey); reason(err) != agent.ReasonRevoked {
+		t.Errorf("it renews its certificate: %v", err)
+	}
+}
+
+func TestReportsAreCommittedOnceAndInOneSessionOnly(t *testing.T) {
+	w := setUp(t)
+	e := w.enrol(t)
+	report := func(sequence uint64) agent.Report {
+		return agent.Report{Sequence: sequence, Events: []deployment.Event{{}}}
+	}
+	first := w.open(t, e.AgentID, "boot-1")
+	for _, sequence := range []uint64{1, 2, 2, 1} { // resent after a lost acknowledgement
+		if err := w.Record(t.Context(), first, report(sequence)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.progress.events != 2 {
+		t.Errorf("%d reports took effect, want 2", w.progress.events)
+	}
+	// The same boot goes on, told where it stands; the old session may not write.
+	second := w.open(t, e.AgentID, "boot-1")
+	if second.StatusSequence != 2 || second.Epoch <= first.Epoch {
+		t.Errorf("second session is %+v after %+v", second, first)
+	}
+	if err := w.Record(t.Context(), first, report(3)); reason(err) != agent.ReasonReplaced {
+		t.Errorf("the replaced session writes: %v", err)
+	}
+	if err := w.Acknowledge(t.Context(), first, 9, "hash", ""); reason(err) != agent.ReasonReplaced {
+		t.Errorf("the replaced session acknowledges: %v", err)
+	}
+	if err := w.Record(t.Context(), second, report(3)); err != nil || w.progress.events != 3 {
+		t.Errorf("the new session: %v, %d reports", err, w.progress.events)
+	}
+	// Another boot counts anew.
+	if third := w.open(t, e.AgentID, "boot-2"); third.StatusSequence != 0 {
+		t.Errorf("a new boot begins at %d", third.StatusSequence)
+	}
+}
+
+func TestAReportIsAllOrNothing(t *testing.T) {
+	w := setUp(t)
+	s := w.open(t, w.enrol(t).AgentID, "boot")
+	w.progress.err = apperr.New(apperr.Unavailable, "not now")
+	seen := agent.Report{Sequence: 1, HasContainers: true, Containers: []workload.Container{{
+		ID: workload.ContainerID{Name: "web"}, EngineID: "e1", State: spec.StateRunning, CreatedAt: w.clock,
+	}}}
+	if err := w.Record(t.Context(), s, seen); !apperr.Is(err, apperr.Unavailable) {
+		t.Fatalf("got %v", err)
+	}
+	if list, err := w.db.ListContainers(t.Context(), w.nodeID, nil); err != nil || len(list) != 0 {
+		t.Errorf("half of the report is there: %+v, %v", list, err)
+	}
+	w.progress.err = nil
+	if err := w.Record(t.Context(), s, seen); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := w.db.ListContainers(t.Context(), w.nodeID, nil); err != nil || len(list) != 1 || list[0].EngineID != "e1" {
+		t.Errorf("containers are %+v, %v", list, err)
+	}
+}
+
+func TestALateGoodbyeDoesNotEndTheNewSession(t *testing.T) {
+	w := setUp(t)
+	e := w.enrol(t)
+	old := w.open(t, e.AgentID, "boot")
+	w.open(t, e.AgentID, "boot")
+	if err := w.Close(t.Context(), old, true); err != nil {
+		t.Fatal(err)
+	}
+	ctx := actor.WithTeam(t.Context(), actor.Team{ID: w.teamID})
+	n, err := w.db.FindNode(ctx, w.teamID, w.nodeID)
+	if err != nil || !n.Agent.Connected {
+		t.Errorf("the node is %+v, %v; want connected", n.Agent, err)
+	}
+}
+
+func TestForeignIDsInAgentsContainersDoNoHarm(t *testing.T) {
+	w := setUp(t)
+	s := w.open(t, w.enrol(t).AgentID, "boot")
+	err := w.Record(t.Context(), s, agent.Report{Sequence: 1, HasContainers: true, Containers: []workload.Container{{
+		ID: workload.ContainerID{Prefix: strings.Repeat("x", 300), Name: "<script>"}, EngineID: "e1", Managed: true,
+		DeploymentID: "not-a-uuid", InstanceID: uuid.NewString(), State: spec.StateExited, CreatedAt: w.clock,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := w.db.ListContainers(t.Context(), w.nodeID, nil)
+	if err != nil || len(list) != 1 || list[0].DeploymentID != "" {
+		t.Errorf("containers are %+v, %v", list, err)
+	}
+}
