@@ -58,6 +58,15 @@ type createDeploymentInput struct {
 	}
 }
 
+type copyDeploymentInput struct {
+	DeploymentPath
+	Body struct {
+		NodeID uuid.UUID `json:"nodeId" format:"uuid" doc:"On another node than the original's, values of secrets have to be entered again"`
+		Prefix string    `json:"prefix" doc:"A DNS label; the containers are called <prefix>-<name>" example:"shop"`
+		Note   *string   `json:"note,omitempty" nullable:"true"`
+	}
+}
+
 type updateDeploymentInput struct {
 	DeploymentPath
 	Body struct {
@@ -92,6 +101,8 @@ func (a *api) deploymentRoutes() {
 		action: authz.DeploymentDelete, status: http.StatusNoContent}, a.deleteDeployment)
 	add(a, route{method: http.MethodPost, path: one + "/start", summary: "Start a deployment", tag: deploymentTag,
 		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}}, a.startDeployment)
+	add(a, route{method: http.MethodPost, path: one + "/copy", summary: "Copy a deployment", tag: deploymentTag,
+		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.copyDeployment)
 	a.instanceRoutes()
 	a.deploymentLogRoutes()
 }
@@ -105,18 +116,30 @@ func (a *api) listDeployments(ctx context.Context, _ *TeamPath) (*ok[[]Deploymen
 }
 
 func (a *api) createDeployment(ctx context.Context, in *createDeploymentInput) (*created[DeploymentOutput], error) {
-	draft := deployment.Draft{VersionID: in.Body.VersionID, NodeID: in.Body.NodeID, Prefix: in.Body.Prefix}
-	if in.Body.Note != nil {
-		draft.Note = *in.Body.Note
-	}
-	d, err := a.deps.Deployments.Create(ctx, draft)
+	d, err := a.deps.Deployments.Create(ctx, deployment.Draft{
+		VersionID: in.Body.VersionID, NodeID: in.Body.NodeID, Prefix: in.Body.Prefix, Note: orZero(in.Body.Note),
+	})
 	if err != nil {
 		return nil, err
 	}
+	return createdDeployment(in.TeamPath, d), nil
+}
+
+func (a *api) copyDeployment(ctx context.Context, in *copyDeploymentInput) (*created[DeploymentOutput], error) {
+	d, err := a.deps.Deployments.Copy(ctx, in.DeploymentID, deployment.Draft{
+		NodeID: in.Body.NodeID, Prefix: in.Body.Prefix, Note: orZero(in.Body.Note),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return createdDeployment(in.TeamPath, d), nil
+}
+
+func createdDeployment(in TeamPath, d deployment.Deployment) *created[DeploymentOutput] {
 	return &created[DeploymentOutput]{
 		Location: "/api/" + in.TeamSlug + "/deployments/" + d.ID.String(),
 		Body:     toDeploymentOutput(d),
-	}, nil
+	}
 }
 
 func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploymentDetailOutput], error) {

@@ -109,6 +109,8 @@ func (o operation) body(t *testing.T) any {
 		"PUT /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/order":       []string{id},
 		"PATCH /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/{imageId}": map[string]any{"tag": "1"},
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
+		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
+		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}":                                 map[string]any{"note": "x"},
 		"POST /api/{teamSlug}/deployments/{deploymentId}/start":                            map[string]any{},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}/instances/{instanceId}":          map[string]any{"config": map[string]any{}},

@@ -70,6 +70,14 @@ type updateVersionInput struct {
 	}
 }
 
+type increaseVersionInput struct {
+	VersionPath
+	Body struct {
+		Name      string `json:"name" doc:"1 to 70 characters"`
+		Changelog string `json:"changelog" required:"false"`
+	}
+}
+
 func (a *api) versionRoutes() {
 	const (
 		tag = "Versions"
@@ -88,6 +96,8 @@ func (a *api) versionRoutes() {
 		action: authz.VersionDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteVersion)
 	add(a, route{method: http.MethodPut, path: one + "/default", summary: "Make a version the default", tag: tag,
 		action: authz.VersionUpdate, status: http.StatusNoContent}, a.setDefaultVersion)
+	add(a, route{method: http.MethodPost, path: one + "/increase", summary: "Make the next version of an incremental one", tag: tag,
+		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.increaseVersion)
 }
 
 func (a *api) listVersions(ctx context.Context, in *ProjectPath) (*ok[[]VersionOutput], error) {
@@ -103,10 +113,22 @@ func (a *api) createVersion(ctx context.Context, in *createVersionInput) (*creat
 	if err != nil {
 		return nil, err
 	}
+	return createdVersion(in.ProjectPath, v), nil
+}
+
+func (a *api) increaseVersion(ctx context.Context, in *increaseVersionInput) (*created[VersionOutput], error) {
+	v, err := a.deps.Versions.Increase(ctx, in.ProjectID, in.VersionID, version.Draft{Name: in.Body.Name, Changelog: in.Body.Changelog})
+	if err != nil {
+		return nil, err
+	}
+	return createdVersion(in.ProjectPath, v), nil
+}
+
+func createdVersion(in ProjectPath, v version.Version) *created[VersionOutput] {
 	return &created[VersionOutput]{
 		Location: "/api/" + in.TeamSlug + "/projects/" + in.ProjectID.String() + "/versions/" + v.ID.String(),
 		Body:     toVersionOutput(v),
-	}, nil
+	}
 }
 
 func (a *api) getVersion(ctx context.Context, in *VersionPath) (*ok[versionDetailOutput], error) {
