@@ -29,6 +29,9 @@ func run(dir, mode string) error {
 	if info, err := os.Stat("/var/run/docker.sock"); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("no Docker socket: %v %w", info, err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600); err != nil {
+		return err
+	}
 	identity := filepath.Join(dir, "identity")
 	if _, err := os.Stat(identity); err != nil {
 		handed := filepath.Join(dir, "enrol.json")
@@ -40,6 +43,9 @@ func run(dir, mode string) error {
 			return err
 		}
 		if mode == "refused" {
+			if err := os.Mkdir(identity+".new", 0o700); err != nil {
+				return err
+			}
 			if err := os.WriteFile(filepath.Join(dir, "enrol-error"), []byte("the token was used already\x1b[31m"), 0o600); err != nil {
 				return err
 			}

@@ -470,6 +470,9 @@ put_back() {
 	if [ -n "$NEW_ID" ]; then
 		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
 	fi
+	# A refused key is of no use. One whose answer may only have been lost stays:
+	# the token is bound to it.
+	if [ -s "$ROOT_PATH/enrol-error" ]; then rm -rf "$ROOT_PATH/identity.new"; fi
 	rm -f "$ROOT_PATH/enrol.json" "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol-error"
 	for name in $ASIDE; do
 		rm -rf "${ROOT_PATH:?}/$name"
@@ -483,6 +486,7 @@ put_back() {
 		warn "the previous agent is back"
 	else
 		docker image rm "$IMAGE" >/dev/null 2>&1 || :
+		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session"
 		rmdir "$ROOT_PATH" 2>/dev/null || :
 	fi
 }
