@@ -25,7 +25,7 @@ func ObservedToProto(c workload.Container) *agentv1.Container {
 		CreatedAt:    timeToProto(c.CreatedAt),
 		State:        string(c.State),
 		Reason:       clean(c.Reason),
-		ExitCode:     int32(c.ExitCode), //nolint:gosec // exit codes have at most 32 bits on every engine
+		ExitCode:     int32(c.ExitCode),
 		Health:       c.Health,
 		Ports:        convert(c.Ports, observedPortToProto),
 	}

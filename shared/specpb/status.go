@@ -55,7 +55,7 @@ func FailureToProto(f *workload.Failure) *agentv1.Failure {
 		Kind:        apperr.Internal.String(),
 	}
 	if f.ExitCode != nil {
-		code := int32(*f.ExitCode) //nolint:gosec // exit codes have at most 32 bits on every engine
+		code := int32(*f.ExitCode)
 		p.ExitCode = &code
 	}
 	if f.Err != nil {

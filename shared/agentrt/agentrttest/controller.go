@@ -170,7 +170,7 @@ func (c *Controller) WriteEnrolment(t testing.TB, stateDir, token string) {
 func Refuse(code codes.Code, reason agentv1.RefusalReason, retryAfter time.Duration) error {
 	s, err := status.New(code, reason.String()).WithDetails(&agentv1.Refusal{
 		Reason:       reason,
-		RetryAfterMs: uint32(retryAfter.Milliseconds()), //nolint:gosec // tests use small numbers
+		RetryAfterMs: uint32(retryAfter.Milliseconds()),
 	})
 	if err != nil {
 		return err
