@@ -67,7 +67,7 @@ unit: machine
 	@go test $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 
 .PHONY: test
-test: machine build artifacts lint tidy-check gen-check ## everything that continuous integration runs
+test: machine build artifacts lint tidy-check gen-check clean-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector"
 	@go test -race -count=1 -timeout 20m $(PACKAGES)
 
@@ -114,8 +114,10 @@ gen-check:
 	@scripts/unchanged.sh 'generated files are stale: run make gen and commit what it changes' "$(GENERATED)" $(MAKE) gen
 
 .PHONY: tidy
-tidy: ## go mod tidy in every module
+tidy: ## go mod tidy in every module, and go.work.sum
 	@for module in $(MODULES); do printf '==> tidying %s\n' $$module; GOWORK=off go -C $$module mod tidy || exit 1; done
+	$(say) "writing go.work.sum"
+	@rm -f go.work.sum && go list -deps -test $(PACKAGES) >/dev/null
 
 .PHONY: tidy-check
 tidy-check:
@@ -123,6 +125,14 @@ tidy-check:
 	@for module in $(MODULES); do \
 		GOWORK=off go -C $$module mod tidy -diff || { printf '%s: go.mod is not tidy: run make tidy\n' $$module; failed=yes; }; \
 	done; [ -z "$$failed" ]
+
+# On a developer's machine uncommitted work is no fault.
+.PHONY: clean-check
+clean-check:
+	@if [ -n "$$CI" ] && [ -n "$$(git status --porcelain)" ]; then \
+		git --no-pager status --short; git --no-pager diff | head -n 40; \
+		printf 'building, generating or checking changed what is committed: run make gen tidy\n'; exit 1; \
+	fi
 
 .PHONY: clean
 clean: ## remove what was built, tools too
