@@ -3,7 +3,7 @@
 # registry and the state folder with the database in it.
 set -eu
 cd "$(dirname "$0")/.."
-# shellcheck source=scripts/place.sh
+# shellcheck disable=SC1091 # checked on its own
 . scripts/place.sh
 
 # remove_containers FILTER: whatever matches, running or not.

@@ -6,7 +6,7 @@
 # deploys again.
 set -eu
 cd "$(dirname "$0")/.."
-# shellcheck source=scripts/place.sh
+# shellcheck disable=SC1091 # checked on its own
 . scripts/place.sh
 
 # launch NAME ARGUMENT...: starts bin/NAME in a session of its own.
