@@ -28,6 +28,27 @@ type Draft struct {
 // Errors: Invalid, NotFound, Precondition for a version without images, and
 // Conflict when the prefix is taken (see placeable).
 func (s *Service) Create(ctx context.Context, draft Draft) (Deployment, error) {
+	d, err := s.draw(ctx, draft)
+	if err != nil {
+		return Deployment{}, err
+	}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		source, err := s.place(ctx, &d, draft)
+		if err != nil {
+			return err
+		}
+		if err := s.Store.InsertDeployment(ctx, d, source.ImageIDs); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
+			"id": d.ID, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
+		})
+	})
+	return d, err
+}
+
+// draw makes a deployment of a draft, which has no place yet.
+func (s *Service) draw(ctx context.Context, draft Draft) (Deployment, error) {
 	team, who, err := authz.Require(ctx, authz.DeploymentCreate)
 	if err != nil {
 		return Deployment{}, err
@@ -43,23 +64,10 @@ func (s *Service) Create(ctx context.Context, draft Draft) (Deployment, error) {
 		return Deployment{}, err
 	}
 	now := s.Now()
-	d := Deployment{
+	return Deployment{
 		ID: id, TeamID: team.ID, Prefix: draft.Prefix, Note: draft.Note, State: Preparing,
 		CreatedAt: now, CreatedBy: who.Ref(), UpdatedAt: now, UpdatedBy: who.Ref(),
-	}
-	err = s.Store.InTx(ctx, func(ctx context.Context) error {
-		source, err := s.place(ctx, &d, draft)
-		if err != nil {
-			return err
-		}
-		if err := s.Store.InsertDeployment(ctx, d, source.ImageIDs); err != nil {
-			return err
-		}
-		return s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
-			"id": d.ID, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
-		})
-	})
-	return d, err
+	}, nil
 }
 
 // place fills in where a deployment goes and what it is made of, and holds the

@@ -17,6 +17,7 @@ import (
 type versionRow struct {
 	ID        uuid.UUID
 	ProjectID uuid.UUID
+	ParentID  *uuid.UUID
 	Name      string
 	Type      string
 	Changelog string
@@ -49,7 +50,7 @@ func (r versionView) toVersion() version.Version {
 		facts.Deployments = convert(strings.Split(r.States, ","), func(s string) deployment.State { return deployment.State(s) })
 	}
 	return version.Version{
-		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Changelog: v.Changelog, Default: v.IsDefault, Facts: facts,
+		ID: v.ID, ProjectID: v.ProjectID, Parent: orZero(v.ParentID), Name: v.Name, Changelog: v.Changelog, Default: v.IsDefault, Facts: facts,
 		CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, UpdatedAt: v.UpdatedAt, UpdatedBy: v.UpdatedBy,
 	}
 }
@@ -57,7 +58,7 @@ func (r versionView) toVersion() version.Version {
 // InsertVersion adds a version.
 func (db *DB) InsertVersion(ctx context.Context, v version.Version) error {
 	row := versionRow{
-		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Type: string(v.Type), Changelog: v.Changelog, IsDefault: v.Default,
+		ID: v.ID, ProjectID: v.ProjectID, ParentID: orNull(v.Parent), Name: v.Name, Type: string(v.Type), Changelog: v.Changelog, IsDefault: v.Default,
 		CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, UpdatedAt: v.UpdatedAt, UpdatedBy: v.UpdatedBy,
 	}
 	return nameTaken(db.in(ctx).Create(&row).Error, "versions_name_uq", v.Name, "add the version")
@@ -132,13 +133,44 @@ func (db *DB) SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID) er
 	return mapError(err, "make the version the default one")
 }
 
-// CopyImages gives a version the images of another.
-func (db *DB) CopyImages(ctx context.Context, from, to uuid.UUID, at time.Time) error {
-	err := db.in(ctx).Exec(`insert into images (id, version_id, registry_id, name, tag, position, config, created_at, updated_at)
-		select gen_random_uuid(), ?, registry_id, name, tag, position, config, ?, ? from images where version_id = ?`,
-		to, at, at, from).Error
-	return mapError(err, "copy the images")
+// CopyContent gives a version the images and the deployments of another.
+func (db *DB) CopyContent(ctx context.Context, from, to version.Version, states []deployment.State) error {
+	return db.InTx(ctx, func(ctx context.Context) error {
+		// Held, so that a place still is this project's when the copy is there.
+		var held []uuid.UUID
+		err := db.in(ctx).Table("deployments").Where("version_id = ?", from.ID).Order("id").
+			Clauses(clause.Locking{Strength: clause.LockingStrengthShare}).Pluck("id", &held).Error
+		if err != nil {
+			return mapError(err, "hold the deployments to copy")
+		}
+		err = db.in(ctx).Exec(copyContent, map[string]any{
+			"from": from.ID, "to": to.ID, "at": to.CreatedAt, "by": to.CreatedBy,
+			"preparing": string(deployment.Preparing), "states": states,
+		}).Error
+		return mapError(err, "copy the images and deployments")
+	})
 }
+
+// copyContent is one statement, in which each copy knows its original.
+const copyContent = `with image as materialized (
+		select gen_random_uuid() as copy, images.* from images where version_id = @from
+	), place as materialized (
+		select distinct on (node_id, prefix) gen_random_uuid() as copy, deployments.* from deployments
+		where version_id = @from and status in @states
+		order by node_id, prefix, created_at desc, id desc
+	), copied_images as (
+		insert into images (id, version_id, registry_id, name, tag, position, config, created_at, updated_at)
+		select copy, @to, registry_id, name, tag, position, config, @at, @at from image
+	), copied_deployments as (
+		insert into deployments (id, team_id, version_id, node_id, prefix, note, status, environment,
+			created_at, created_by, updated_at, updated_by)
+		select copy, team_id, @to, node_id, prefix, note, @preparing, environment, @at, @by, @at, @by from place
+	)
+	insert into instances (id, deployment_id, image_id, config, updated_at)
+	select gen_random_uuid(), place.copy, image.copy, instances.config, @at
+	from instances
+	join place on place.id = instances.deployment_id
+	join image on image.id = instances.image_id`
 
 // versionDeploymentRow is a deployment as its version shows it.
 type versionDeploymentRow struct {

@@ -59,8 +59,8 @@ func (s *Service) addLiveness(ctx context.Context, list []Deployment) error {
 }
 
 // Create adds a version to a versioned project. It begins with a copy of the
-// images of the project's default version, configuration included; deployments
-// are not copied. The first version becomes the default one. Errors: NotFound;
+// images and deployments of the project's default version (see inherited). The
+// first version becomes the default one. Errors: NotFound;
 // Invalid; Conflict on the name; Precondition for a versionless project.
 func (s *Service) Create(ctx context.Context, projectID uuid.UUID, t Type, d Draft) (Version, error) {
 	scope, who, err := authz.Require(ctx, authz.VersionCreate)
@@ -73,14 +73,9 @@ func (s *Service) Create(ctx context.Context, projectID uuid.UUID, t Type, d Dra
 	if d, err = d.normalize(); err != nil {
 		return Version{}, err
 	}
-	id, err := uuid.NewV7()
+	v, err := s.draw(projectID, t, d, who.Ref())
 	if err != nil {
 		return Version{}, err
-	}
-	at := s.now()
-	v := Version{
-		ID: id, ProjectID: projectID, Name: d.Name, Changelog: d.Changelog, Facts: Facts{Type: t},
-		CreatedAt: at, CreatedBy: who.Ref(), UpdatedAt: at, UpdatedBy: who.Ref(),
 	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		p, err := s.store.LockProject(ctx, scope.ID, projectID)
@@ -99,13 +94,23 @@ func (s *Service) Create(ctx context.Context, projectID uuid.UUID, t Type, d Dra
 			return err
 		}
 		if !v.Default {
-			if err := s.store.CopyImages(ctx, origin.ID, id, at); err != nil {
+			if err := s.store.CopyContent(ctx, origin, v, inherited()); err != nil {
 				return err
 			}
 		}
-		return s.audit.Record(ctx, authz.VersionCreate, map[string]any{"id": id, "projectId": projectID, "name": v.Name, "type": t})
+		return s.audit.Record(ctx, authz.VersionCreate, map[string]any{"id": v.ID, "projectId": projectID, "name": v.Name, "type": t})
 	})
 	return v, err
+}
+
+// draw makes a version of a draft, which has nothing in it yet.
+func (s *Service) draw(projectID uuid.UUID, t Type, d Draft, by string) (Version, error) {
+	id, err := uuid.NewV7()
+	at := s.now()
+	return Version{
+		ID: id, ProjectID: projectID, Name: d.Name, Changelog: d.Changelog, Facts: Facts{Type: t},
+		CreatedAt: at, CreatedBy: by, UpdatedAt: at, UpdatedBy: by,
+	}, err
 }
 
 // Update renames a version and replaces its changelog. Errors: NotFound;

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/image"
@@ -63,6 +64,15 @@ func (f *fixture) liveness(_ context.Context, ids []uuid.UUID) (map[uuid.UUID]de
 	return known, nil
 }
 
+func (f *fixture) team(t *testing.T) uuid.UUID {
+	t.Helper()
+	scope, err := actor.TeamFrom(f.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scope.ID
+}
+
 func (f *fixture) create(t *testing.T, typ version.Type, name string) version.Version {
 	t.Helper()
 	v, err := f.Create(f.ctx, f.versioned, typ, version.Draft{Name: name})
@@ -115,7 +125,7 @@ func TestNewVersionBeginsAsACopyOfTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	teamtest.Deploy(f.ctx, t, f.db, first.ID, teamtest.Node(f.ctx, t, f.db), deployment.Preparing)
+	placed := teamtest.Deploy(f.ctx, t, f.db, first.ID, teamtest.Node(f.ctx, t, f.db), deployment.Successful)
 
 	second := f.create(t, version.Rolling, "2.0")
 	copied, err := f.images.List(f.ctx, f.versioned, second.ID)
@@ -129,8 +139,10 @@ func TestNewVersionBeginsAsACopyOfTheDefault(t *testing.T) {
 	if !reflect.DeepEqual(web.Config.Environment, environment) || copied[1].Name != "db" {
 		t.Errorf("copies = %+v, want the configuration and the order kept", copied)
 	}
-	if _, deployments, err := f.Get(f.ctx, f.versioned, second.ID); err != nil || len(deployments) != 0 {
-		t.Errorf("deployments = %v, %v; want none copied", deployments, err)
+	_, deployments, err := f.Get(f.ctx, f.versioned, second.ID)
+	if err != nil || len(deployments) != 1 || deployments[0].ID == placed.ID || deployments[0].Node.ID != placed.Node.ID ||
+		deployments[0].Prefix != placed.Prefix || deployments[0].State != deployment.Preparing {
+		t.Errorf("deployments = %+v, %v; want a copy of %+v in preparation", deployments, err, placed)
 	}
 }
 
@@ -229,8 +241,12 @@ func TestVersionsOfOtherTeamsAndProjectsAreNotThere(t *testing.T) {
 	for name, scope := range scopes {
 		t.Run(name, func(t *testing.T) {
 			calls := map[string]func() error{
-				"Get":        func() error { _, _, err := f.Get(scope.ctx, scope.project, v.ID); return err },
-				"Update":     func() error { return f.Update(scope.ctx, scope.project, v.ID, version.Draft{Name: "x"}) },
+				"Get":    func() error { _, _, err := f.Get(scope.ctx, scope.project, v.ID); return err },
+				"Update": func() error { return f.Update(scope.ctx, scope.project, v.ID, version.Draft{Name: "x"}) },
+				"Increase": func() error {
+					_, err := f.Increase(scope.ctx, scope.project, v.ID, version.Draft{Name: "x"})
+					return err
+				},
 				"SetDefault": func() error { return f.SetDefault(scope.ctx, scope.project, v.ID) },
 				"Delete":     func() error { return f.Delete(scope.ctx, scope.project, v.ID) },
 			}

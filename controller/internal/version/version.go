@@ -28,6 +28,9 @@ const (
 type Version struct {
 	ID        uuid.UUID
 	ProjectID uuid.UUID
+	// Parent is the version this one was increased from; the zero UUID for one
+	// that was not.
+	Parent    uuid.UUID
 	Name      string
 	Changelog string
 	// Default: new versions of the project begin as a copy of this one.
@@ -77,9 +80,11 @@ type Store interface {
 	ListVersions(ctx context.Context, projectID uuid.UUID) ([]Version, error)
 	// SetDefaultVersion makes one version of a project its only default.
 	SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID) error
-	// CopyImages gives a version the images of another, with their order and
-	// configuration.
-	CopyImages(ctx context.Context, from, to uuid.UUID, at time.Time) error
+	// CopyContent gives a version without images those of another, with their
+	// order and configuration, and of its deployments the newest of each place
+	// (node and prefix) that is in one of the states, as ones in preparation:
+	// environment, note, instances and what these say of their own.
+	CopyContent(ctx context.Context, from, to Version, states []deployment.State) error
 	// ListVersionDeployments returns a version's deployments, newest first,
 	// without their nodes' status.
 	ListVersionDeployments(ctx context.Context, versionID uuid.UUID) ([]Deployment, error)
