@@ -78,6 +78,9 @@ type Store interface {
 
 	InsertAgent(ctx context.Context, a Agent, info Info, certificateNotAfter, at time.Time) error
 	FindAgent(ctx context.Context, id uuid.UUID) (Agent, error)
+	// NodeGeneration returns the generation of what the agent's node should
+	// run.
+	NodeGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error)
 	// RevokeAgent revokes the node's agent, if it has one.
 	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
 	// RenewAgent binds an agent to its next key.

@@ -70,6 +70,15 @@ func (s *Service) Holds(ctx context.Context, session Session) error {
 	return nil
 }
 
+// Wanted returns the generation of what the session's node should run, without
+// reading what that is, while the session may write; otherwise as Holds.
+func (s *Service) Wanted(ctx context.Context, session Session) (uint64, error) {
+	if err := s.Holds(ctx, session); err != nil {
+		return 0, err
+	}
+	return s.Store.NodeGeneration(ctx, session.NodeID)
+}
+
 // Acknowledge notes which assignment set the agent holds, or why it refused
 // the one it was sent.
 func (s *Service) Acknowledge(ctx context.Context, session Session, generation uint64, setHash, refusal string) error {

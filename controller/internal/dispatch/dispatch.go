@@ -88,14 +88,15 @@ type feed struct {
 }
 
 func (f *feed) send(ctx context.Context) error {
-	if err := f.Agents.Holds(ctx, f.session); err != nil {
-		return err
-	}
-	set, err := f.Deployments.AssignmentSet(ctx, f.session.NodeID)
+	wanted, err := f.Agents.Wanted(ctx, f.session)
 	if err != nil {
 		return err
 	}
-	if set.Generation != f.sent {
+	if wanted != f.sent {
+		set, err := f.Deployments.AssignmentSet(ctx, f.session.NodeID)
+		if err != nil {
+			return err
+		}
 		if err := f.sender.SendAssignments(set); err != nil {
 			return err
 		}

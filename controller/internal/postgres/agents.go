@@ -55,6 +55,13 @@ func (db *DB) FindAgent(ctx context.Context, id uuid.UUID) (agent.Agent, error) 
 	return row.toAgent(), mapError(err, "find the agent")
 }
 
+// NodeGeneration returns the generation of what a node should run.
+func (db *DB) NodeGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error) {
+	var row struct{ Generation int64 }
+	err := db.in(ctx).Table("nodes").Select("generation").Where("id = ?", nodeID).Take(&row).Error
+	return toGeneration(row.Generation), mapError(err, "look for the node's generation")
+}
+
 // RevokeAgent revokes a node's agent and tells its open sessions.
 func (db *DB) RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error) {
 	var revoked []agentRow
