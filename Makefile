@@ -73,7 +73,7 @@ test: machine build artifacts lint tidy-check gen-check clean-check ## everythin
 
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
-	@go test -run '^$$' -bench . -benchtime 1x ./e2e/... | sed -n 's/^figure: //p'
+	@go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker | sed -n 's/^figure: //p'
 
 .PHONY: lint
 lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf

@@ -38,26 +38,6 @@ func TestFailedContainerIsKeptForInspection(t *testing.T) {
 	}
 }
 
-func TestHealthCheckOfTheImageDecides(t *testing.T) {
-	s := newSite(t, quick())
-	healthy := func(health string) spec.Workload {
-		w := web(func(c *spec.Container) { c.Environment = []spec.KeyValue{{Key: "HEALTH", Value: health}} })
-		w.Image.Reference = healthImage
-		return w
-	}
-	s.apply(s.release(1, healthy("ok")))
-	if c := s.containers()["web"]; c.Health != "healthy" {
-		t.Errorf("web is %+v, want it healthy", c)
-	}
-	failure := s.applyFails(s.release(2, healthy("bad")))
-	if failure.Step != workload.StepHealth || !strings.Contains(failure.ProbeOutput, "health is bad") || !failure.RolledBack {
-		t.Errorf("failure card %+v, want the probe's output", failure)
-	}
-	if c := s.containers()["web"]; c.Release != 1 || c.Health != "healthy" {
-		t.Errorf("web is %+v, want release 1 serving", c)
-	}
-}
-
 func TestHostPortMovesToTheNewContainerAndBack(t *testing.T) {
 	s := newSite(t, quick())
 	port := freePort(t)

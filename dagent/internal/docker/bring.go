@@ -64,7 +64,7 @@ func (a *applying) keep(ctx context.Context, s *slot) *workload.Failure {
 		if err != nil {
 			return a.fail(ctx, workload.StepCheck, s, "", engineError(err, "look at container %s", s.base))
 		}
-		if done, err := judge(seen.State, want, true, true); done && err == nil && seen.State.Status == container.StateExited {
+		if done, err := judge(seen.State, want, evidence{unbroken: true, steady: true}); done && err == nil && seen.State.Status == container.StateExited {
 			a.story.state(s.InstanceID, spec.StateExited, s.old.state, "%s is unchanged", s.base)
 			return nil
 		}
@@ -89,7 +89,7 @@ func (a *applying) startAndAwait(ctx context.Context, s *slot, id string) *workl
 			return nil
 		}
 	}
-	proving.err = a.awaitState(ctx, id, want)
+	proving.said, proving.err = a.awaitState(ctx, id, want)
 	return a.conclude(ctx, proving)
 }
 
@@ -98,8 +98,10 @@ func (a *applying) startAndAwait(ctx context.Context, s *slot, id string) *workl
 // takes one stability window and not one for each workload.
 type proof struct {
 	*slot
-	id  string
-	err error
+	id string
+	// said is what the last health probe of ours said.
+	said string
+	err  error
 }
 
 // awaitProofs waits for the containers that have yet to prove themselves.
@@ -107,7 +109,7 @@ func (a *applying) awaitProofs(ctx context.Context) *workload.Failure {
 	var group errgroup.Group
 	for _, p := range a.proofs {
 		group.Go(func() error {
-			p.err = a.awaitState(ctx, p.id, expected(p.Workload))
+			p.said, p.err = a.awaitState(ctx, p.id, expected(p.Workload))
 			return p.err
 		})
 	}
@@ -122,7 +124,11 @@ func (a *applying) awaitProofs(ctx context.Context) *workload.Failure {
 
 func (a *applying) conclude(ctx context.Context, p *proof) *workload.Failure {
 	if p.err != nil {
-		return a.fail(ctx, workload.StepHealth, p.slot, p.id, p.err)
+		failure := a.fail(ctx, workload.StepHealth, p.slot, p.id, p.err)
+		if p.said != "" {
+			failure.ProbeOutput = p.said
+		}
+		return failure
 	}
 	want := expected(p.Workload)
 	a.story.state(p.InstanceID, want.State, string(want.State), "%s is ready", p.base)

@@ -30,6 +30,9 @@ import (
 var (
 	programImage = "127.0.0.1:1/fairlead-test-" + token() + ":1"
 	healthImage  = "127.0.0.1:1/fairlead-test-" + token() + ":1"
+	// The engine probes these first when the tests are long over.
+	slowHealthImage  = "127.0.0.1:1/fairlead-test-" + token() + ":1"
+	shellHealthImage = "127.0.0.1:1/fairlead-test-" + token() + ":1"
 )
 
 const missingImage = "127.0.0.1:1/fairlead-test/missing:1"
@@ -54,6 +57,14 @@ var loadImages = sync.OnceValue(func() error {
 			`ENTRYPOINT ["/program"]`,
 			`HEALTHCHECK --interval=100ms --timeout=5s --retries=2 CMD ["/program", "health"]`,
 		},
+		slowHealthImage: {
+			`ENTRYPOINT ["/program"]`,
+			`HEALTHCHECK --interval=1h --timeout=2s CMD ["/program", "health"]`,
+		},
+		shellHealthImage: {
+			`ENTRYPOINT ["/program"]`,
+			`HEALTHCHECK --interval=1h CMD /program health`,
+		},
 	} {
 		source := image.ImportSource{Source: bytes.NewReader(archive), SourceName: "-"}
 		stream, err := engine.ImageImport(ctx, source, reference, image.ImportOptions{Changes: changes})
@@ -68,7 +79,8 @@ var loadImages = sync.OnceValue(func() error {
 	return engine.Close()
 })
 
-// programArchive compiles the test program and packs it as a file system.
+// programArchive compiles the test program and packs it as a file system, in
+// which it also is the shell.
 func programArchive() ([]byte, error) {
 	folder, err := os.MkdirTemp("", "program")
 	if err != nil {
@@ -93,13 +105,17 @@ func programArchive() ([]byte, error) {
 	if _, err := archive.Write(content); err != nil {
 		return nil, err
 	}
+	shell := &tar.Header{Name: "bin/sh", Typeflag: tar.TypeSymlink, Linkname: "/program", Mode: 0o777}
+	if err := archive.WriteHeader(shell); err != nil {
+		return nil, err
+	}
 	return packed.Bytes(), archive.Close()
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if engine, err := docker.Connect(""); err == nil {
-		for _, reference := range []string{programImage, healthImage} {
+		for _, reference := range []string{programImage, healthImage, slowHealthImage, shellHealthImage} {
 			_, _ = engine.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true})
 		}
 	}
@@ -107,7 +123,7 @@ func TestMain(m *testing.M) {
 }
 
 // connect returns a client of the engine, on which the test images are.
-func connect(t *testing.T) *client.Client {
+func connect(t testing.TB) *client.Client {
 	t.Helper()
 	if err := loadImages(); err != nil {
 		t.Fatal(err)
@@ -148,7 +164,7 @@ func addForeign(t *testing.T, engine *client.Client, name string, ports ...strin
 
 // site is a deployment of one test.
 type site struct {
-	*testing.T
+	testing.TB
 	engine *client.Client
 	driver *docker.Driver
 	id     string
@@ -158,11 +174,11 @@ type site struct {
 	events []workload.Event
 }
 
-func newSite(t *testing.T, options docker.Options) *site {
+func newSite(t testing.TB, options docker.Options) *site {
 	t.Helper()
 	engine := connect(t)
 	name := "t" + token()
-	s := &site{T: t, engine: engine, driver: docker.New(engine, options), id: "deployment-" + name, prefix: name}
+	s := &site{TB: t, engine: engine, driver: docker.New(engine, options), id: "deployment-" + name, prefix: name}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()

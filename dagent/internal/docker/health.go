@@ -15,10 +15,26 @@ import (
 const pollInterval = 100 * time.Millisecond
 
 // awaitState waits until a started container has come to the state that is
-// wanted of it. Running means healthy by the image's own health check, or, for
-// an image without one, running through the stability window without a
-// restart.
-func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedState) error {
+// wanted of it. Running means healthy by the image's own health check, whether
+// the engine found that or this driver, or, for an image without one, running
+// through the stability window without a restart. It returns what the last
+// health probe of its own said.
+func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedState) (said string, err error) {
+	seen, err := d.engine.ContainerInspect(ctx, id)
+	if err != nil {
+		return "", engineError(err, "look at the new container")
+	}
+	if want.State != spec.StateRunning || !hasHealthCheck(seen.State) {
+		return "", d.awaitSeen(ctx, seen, want, nil)
+	}
+	p := d.probe(ctx, seen)
+	err = d.awaitSeen(ctx, seen, want, p.passed)
+	return p.stop(), err
+}
+
+// awaitSeen waits as awaitState does, from what was first seen. A container
+// with a health check is healthy, too, when healthy is closed.
+func (d *Driver) awaitSeen(ctx context.Context, seen container.InspectResponse, want spec.ExpectedState, healthy <-chan struct{}) error {
 	timeout := d.options.HealthTimeout
 	if want.TimeoutSeconds > 0 {
 		timeout = time.Duration(want.TimeoutSeconds) * time.Second
@@ -30,30 +46,28 @@ func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedSt
 	steady := time.NewTimer(d.options.StabilityWindow)
 	defer steady.Stop()
 
-	window := false // whether the window has passed
-	started := ""
+	known := evidence{}
+	started := seen.State.StartedAt
 	for {
-		seen, err := d.engine.ContainerInspect(ctx, id)
-		if err != nil {
-			return engineError(err, "look at the new container")
-		}
-		if started == "" {
-			started = seen.State.StartedAt
-		}
 		// The engine counts from 0 again when a container is started by hand.
-		unbroken := seen.RestartCount == 0 && seen.State.StartedAt == started
-		done, err := judge(seen.State, want, unbroken, window)
+		known.unbroken = seen.RestartCount == 0 && seen.State.StartedAt == started
+		done, err := judge(seen.State, want, known)
 		if done || err != nil {
 			return err
 		}
 		select {
 		case <-tick.C:
 		case <-steady.C:
-			window = true
+			known.steady = true
+		case <-healthy:
+			known.healthy, healthy = true, nil
 		case <-expired.C:
 			return apperr.New(apperr.Precondition, "container is %s after %s, wanted %s", describe(seen.State), timeout, wanted(seen.State, want))
 		case <-ctx.Done():
 			return engineError(ctx.Err(), "wait for the new container")
+		}
+		if seen, err = d.engine.ContainerInspect(ctx, seen.ID); err != nil {
+			return engineError(err, "look at the new container")
 		}
 	}
 }
@@ -82,9 +96,19 @@ func (d *Driver) awaitEnd(ctx context.Context, id string) (container.InspectResp
 	}
 }
 
+// evidence is what is known of a running container beyond its state.
+type evidence struct {
+	// unbroken is true while it runs on from its first start.
+	unbroken bool
+	// steady is true once it has run through the stability window.
+	steady bool
+	// healthy is true once its health command has succeeded.
+	healthy bool
+}
+
 // judge decides whether a container has come to the wanted state, never will,
 // or may still.
-func judge(s *container.State, want spec.ExpectedState, unbroken, window bool) (done bool, err error) {
+func judge(s *container.State, want spec.ExpectedState, known evidence) (done bool, err error) {
 	state, _ := stateOf(s.Status, s.OOMKilled)
 	switch want.State {
 	case spec.StateExited:
@@ -101,7 +125,7 @@ func judge(s *container.State, want spec.ExpectedState, unbroken, window bool) (
 	case spec.StateRunning:
 	}
 	switch {
-	case !unbroken || s.Status == container.StateRestarting:
+	case !known.unbroken || s.Status == container.StateRestarting:
 		return false, apperr.New(apperr.Precondition, "container restarted (%s) before it was ready", describe(s))
 	case state == spec.StateExited:
 		hint := ""
@@ -112,11 +136,11 @@ func judge(s *container.State, want spec.ExpectedState, unbroken, window bool) (
 	case state != spec.StateRunning:
 		return false, nil
 	case !hasHealthCheck(s):
-		return window, nil
+		return known.steady, nil
 	case s.Health.Status == container.Unhealthy:
 		return false, apperr.New(apperr.Precondition, "container is unhealthy: %s", probeOutput(s))
 	}
-	return s.Health.Status == container.Healthy, nil
+	return known.healthy || s.Health.Status == container.Healthy, nil
 }
 
 // stateOf maps the engine's word for a state to one of three, and gives the
