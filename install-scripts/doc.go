@@ -40,6 +40,7 @@
 //	enrol-error  agent → script: one text that says why enrolment was refused.
 //	revoked      agent → script: the identity is of no use any more.
 //	install      the script's own note of which node this folder belongs to.
+//	install.sh   the script without its token, to uninstall or repair with.
 //
 // Uninstalling removes these, the agent's other files by name (see
 // uninstall_agent in dagent/linux.sh.tmpl) and nothing else: volumes of deployed

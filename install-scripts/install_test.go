@@ -73,7 +73,16 @@ func TestInstallsKeepsAndRemoves(t *testing.T) {
 			if err := os.Mkdir(volume, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			if out, ok := w.run(t, test.shell, test.env, "--uninstall"); !ok || !strings.Contains(out, "keep running") {
+			// The script that stays on the node is enough, and holds no token.
+			kept := filepath.Join(w.params.RootPath, "install.sh")
+			if text, err := os.ReadFile(kept); err != nil || strings.Contains(string(text), w.params.Token) {
+				t.Errorf("what stays on the node: %v, token in it %t", err, strings.Contains(string(text), w.params.Token))
+			}
+			sh := test.shell
+			if out, ok := execute(t, test.env, append(sh[1:len(sh):len(sh)], kept), sh[0]); !ok || !strings.Contains(out, "nothing to do") {
+				t.Errorf("the kept script: ok %t\n%s", ok, out)
+			}
+			if out, ok := execute(t, test.env, append(sh[1:len(sh):len(sh)], kept, "--uninstall"), sh[0]); !ok || !strings.Contains(out, "keep running") {
 				t.Errorf("uninstall: ok %t\n%s", ok, out)
 			}
 			entries, err := os.ReadDir(w.params.RootPath)

@@ -67,6 +67,7 @@ prepare_state() {
 		record >"$ROOT_PATH/install.new"
 		mv "$ROOT_PATH/install.new" "$ROOT_PATH/install"
 	fi
+	[ -n "${ENROLMENT:-}" ] || die "this copy of the script carries no token: make a new install script for the node"
 	printf '%s\n' "$ENROLMENT" >"$ROOT_PATH/enrol.json.new"
 	mv "$ROOT_PATH/enrol.json.new" "$ROOT_PATH/enrol.json"
 }
@@ -155,11 +156,21 @@ remove_image() {
 commit() {
 	CHANGING=
 	: >"$ROOT_PATH/enrolled"
+	keep_script
 	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
 	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
 	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
 		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
 	fi
+}
+
+# keep_script leaves this script on the node, without its token, so that the
+# agent can be removed or brought in order later: the controller serves a script
+# only until its token is used.
+keep_script() {
+	[ -f "$0" ] || return 0
+	grep -v '^ENROLMENT=' "$0" >"$ROOT_PATH/install.sh.new"
+	mv "$ROOT_PATH/install.sh.new" "$ROOT_PATH/install.sh"
 }
 
 # put_back undoes a run that did not get to its end.

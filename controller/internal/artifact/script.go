@@ -26,7 +26,7 @@ type Scripts struct {
 func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, err error) {
 	if len(s.Library.Artifacts) == 0 {
 		return nil, "", apperr.New(apperr.Precondition,
-			"this controller has no agent to install: build the archives (make build) into its artifact folder and start it again")
+			"this controller has no agent to install: build the archives (make artifacts) into its artifact folder and start it again")
 	}
 	script, err = installscripts.Render(installscripts.Params{
 		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin,
