@@ -181,6 +181,20 @@ CREATE TABLE public.instances (
     updated_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.invitations (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    user_id uuid,
+    email text NOT NULL,
+    name text NOT NULL,
+    token_hash bytea NOT NULL,
+    declined boolean DEFAULT false NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT invitations_email_ck CHECK ((email = lower(email)))
+);
+
 CREATE TABLE public.node_events (
     id bigint NOT NULL,
     node_id uuid NOT NULL,
@@ -341,6 +355,9 @@ ALTER TABLE ONLY public.installations
 ALTER TABLE ONLY public.instances
     ADD CONSTRAINT instances_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_pk PRIMARY KEY (id);
 
@@ -400,6 +417,12 @@ CREATE INDEX installations_node_idx ON public.installations USING btree (node_id
 CREATE UNIQUE INDEX installations_token_uq ON public.installations USING btree (token_hash);
 
 CREATE UNIQUE INDEX instances_image_uq ON public.instances USING btree (deployment_id, image_id);
+
+CREATE UNIQUE INDEX invitations_email_uq ON public.invitations USING btree (team_id, email);
+
+CREATE UNIQUE INDEX invitations_token_uq ON public.invitations USING btree (token_hash);
+
+CREATE INDEX invitations_user_idx ON public.invitations USING btree (user_id);
 
 CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
 
@@ -475,6 +498,12 @@ ALTER TABLE ONLY public.instances
 
 ALTER TABLE ONLY public.instances
     ADD CONSTRAINT instances_image_fk FOREIGN KEY (image_id) REFERENCES public.images(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;

@@ -35,6 +35,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Deployments: s.deployments, Registries: s.registries,
 		Projects: s.projects, Versions: s.versions, Images: s.images,
 		Health: a.database, SignScript: s.signScript,
+		PublicURL:    strings.TrimSuffix(a.config.PublicURL, "/"),
 		Secure:       strings.HasPrefix(a.config.PublicURL, "https://"),
 		LoginAllowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,
 	})

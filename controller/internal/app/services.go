@@ -74,7 +74,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	})
 	s.tokens = token.NewService(db, issuer, auditLog)
 	s.registries = registry.New(db, k.Vault, auditLog, now)
-	s.teams = team.New(db, auditLog, now, s.registries)
+	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}})
 	s.nodes = node.New(node.Config{
 		Store: db, Audit: auditLog, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{

@@ -17,6 +17,20 @@ const (
 	TeamRead   Action = "team.read"
 	TeamUpdate Action = "team.update"
 	TeamDelete Action = "team.delete"
+	TeamLeave  Action = "team.leave"
+
+	MemberInvite Action = "member.invite"
+	MemberUpdate Action = "member.update"
+	MemberRemove Action = "member.remove"
+
+	AuditRead     Action = "audit.read"
+	DashboardRead Action = "dashboard.read"
+
+	NotificationRead   Action = "notification.read"
+	NotificationCreate Action = "notification.create"
+	NotificationUpdate Action = "notification.update"
+	NotificationDelete Action = "notification.delete"
+	NotificationTest   Action = "notification.test"
 
 	RegistryRead   Action = "registry.read"
 	RegistryCreate Action = "registry.create"
@@ -65,12 +79,16 @@ const (
 	TokenDelete Action = "token.delete"
 	SelfRead    Action = "self.read"
 	SelfLogout  Action = "self.logout"
+
+	InvitationAccept  Action = "invitation.accept"
+	InvitationDecline Action = "invitation.decline"
 )
 
 // own holds what needs no team.
 func own(a Action) bool {
 	switch a {
-	case TeamList, TeamCreate, TokenRead, TokenCreate, TokenDelete, SelfRead, SelfLogout:
+	case TeamList, TeamCreate, TokenRead, TokenCreate, TokenDelete, SelfRead, SelfLogout,
+		InvitationAccept, InvitationDecline:
 		return true
 	default:
 		return false
@@ -78,16 +96,19 @@ func own(a Action) bool {
 }
 
 // least names the least role that may take an action inside a team. What puts
-// credentials into a node or a registry, or takes a node away, is for admins;
-// building and deploying is for every member.
+// credentials into a node or a registry, shows one (the URL of a webhook is
+// one), takes a node away, or is about people is for admins; building and
+// deploying is for every member.
 func least(a Action) (actor.Role, bool) {
 	switch a {
-	case TeamRead, RegistryRead, ProjectRead, VersionRead, ImageRead, NodeRead, ContainerRead, DeploymentRead,
+	case TeamRead, TeamLeave, DashboardRead, RegistryRead, ProjectRead, VersionRead, ImageRead, NodeRead, ContainerRead, DeploymentRead,
 		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
 		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart:
 		return actor.Member, true
-	case TeamUpdate, RegistryCreate, RegistryUpdate, RegistryDelete, ProjectDelete,
+	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
+		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
+		RegistryCreate, RegistryUpdate, RegistryDelete, ProjectDelete,
 		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete:
 		return actor.Admin, true
 	case TeamDelete:

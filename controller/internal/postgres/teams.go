@@ -74,7 +74,20 @@ func (db *DB) UpdateTeam(ctx context.Context, id uuid.UUID, name, slug string, a
 
 // DeleteTeam removes a team and all it has.
 func (db *DB) DeleteTeam(ctx context.Context, id uuid.UUID) error {
-	return mapError(db.in(ctx).Where("id = ?", id).Delete(&teamRow{}).Error, "delete the team")
+	return db.InTx(ctx, func(ctx context.Context) error {
+		// What refers to registries and nodes goes before they do: their
+		// removal with the team would be refused.
+		for _, what := range []string{"deployments", "projects", "teams"} {
+			column := "team_id"
+			if what == "teams" {
+				column = "id"
+			}
+			if err := db.in(ctx).Exec("delete from "+what+" where "+column+" = ?", id).Error; err != nil {
+				return mapError(err, "delete the team")
+			}
+		}
+		return nil
+	})
 }
 
 // FindMembership finds a team by slug among a user's own.
@@ -110,22 +123,4 @@ func (db *DB) memberships(ctx context.Context, userID uuid.UUID) *gorm.DB {
 			(select count(*) from deployments d where d.team_id = teams.id) as deployments`).
 		Joins("join team_members on team_members.team_id = teams.id").
 		Where("team_members.user_id = ?", userID)
-}
-
-// ListMembers returns a team's members by e-mail address.
-func (db *DB) ListMembers(ctx context.Context, teamID uuid.UUID) ([]team.Member, error) {
-	var rows []struct {
-		User userRow `gorm:"embedded"`
-		Role string
-	}
-	err := db.in(ctx).Table("users").Select("users.*, team_members.role").
-		Joins("join team_members on team_members.user_id = users.id").
-		Where("team_members.team_id = ?", teamID).Order("users.email").Find(&rows).Error
-	members := make([]team.Member, len(rows))
-	for i, r := range rows {
-		members[i] = team.Member{
-			UserID: r.User.ID, Name: r.User.Name, Email: r.User.Email, Role: actor.Role(r.Role), LastLogin: orZero(r.User.LastLoginAt),
-		}
-	}
-	return members, mapError(err, "list the team's members")
 }

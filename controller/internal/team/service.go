@@ -17,7 +17,7 @@ func (s *Service) Enter(ctx context.Context, slug string) (context.Context, erro
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.store.FindMembership(ctx, who.ID, slug)
+	m, err := s.Store.FindMembership(ctx, who.ID, slug)
 	if apperr.Is(err, apperr.NotFound) {
 		return nil, apperr.New(apperr.NotFound, "no such team").WithField("teamSlug", slug)
 	}
@@ -33,7 +33,7 @@ func (s *Service) EnterByID(ctx context.Context, id uuid.UUID) (context.Context,
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.store.FindMembershipByID(ctx, who.ID, id)
+	m, err := s.Store.FindMembershipByID(ctx, who.ID, id)
 	if apperr.Is(err, apperr.NotFound) {
 		return nil, apperr.New(apperr.NotFound, "no such team").WithField("teamId", id)
 	}
@@ -49,7 +49,7 @@ func (s *Service) List(ctx context.Context) ([]Membership, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.store.ListMemberships(ctx, who.ID)
+	return s.Store.ListMemberships(ctx, who.ID)
 }
 
 // Create makes a team that the actor owns. Errors: Invalid, Conflict on name
@@ -66,16 +66,16 @@ func (s *Service) Create(ctx context.Context, name, slug string) (Team, error) {
 	if err != nil {
 		return Team{}, err
 	}
-	t := Team{ID: id, Name: name, Slug: slug, CreatedAt: s.now(), Statistics: Statistics{Users: 1}}
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.InsertTeam(ctx, t, who.ID); err != nil {
+	t := Team{ID: id, Name: name, Slug: slug, CreatedAt: s.Now(), Statistics: Statistics{Users: 1}}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Store.InsertTeam(ctx, t, who.ID); err != nil {
 			return err
 		}
 		ctx = actor.WithTeam(ctx, actor.Team{ID: id, Slug: slug, Role: actor.Owner})
-		if err := s.audit.Record(ctx, authz.TeamCreate, map[string]any{"id": id, "name": name, "slug": slug}); err != nil {
+		if err := s.Audit.Record(ctx, authz.TeamCreate, map[string]any{"id": id, "name": name, "slug": slug}); err != nil {
 			return err
 		}
-		for _, setup := range s.setups {
+		for _, setup := range s.Setups {
 			if err := setup.SetUpTeam(ctx, id); err != nil {
 				return err
 			}
@@ -85,18 +85,28 @@ func (s *Service) Create(ctx context.Context, name, slug string) (Team, error) {
 	return t, err
 }
 
-// Get returns the team in ctx and its members.
+// Get returns the team in ctx and its people: members, then who is invited.
 func (s *Service) Get(ctx context.Context) (Team, []Member, error) {
 	scope, who, err := authz.Require(ctx, authz.TeamRead)
 	if err != nil {
 		return Team{}, nil, err
 	}
-	m, err := s.store.FindMembershipByID(ctx, who.ID, scope.ID)
+	m, err := s.Store.FindMembershipByID(ctx, who.ID, scope.ID)
 	if err != nil {
 		return Team{}, nil, err
 	}
-	members, err := s.store.ListMembers(ctx, scope.ID)
-	return m.Team, members, err
+	members, err := s.Store.ListMembers(ctx, scope.ID)
+	if err != nil {
+		return Team{}, nil, err
+	}
+	invited, err := s.Store.ListInvitations(ctx, scope.ID)
+	if err != nil {
+		return Team{}, nil, err
+	}
+	for _, i := range invited {
+		members = append(members, i.member(s.Now()))
+	}
+	return m.Team, members, nil
 }
 
 // Update renames the team in ctx. Errors: Invalid, Conflict, Forbidden.
@@ -108,10 +118,10 @@ func (s *Service) Update(ctx context.Context, name, slug string) error {
 	if name, slug, err = validate(name, slug); err != nil {
 		return err
 	}
-	return s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.UpdateTeam(ctx, scope.ID, name, slug, s.now()); err != nil {
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Store.UpdateTeam(ctx, scope.ID, name, slug, s.Now()); err != nil {
 			return err
 		}
-		return s.audit.Record(ctx, authz.TeamUpdate, map[string]any{"name": name, "slug": slug})
+		return s.Audit.Record(ctx, authz.TeamUpdate, map[string]any{"name": name, "slug": slug})
 	})
 }

@@ -35,7 +35,7 @@ func TestNewTeamsAreSetUp(t *testing.T) {
 	db := pgtest.New(t)
 	ctx := teamtest.New(t, db)
 	first, second := &setup{}, &setup{}
-	made, err := team.New(db, audit.New(db, now), now, first, second).Create(ctx, "Acme", "acme")
+	made, err := team.New(team.Config{Store: db, Audit: audit.New(db, now), Now: now, Setups: []team.Setup{first, second}}).Create(ctx, "Acme", "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestTeamThatCannotBeSetUpIsNotMade(t *testing.T) {
 	db := pgtest.New(t)
 	ctx := teamtest.New(t, db)
 	failure := errors.New("no room")
-	service := team.New(db, audit.New(db, now), now, &setup{err: failure})
+	service := team.New(team.Config{Store: db, Audit: audit.New(db, now), Now: now, Setups: []team.Setup{&setup{err: failure}}})
 	if _, err := service.Create(ctx, "Acme", "acme"); !errors.Is(err, failure) {
 		t.Fatalf("Create = %v, want %v", err, failure)
 	}

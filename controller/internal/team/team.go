@@ -49,9 +49,23 @@ type Statistics struct {
 	Deployments int
 }
 
-// Member is a user in a team.
+// Status is how far a person has come into a team.
+type Status string
+
+// Statuses; only Verified ones are members.
+const (
+	Pending  Status = "pending"
+	Verified Status = "verified"
+	Expired  Status = "expired"
+	Declined Status = "declined"
+)
+
+// Member is a person in a team, or invited into one.
 type Member struct {
+	// UserID is that of the account; of somebody invited who has none yet, the
+	// one it will get.
 	UserID    uuid.UUID
+	Status    Status
 	Name      string
 	Email     string
 	Role      actor.Role
@@ -76,6 +90,7 @@ type Store interface {
 	FindMembershipByID(ctx context.Context, userID, teamID uuid.UUID) (Membership, error)
 	ListMemberships(ctx context.Context, userID uuid.UUID) ([]Membership, error)
 	ListMembers(ctx context.Context, teamID uuid.UUID) ([]Member, error)
+	PeopleStore
 }
 
 // Setup gives a new team what it begins with. It is called in the transaction
@@ -84,18 +99,20 @@ type Setup interface {
 	SetUpTeam(ctx context.Context, teamID uuid.UUID) error
 }
 
-// Service manages teams.
-type Service struct {
-	store  Store
-	audit  *audit.Log
-	now    func() time.Time
-	setups []Setup
+// Config is what a Service needs.
+type Config struct {
+	Store Store
+	Audit *audit.Log
+	Now   func() time.Time
+	// Setups are called for each new team, in order.
+	Setups []Setup
 }
 
-// New returns the service; the setups are called for each new team, in order.
-func New(store Store, log *audit.Log, now func() time.Time, setups ...Setup) *Service {
-	return &Service{store: store, audit: log, now: now, setups: setups}
-}
+// Service manages teams and who is in them.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
 
 func validate(name, slug string) (string, string, error) {
 	name = strings.TrimSpace(name)

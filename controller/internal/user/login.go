@@ -21,7 +21,7 @@ func (s *Service) Login(ctx context.Context, email, password string) (secret str
 	if len(password) > MaxPasswordLength {
 		return "", time.Time{}, refused
 	}
-	email, err = normalEmail(email)
+	email, err = NormalEmail(email)
 	if err != nil {
 		return "", time.Time{}, refused
 	}

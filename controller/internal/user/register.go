@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -18,6 +19,10 @@ type RegisterCommand struct {
 	Name string
 	// SetupToken is needed for the first account only.
 	SetupToken string
+	// InvitationToken is the one in an invitation's link. It lets the invited
+	// address register where registration is closed, and makes the invitation
+	// the new account's to answer.
+	InvitationToken string
 }
 
 // Register makes an account. The first one is the administrator's and needs
@@ -37,13 +42,41 @@ func (s *Service) Register(ctx context.Context, cmd RegisterCommand) (User, erro
 		case first && subtle.ConstantTimeCompare([]byte(cmd.SetupToken), []byte(s.SetupToken)) != 1:
 			return apperr.New(apperr.Forbidden,
 				"the first account needs the set-up token from the link that the controller printed at its start").WithField("setupToken", nil)
+		case cmd.InvitationToken != "":
+			return s.registerInvited(ctx, &u, cmd.InvitationToken)
 		case !first && !s.OpenRegistration:
-			return apperr.New(apperr.Forbidden, "registration is closed on this installation; ask its administrator")
+			return apperr.New(apperr.Forbidden,
+				"registration is closed on this installation; ask its administrator, or use the link of an invitation")
 		}
 		u.Admin = first
 		return s.Store.InsertUser(ctx, u)
 	})
 	return u, err
+}
+
+// registerInvited makes the account an invitation is for. It gets the id that
+// the team knows the invited person by.
+func (s *Service) registerInvited(ctx context.Context, u *User, presented string) error {
+	if len(presented) > MaxPasswordLength {
+		return noInvitation()
+	}
+	id, err := s.Store.FindOpenInvitation(ctx, u.Email, token.Hash(presented), s.Now())
+	if apperr.Is(err, apperr.NotFound) {
+		return noInvitation()
+	}
+	if err != nil {
+		return err
+	}
+	u.ID = id
+	if err := s.Store.InsertUser(ctx, *u); err != nil {
+		return err
+	}
+	return s.Store.BindInvitation(ctx, id, u.ID)
+}
+
+func noInvitation() error {
+	return apperr.New(apperr.Forbidden,
+		"no pending invitation for this e-mail address has this token; ask to be invited again").WithField("invitationToken", nil)
 }
 
 // EnsureAdministrator makes the first account from configuration. It does
@@ -76,7 +109,7 @@ func (s *Service) NeedsSetup(ctx context.Context) (bool, error) {
 }
 
 func (s *Service) newUser(email, password, name string) (User, error) {
-	email, err := normalEmail(email)
+	email, err := NormalEmail(email)
 	if err != nil {
 		return User{}, err
 	}

@@ -45,6 +45,11 @@ type Store interface {
 	// LockFirstUser makes concurrent registrations take turns until the
 	// transaction ends, and reports whether there is no user yet.
 	LockFirstUser(ctx context.Context) (empty bool, err error)
+	// FindOpenInvitation locks the invitation that is for the address and has
+	// the token, while it is pending and nobody's yet, and returns its id.
+	FindOpenInvitation(ctx context.Context, email string, tokenHash []byte, now time.Time) (uuid.UUID, error)
+	// BindInvitation makes an invitation a user's to answer.
+	BindInvitation(ctx context.Context, id, userID uuid.UUID) error
 }
 
 // Hasher hashes and checks passwords.
@@ -77,7 +82,9 @@ type Service struct{ Config }
 // New returns the service.
 func New(c Config) *Service { return &Service{c} }
 
-func normalEmail(email string) (string, error) {
+// NormalEmail returns an e-mail address as accounts hold it: alone and in lower
+// case. An Invalid error on the field email for what is no address.
+func NormalEmail(email string) (string, error) {
 	address, err := mail.ParseAddress(strings.TrimSpace(email))
 	if err != nil || address.Name != "" || len(address.Address) > maxEmailLength || strings.ContainsAny(address.Address, "\r\n\x00") {
 		return "", apperr.InvalidField("email", email, "must be an e-mail address")

@@ -21,6 +21,8 @@ type registerInput struct {
 		Password   string `json:"password" doc:"10 to 256 characters"`
 		Name       string `json:"name,omitempty" maxLength:"70" doc:"Default: the part of the address before the @"`
 		SetupToken string `json:"setupToken,omitempty" doc:"From the link printed at the first start; needed for the first account only"`
+
+		InvitationToken string `json:"invitationToken,omitempty" maxLength:"256" doc:"From the link of an invitation, behind #invitation=; lets its address register where registration is closed, and answer the invitation"`
 	}
 }
 
@@ -102,7 +104,8 @@ func (a *api) register(ctx context.Context, in *registerInput) (*created[userOut
 		return nil, err
 	}
 	u, err := a.deps.Users.Register(ctx, user.RegisterCommand{
-		Email: in.Body.Email, Password: in.Body.Password, Name: in.Body.Name, SetupToken: in.Body.SetupToken,
+		Email: in.Body.Email, Password: in.Body.Password, Name: in.Body.Name,
+		SetupToken: in.Body.SetupToken, InvitationToken: in.Body.InvitationToken,
 	})
 	if err != nil {
 		return nil, err
@@ -143,10 +146,17 @@ func (a *api) self(ctx context.Context, _ *struct{}) (*ok[selfOutput], error) {
 	if err != nil {
 		return nil, err
 	}
+	invitations, err := a.deps.Teams.Invitations(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := selfOutput{Teams: []selfMembership{}, Invitations: []SelfTeam{}}
 	out.User.ID, out.User.Name = who.ID, who.Name
 	for _, m := range memberships {
 		out.Teams = append(out.Teams, selfMembership{SelfTeam{m.ID, m.Name, m.Slug}, m.Role})
+	}
+	for _, t := range invitations {
+		out.Invitations = append(out.Invitations, SelfTeam{t.ID, t.Name, t.Slug})
 	}
 	return respond(out), nil
 }

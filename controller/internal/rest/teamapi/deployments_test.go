@@ -73,7 +73,7 @@ func newShop(t *testing.T) *shop {
 		Log: log, Now: now,
 		Users:  user.New(user.Config{Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(1), Now: now}),
 		Tokens: token.NewService(db, issuer, auditLog),
-		Teams:  team.New(db, auditLog, now),
+		Teams:  team.New(team.Config{Store: db, Audit: auditLog, Now: now}),
 		Nodes:  node.New(node.Config{Store: db, Audit: auditLog, Now: now}),
 		Deployments: deployment.New(deployment.Config{
 			Store: db, Audit: auditLog, Logger: log, Now: now,

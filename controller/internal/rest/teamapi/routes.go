@@ -36,6 +36,8 @@ type Deps struct {
 	// SignScript returns the release key's signature over an install script.
 	SignScript func(script []byte) string
 	Now        func() time.Time
+	// PublicURL is what people reach the controller at, without a slash.
+	PublicURL string
 	// Secure marks cookies for https only.
 	Secure bool
 	// LoginAllowed tells whether an address may try to log in or register
@@ -55,6 +57,7 @@ func (a *api) routes() {
 	a.accountRoutes()
 	a.tokenRoutes()
 	a.teamRoutes()
+	a.peopleRoutes()
 	a.nodeRoutes()
 	a.containerRoutes()
 	a.deploymentRoutes()

@@ -3,11 +3,9 @@ package teamapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
-	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/team"
 )
@@ -28,18 +26,9 @@ type TeamOutput struct {
 	Slug       string           `json:"slug"`
 }
 
-type memberOutput struct {
-	Role      actor.Role `json:"role" enum:"owner,admin,user"`
-	Status    string     `json:"status" enum:"pending,verified,expired,declined"`
-	Email     string     `json:"email"`
-	LastLogin *time.Time `json:"lastLogin" nullable:"true"`
-	ID        uuid.UUID  `json:"id"`
-	Name      string     `json:"name"`
-}
-
 type teamDetailOutput struct {
 	TeamOutput
-	Users []memberOutput `json:"users"`
+	Users []MemberOutput `json:"users"`
 }
 
 // TeamBody is the body of both creation and change.
@@ -70,6 +59,8 @@ func (a *api) teamRoutes() {
 		action: authz.TeamRead}, a.getTeam)
 	add(a, route{method: http.MethodPut, path: "/api/teams/{teamId}", summary: "Rename a team", tag: tag,
 		action: authz.TeamUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateTeam)
+	add(a, route{method: http.MethodDelete, path: "/api/teams/{teamId}", summary: "Delete a team", tag: tag,
+		action: authz.TeamDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteTeam)
 }
 
 func (a *api) listTeams(ctx context.Context, _ *struct{}) (*ok[[]TeamOutput], error) {
@@ -101,12 +92,9 @@ func (a *api) getTeam(ctx context.Context, in *TeamIDPath) (*ok[teamDetailOutput
 	if err != nil {
 		return nil, err
 	}
-	out := teamDetailOutput{TeamOutput: toTeamOutput(t), Users: make([]memberOutput, len(members))}
+	out := teamDetailOutput{TeamOutput: toTeamOutput(t), Users: make([]MemberOutput, len(members))}
 	for i, m := range members {
-		out.Users[i] = memberOutput{
-			Role: m.Role, Status: "verified", Email: m.Email,
-			LastLogin: timeOrNil(m.LastLogin), ID: m.UserID, Name: m.Name,
-		}
+		out.Users[i] = toMemberOutput(m)
 	}
 	return respond(out), nil
 }
@@ -117,6 +105,14 @@ func (a *api) updateTeam(ctx context.Context, in *updateTeamInput) (*empty, erro
 		return nil, err
 	}
 	return nil, a.deps.Teams.Update(ctx, in.Body.Name, in.Body.Slug)
+}
+
+func (a *api) deleteTeam(ctx context.Context, in *TeamIDPath) (*empty, error) {
+	ctx, err := a.deps.Teams.EnterByID(ctx, in.TeamID)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.deps.Teams.Delete(ctx)
 }
 
 func toTeamOutput(t team.Team) TeamOutput {

@@ -1,0 +1,44 @@
+package team
+
+import (
+	"context"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/shared/apperr"
+)
+
+// Delete removes the team in ctx with everything it has, and revokes the agents
+// of its nodes. Precondition while its nodes run something for it, or have yet
+// to remove it: nobody could stop that afterwards.
+func (s *Service) Delete(ctx context.Context) error {
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		scope, err := s.lock(ctx, authz.TeamDelete)
+		if err != nil {
+			return err
+		}
+		nodes, err := s.Store.LockTeamWhole(ctx, scope.ID)
+		if err != nil {
+			return noSuchTeam(err, scope.ID)
+		}
+		assigned, err := s.Store.CountAssignedPrefixes(ctx, scope.ID)
+		if err != nil {
+			return err
+		}
+		if assigned > 0 {
+			return apperr.New(apperr.Precondition,
+				"the team's nodes hold %d deployments; delete these, wait until their nodes have removed them, and delete nodes that do not come back",
+				assigned).WithField("teamId", scope.ID)
+		}
+		for _, id := range nodes {
+			if _, err := s.Store.RevokeAgent(ctx, id, s.Now()); err != nil {
+				return err
+			}
+		}
+		if err := s.Store.DeleteTeam(ctx, scope.ID); err != nil {
+			return err
+		}
+		// The team's own log goes with it, so this is kept outside.
+		return s.Audit.Record(actor.WithTeam(ctx, actor.Team{}), authz.TeamDelete, map[string]any{"id": scope.ID, "slug": scope.Slug})
+	})
+}
