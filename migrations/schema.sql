@@ -131,6 +131,17 @@ ALTER TABLE public.deployment_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE public.deployment_tokens (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    deployment_id uuid NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.deployments (
     id uuid NOT NULL,
     team_id uuid NOT NULL,
@@ -343,6 +354,9 @@ ALTER TABLE ONLY public.containers
 ALTER TABLE ONLY public.deployment_events
     ADD CONSTRAINT deployment_events_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.deployment_tokens
+    ADD CONSTRAINT deployment_tokens_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_pk PRIMARY KEY (id);
 
@@ -401,6 +415,10 @@ CREATE INDEX audit_log_team_idx ON public.audit_log USING btree (team_id, create
 CREATE INDEX commands_pending_idx ON public.commands USING btree (node_id, created_at) WHERE (finished_at IS NULL);
 
 CREATE INDEX deployment_events_deployment_idx ON public.deployment_events USING btree (deployment_id, id);
+
+CREATE UNIQUE INDEX deployment_tokens_deployment_uq ON public.deployment_tokens USING btree (deployment_id);
+
+CREATE UNIQUE INDEX deployment_tokens_name_uq ON public.deployment_tokens USING btree (team_id, name);
 
 CREATE INDEX deployments_node_idx ON public.deployments USING btree (node_id, prefix);
 
@@ -471,6 +489,12 @@ ALTER TABLE ONLY public.containers
 
 ALTER TABLE ONLY public.deployment_events
     ADD CONSTRAINT deployment_events_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployment_tokens
+    ADD CONSTRAINT deployment_tokens_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployment_tokens
+    ADD CONSTRAINT deployment_tokens_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id);

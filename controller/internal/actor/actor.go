@@ -17,6 +17,8 @@ type Kind string
 const (
 	// User is a person, or a program with a person's token.
 	User Kind = "user"
+	// DeployToken is continuous integration with the token of one deployment.
+	DeployToken Kind = "deployment-token"
 	// System is the controller itself.
 	System Kind = "system"
 )
@@ -41,6 +43,8 @@ type Actor struct {
 	Administrator bool
 	// TokenID is the token that was presented.
 	TokenID uuid.UUID
+	// DeploymentID is the one deployment that a deploy token is for.
+	DeploymentID uuid.UUID
 	// Method is the edge's word for what was called, for the audit log, e.g.
 	// "post".
 	Method string

@@ -32,7 +32,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 	teamapi.Mount(engine, teamapi.Deps{
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
-		Deployments: s.deployments, Registries: s.registries,
+		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries,
 		Projects: s.projects, Versions: s.versions, Images: s.images,
 		Health: a.database, SignScript: s.signScript,
 		PublicURL:    strings.TrimSuffix(a.config.PublicURL, "/"),

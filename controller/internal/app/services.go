@@ -18,6 +18,7 @@ import (
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
@@ -38,21 +39,22 @@ const installLifetime = 10 * time.Minute
 
 // services are the domain's services over one database.
 type services struct {
-	db          *postgres.DB
-	users       *user.Service
-	tokens      *token.Service
-	teams       *team.Service
-	nodes       *node.Service
-	agents      *agent.Service
-	commands    *command.Service
-	deployments *deployment.Service
-	registries  *registry.Service
-	projects    *project.Service
-	versions    *version.Service
-	images      *image.Service
-	dispatcher  *dispatch.Dispatcher
-	library     *artifact.Library
-	signScript  func([]byte) string
+	db           *postgres.DB
+	users        *user.Service
+	tokens       *token.Service
+	deployTokens *deploytoken.Service
+	teams        *team.Service
+	nodes        *node.Service
+	agents       *agent.Service
+	commands     *command.Service
+	deployments  *deployment.Service
+	registries   *registry.Service
+	projects     *project.Service
+	versions     *version.Service
+	images       *image.Service
+	dispatcher   *dispatch.Dispatcher
+	library      *artifact.Library
+	signScript   func([]byte) string
 }
 
 func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
@@ -73,6 +75,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		SetupToken: setupToken, OpenRegistration: c.Registration == "open",
 	})
 	s.tokens = token.NewService(db, issuer, auditLog)
+	s.deployTokens = deploytoken.New(db, issuer, auditLog, now)
 	s.registries = registry.New(db, k.Vault, auditLog, now)
 	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}})
 	s.nodes = node.New(node.Config{
@@ -84,7 +87,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	})
 	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
 	s.deployments = deployment.New(deployment.Config{
-		Store: db, Audit: auditLog, Logger: log, Now: now,
+		Store: db, Audit: auditLog, Logger: log, Now: now, Watch: watch(bus),
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
 	})
 	s.projects = project.New(db, auditLog, now)
@@ -113,6 +116,14 @@ type waiter struct{ bus *wake.Bus }
 func (w waiter) Wait(commandID uuid.UUID) (<-chan struct{}, func()) {
 	s := w.bus.Subscribe(wake.Command(commandID.String()))
 	return s.C, s.Close
+}
+
+// watch lets who waits for a deployment hear of its changes.
+func watch(bus *wake.Bus) func(deploymentID uuid.UUID) (<-chan struct{}, func()) {
+	return func(id uuid.UUID) (<-chan struct{}, func()) {
+		s := bus.Subscribe(wake.Deployment(id.String()))
+		return s.C, s.Close
+	}
 }
 
 // liveness turns what is known of nodes' agents into deployments' words.

@@ -5,6 +5,8 @@ package authz
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/shared/apperr"
 )
@@ -68,6 +70,9 @@ const (
 	DeploymentUpdate Action = "deployment.update"
 	DeploymentDelete Action = "deployment.delete"
 	DeploymentStart  Action = "deployment.start"
+
+	DeployTokenCreate Action = "deployment-token.create"
+	DeployTokenDelete Action = "deployment-token.delete"
 )
 
 // Actions any authenticated caller may take for itself, outside of teams.
@@ -104,7 +109,8 @@ func least(a Action) (actor.Role, bool) {
 	case TeamRead, TeamLeave, DashboardRead, RegistryRead, ProjectRead, VersionRead, ImageRead, NodeRead, ContainerRead, DeploymentRead,
 		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
-		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart:
+		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart,
+		DeployTokenCreate, DeployTokenDelete:
 		return actor.Member, true
 	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
@@ -156,6 +162,9 @@ func Require(ctx context.Context, a Action) (actor.Team, actor.Actor, error) {
 	if err != nil {
 		return actor.Team{}, actor.Actor{}, err
 	}
+	if who.Kind == actor.DeployToken {
+		return actor.Team{}, actor.Actor{}, boundElsewhere()
+	}
 	if !Allowed(team.Role, a) {
 		needed, _ := least(a)
 		return actor.Team{}, actor.Actor{}, apperr.New(apperr.Forbidden,
@@ -164,11 +173,33 @@ func Require(ctx context.Context, a Action) (actor.Team, actor.Actor, error) {
 	return team, who, nil
 }
 
+// RequireOn is Require for an act on one row. It also lets in who is bound to
+// that row: a deploy token may start its deployment and read how that went.
+func RequireOn(ctx context.Context, a Action, id uuid.UUID) (actor.Team, actor.Actor, error) {
+	who, err := actor.From(ctx)
+	if err != nil || who.Kind != actor.DeployToken || who.DeploymentID != id || !ForDeployToken(a) {
+		return Require(ctx, a)
+	}
+	team, err := actor.TeamFrom(ctx)
+	return team, who, err
+}
+
+// ForDeployToken reports whether a deploy token may take the action on its own
+// deployment.
+func ForDeployToken(a Action) bool { return a == DeploymentStart || a == DeploymentRead }
+
+func boundElsewhere() error {
+	return apperr.New(apperr.Forbidden, "a deploy token may only start its own deployment and read how that went")
+}
+
 // RequireSelf returns the actor when the action is one for itself.
 func RequireSelf(ctx context.Context, a Action) (actor.Actor, error) {
 	who, err := actor.From(ctx)
 	if err != nil {
 		return actor.Actor{}, err
+	}
+	if who.Kind == actor.DeployToken {
+		return actor.Actor{}, boundElsewhere()
 	}
 	if !own(a) {
 		return actor.Actor{}, apperr.New(apperr.Forbidden, "%s is not permitted", a)

@@ -50,6 +50,7 @@ type Store interface {
 	InsertRelease(ctx context.Context, r Release) error
 	SetOutcome(ctx context.Context, id uuid.UUID, o Outcome, failure *workload.Failure, at time.Time) error
 	FindRelease(ctx context.Context, id uuid.UUID) (Release, error)
+	FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (Release, error)
 	// FindLatestRelease returns a deployment's newest release of an outcome.
 	FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o Outcome) (Release, error)
 	// ListReleases returns the newest releases, newest first, without specs.
@@ -93,6 +94,8 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time
 
+	// Watch hints whenever a deployment may have changed, until stop is called.
+	Watch func(deploymentID uuid.UUID) (hints <-chan struct{}, stop func())
 	// Reference returns the complete reference of an image of a registry:
 	// host, repository and tag or digest.
 	Reference func(ctx context.Context, registryID uuid.UUID, name, tag string) (string, error)
@@ -113,7 +116,7 @@ func New(c Config) *Service { return &Service{c} }
 
 // find returns a deployment of the team in ctx to who may take the action.
 func (s *Service) find(ctx context.Context, action authz.Action, id uuid.UUID) (Deployment, error) {
-	team, _, err := authz.Require(ctx, action)
+	team, _, err := authz.RequireOn(ctx, action, id)
 	if err != nil {
 		return Deployment{}, err
 	}

@@ -37,7 +37,7 @@ const (
 func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID) (int64, error) {
 	var number int64
 	err := s.Store.InTx(ctx, func(ctx context.Context) error {
-		_, who, err := authz.Require(ctx, authz.DeploymentStart)
+		_, who, err := authz.RequireOn(ctx, authz.DeploymentStart, id)
 		if err != nil {
 			return err
 		}

@@ -82,6 +82,16 @@ func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release
 	return row.toRelease()
 }
 
+// FindReleaseByNumber returns a release of a deployment, without its spec.
+func (db *DB) FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (deployment.Release, error) {
+	var row releaseRow
+	err := db.in(ctx).Omit("spec").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
+	if err != nil {
+		return deployment.Release{}, mapError(err, "find the release")
+	}
+	return row.toRelease()
+}
+
 // FindLatestRelease returns a deployment's newest release of an outcome.
 func (db *DB) FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o deployment.Outcome) (deployment.Release, error) {
 	var row releaseRow

@@ -7,12 +7,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"fairlead.dev/shared/apperr"
@@ -26,6 +24,8 @@ type Kind string
 const (
 	Session  Kind = "session"
 	Personal Kind = "personal"
+	// Deployment tokens start one deployment; package deploytoken keeps them.
+	Deployment Kind = "deployment"
 )
 
 // Limits of tokens.
@@ -84,24 +84,14 @@ func (i *Issuer) Issue(ctx context.Context, userID uuid.UUID, kind Kind, name st
 	}
 	now := i.now()
 	t := Token{ID: id, UserID: userID, Kind: kind, Name: name, CreatedAt: now}
-	claims := jwt.RegisteredClaims{
-		Issuer:   i.issuer,
-		Subject:  userID.String(),
-		Audience: jwt.ClaimStrings{string(kind)},
-		ID:       id.String(),
-		IssuedAt: jwt.NewNumericDate(now),
-	}
 	if lifetime > 0 {
 		t.ExpiresAt = now.Add(lifetime)
-		claims.ExpiresAt = jwt.NewNumericDate(t.ExpiresAt)
 	}
-	unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
-	unsigned.Header["kid"] = i.keyID
-	signed, err := unsigned.SignedString(i.key)
+	signed, hash, err := i.Sign(Claims{ID: id, Subject: userID, Kind: kind, IssuedAt: now, ExpiresAt: t.ExpiresAt})
 	if err != nil {
 		return Token{}, "", err
 	}
-	t.Hash = Hash(signed)
+	t.Hash = hash
 	if err := i.store.InsertToken(ctx, t); err != nil {
 		return Token{}, "", err
 	}
@@ -111,33 +101,22 @@ func (i *Issuer) Issue(ctx context.Context, userID uuid.UUID, kind Kind, name st
 // Verify returns what is known of a presented session or personal token.
 // Anything wrong with it is the same Unauthenticated error.
 func (i *Issuer) Verify(ctx context.Context, presented string) (Token, error) {
-	refused := apperr.New(apperr.Unauthenticated, "the token is not valid, has expired or was revoked")
-	if len(presented) > maxTokenLength {
-		return Token{}, refused
-	}
-	var claims jwt.RegisteredClaims
-	_, err := jwt.ParseWithClaims(presented, &claims,
-		func(*jwt.Token) (any, error) { return i.key.Public(), nil },
-		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
-		jwt.WithIssuer(i.issuer),
-		jwt.WithTimeFunc(i.now))
+	claims, err := i.Read(presented)
 	if err != nil {
-		return Token{}, refused
+		return Token{}, err
 	}
-	id, err := uuid.Parse(claims.ID)
-	if err != nil {
-		return Token{}, refused
+	if claims.Kind != Session && claims.Kind != Personal {
+		return Token{}, Refused()
 	}
-	t, err := i.store.FindToken(ctx, id)
+	t, err := i.store.FindToken(ctx, claims.ID)
 	switch {
 	case apperr.Is(err, apperr.NotFound):
-		return Token{}, refused
+		return Token{}, Refused()
 	case err != nil:
 		return Token{}, err
-	case len(claims.Audience) != 1 || claims.Audience[0] != string(t.Kind),
-		subtle.ConstantTimeCompare(t.Hash, Hash(presented)) != 1,
+	case claims.Kind != t.Kind, !Matches(t.Hash, presented),
 		!t.ExpiresAt.IsZero() && !i.now().Before(t.ExpiresAt):
-		return Token{}, refused
+		return Token{}, Refused()
 	}
 	return t, nil
 }

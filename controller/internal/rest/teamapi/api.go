@@ -72,6 +72,8 @@ type route struct {
 	status int
 	errors []int
 	hidden bool
+	// waits: the handler may take longer than reading a request may.
+	waits bool
 }
 
 // metaPublic marks the operations that need no log-in.
@@ -97,6 +99,10 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 	}
 	if r.status != 0 {
 		op.DefaultStatus = r.status
+	}
+	if r.waits {
+		// A deadline for reading would end the request's context when it passes.
+		op.BodyReadTimeout = -1
 	}
 	if !r.public {
 		op.Errors = append(op.Errors, http.StatusUnauthorized)

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 )
 
@@ -42,20 +43,37 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.fail(ctx, err)
 		return
 	}
-	who, err := a.deps.Users.Authenticate(inner, presented)
+	inner, err := a.enter(inner, presented, ctx.Param("teamSlug"), strings.ToLower(ctx.Method()))
 	if err != nil {
 		a.fail(ctx, err)
 		return
 	}
-	who.Method = strings.ToLower(ctx.Method())
-	inner = actor.With(inner, who)
-	if slug := ctx.Param("teamSlug"); slug != "" {
-		if inner, err = a.deps.Teams.Enter(inner, slug); err != nil {
-			a.fail(ctx, err)
-			return
-		}
-	}
 	next(huma.WithContext(ctx, inner))
+}
+
+// enter returns a context with the actor who presents a token, and with the
+// team unless the slug is empty.
+func (a *api) enter(ctx context.Context, presented, slug, method string) (context.Context, error) {
+	var bound actor.Team
+	who, err := a.deps.Users.Authenticate(ctx, presented)
+	if apperr.Is(err, apperr.Unauthenticated) { // no person's token; perhaps a deployment's
+		who, bound, err = a.deps.DeployTokens.Authenticate(ctx, presented)
+	}
+	if err != nil {
+		return nil, err
+	}
+	who.Method = method
+	ctx = actor.With(ctx, who)
+	switch {
+	case slug == "":
+		return ctx, nil
+	case who.Kind != actor.DeployToken:
+		return a.deps.Teams.Enter(ctx, slug)
+	case slug != bound.Slug:
+		return nil, apperr.New(apperr.NotFound, "no such team").WithField("teamSlug", slug)
+	default:
+		return actor.WithTeam(ctx, bound), nil
+	}
 }
 
 // presentedToken is the bearer token, or else the session cookie's; "" when

@@ -34,12 +34,12 @@ type DeploymentOutput struct {
 
 type deploymentDetailOutput struct {
 	DeploymentOutput
-	Environment []keyValue       `json:"environment"`
-	PublicKey   *string          `json:"publicKey" doc:"Key of the node that secrets are sealed to; null while the node offers none"`
-	Instances   []instanceOutput `json:"instances"`
-	LastTry     int64            `json:"lastTry" doc:"Number of the latest release; 0 before the first start"`
-	Token       *struct{}        `json:"token" doc:"Null: the deployment has no token"`
-	Waiting     *string          `json:"waiting" doc:"What a started deployment waits for, e.g. its node to return; null when nothing"`
+	Environment []keyValue         `json:"environment"`
+	PublicKey   *string            `json:"publicKey" doc:"Key of the node that secrets are sealed to; null while the node offers none"`
+	Instances   []instanceOutput   `json:"instances"`
+	LastTry     int64              `json:"lastTry" doc:"Number of the latest release; 0 before the first start"`
+	Token       *DeployTokenOutput `json:"token" doc:"Null when the deployment has no token"`
+	Waiting     *string            `json:"waiting" doc:"What a started deployment waits for, e.g. its node to return; null when nothing"`
 }
 
 // DeploymentPath names a deployment of the team.
@@ -76,17 +76,6 @@ type updateDeploymentInput struct {
 	}
 }
 
-type startDeploymentInput struct {
-	DeploymentPath
-	Body *struct {
-		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
-	}
-}
-
-type startedOutput struct {
-	Release int64 `header:"Fairlead-Release" doc:"Number of the release that was started"`
-}
-
 func (a *api) deploymentRoutes() {
 	const one = "/api/{teamSlug}/deployments/{deploymentId}"
 	add(a, route{method: http.MethodGet, path: "/api/{teamSlug}/deployments", summary: "List deployments", tag: deploymentTag,
@@ -99,10 +88,10 @@ func (a *api) deploymentRoutes() {
 		action: authz.DeploymentUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateDeployment)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a deployment", tag: deploymentTag,
 		action: authz.DeploymentDelete, status: http.StatusNoContent}, a.deleteDeployment)
-	add(a, route{method: http.MethodPost, path: one + "/start", summary: "Start a deployment", tag: deploymentTag,
-		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}}, a.startDeployment)
 	add(a, route{method: http.MethodPost, path: one + "/copy", summary: "Copy a deployment", tag: deploymentTag,
 		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.copyDeployment)
+	a.deploymentStartRoutes()
+	a.deployTokenRoutes()
 	a.instanceRoutes()
 	a.deploymentLogRoutes()
 }
@@ -147,11 +136,16 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploy
 	if err != nil {
 		return nil, err
 	}
+	t, err := a.deps.DeployTokens.Find(ctx, in.DeploymentID)
+	if err != nil {
+		return nil, err
+	}
 	out := deploymentDetailOutput{
 		DeploymentOutput: toDeploymentOutput(d.Deployment),
 		Environment:      each(d.Environment, toKeyValue),
 		Instances:        each(d.Instances, toInstanceOutput),
 		LastTry:          d.Tries,
+		Token:            pointTo(t, toDeployTokenOutput),
 	}
 	if d.Waiting != "" {
 		out.Waiting = &d.Waiting
@@ -176,18 +170,6 @@ func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (
 
 func (a *api) deleteDeployment(ctx context.Context, in *DeploymentPath) (*empty, error) {
 	return nil, a.deps.Deployments.Delete(ctx, in.DeploymentID)
-}
-
-func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*startedOutput, error) {
-	var instances []uuid.UUID
-	if in.Body != nil && in.Body.Instances.value != nil {
-		instances = *in.Body.Instances.value
-	}
-	release, err := a.deps.Deployments.Start(ctx, in.DeploymentID, instances)
-	if err != nil {
-		return nil, err
-	}
-	return &startedOutput{Release: release}, nil
 }
 
 func toDeploymentOutput(d deployment.Deployment) DeploymentOutput {

@@ -20,6 +20,7 @@ import (
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/node"
@@ -79,10 +80,11 @@ func newShop(t *testing.T) *shop {
 			Store: db, Audit: auditLog, Logger: log, Now: now,
 			Reference: registries.PullReference, Credentials: registries.Credentials, Liveness: lost,
 		}),
-		Registries: registries,
-		Projects:   project.New(db, auditLog, now),
-		Versions:   version.New(db, auditLog, lost, now),
-		Images:     image.New(db, auditLog, now),
+		DeployTokens: deploytoken.New(db, issuer, auditLog, now),
+		Registries:   registries,
+		Projects:     project.New(db, auditLog, now),
+		Versions:     version.New(db, auditLog, lost, now),
+		Images:       image.New(db, auditLog, now),
 	}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

@@ -114,6 +114,7 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
 		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},
+		"PUT /api/{teamSlug}/deployments/{deploymentId}/token":                             named(nil),
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}":                                 map[string]any{"note": "x"},
 		"POST /api/{teamSlug}/deployments/{deploymentId}/start":                            map[string]any{},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}/instances/{instanceId}":          map[string]any{"config": map[string]any{}},

@@ -9,6 +9,7 @@ import (
 
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/project"
@@ -21,18 +22,19 @@ import (
 
 // Deps are the services behind the API.
 type Deps struct {
-	Log         *slog.Logger
-	Users       *user.Service
-	Tokens      *token.Service
-	Teams       *team.Service
-	Nodes       *node.Service
-	Commands    *command.Service
-	Deployments *deployment.Service
-	Registries  *registry.Service
-	Projects    *project.Service
-	Versions    *version.Service
-	Images      *image.Service
-	Health      Health
+	Log          *slog.Logger
+	Users        *user.Service
+	Tokens       *token.Service
+	Teams        *team.Service
+	Nodes        *node.Service
+	Commands     *command.Service
+	Deployments  *deployment.Service
+	DeployTokens *deploytoken.Service
+	Registries   *registry.Service
+	Projects     *project.Service
+	Versions     *version.Service
+	Images       *image.Service
+	Health       Health
 	// SignScript returns the release key's signature over an install script.
 	SignScript func(script []byte) string
 	Now        func() time.Time

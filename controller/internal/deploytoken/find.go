@@ -1,0 +1,54 @@
+package deploytoken
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/token"
+	"fairlead.dev/shared/apperr"
+)
+
+// Find returns a deployment's token; nil when it has none. Errors: NotFound for
+// the deployment.
+func (s *Service) Find(ctx context.Context, deploymentID uuid.UUID) (*Token, error) {
+	team, _, err := authz.RequireOn(ctx, authz.DeploymentRead, deploymentID)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.store.FindDeployToken(ctx, deploymentID)
+	switch {
+	case apperr.Is(err, apperr.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case t.TeamID != team.ID:
+		return nil, noSuchDeployment(deploymentID)
+	}
+	return &t, nil
+}
+
+// Authenticate turns a presented deploy token into the actor it stands for and
+// the team it is in; an Unauthenticated error for anything else.
+func (s *Service) Authenticate(ctx context.Context, presented string) (actor.Actor, actor.Team, error) {
+	claims, err := s.issuer.Read(presented)
+	if err != nil {
+		return actor.Actor{}, actor.Team{}, err
+	}
+	if claims.Kind != token.Deployment {
+		return actor.Actor{}, actor.Team{}, token.Refused()
+	}
+	t, slug, err := s.store.FindPresentedDeployToken(ctx, claims.ID)
+	switch {
+	case apperr.Is(err, apperr.NotFound):
+		return actor.Actor{}, actor.Team{}, token.Refused()
+	case err != nil:
+		return actor.Actor{}, actor.Team{}, err
+	case !token.Matches(t.Hash, presented), !s.now().Before(t.ExpiresAt):
+		return actor.Actor{}, actor.Team{}, token.Refused()
+	}
+	who := actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, TokenID: t.ID, DeploymentID: t.DeploymentID}
+	return who, actor.Team{ID: t.TeamID, Slug: slug}, nil
+}

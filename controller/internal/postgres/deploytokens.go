@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"fairlead.dev/controller/internal/deploytoken"
+	"fairlead.dev/shared/apperr"
+)
+
+type deployTokenRow struct {
+	ID           uuid.UUID
+	TeamID       uuid.UUID
+	DeploymentID uuid.UUID
+	Name         string
+	Hash         []byte
+	CreatedAt    time.Time
+	CreatedBy    string
+	ExpiresAt    time.Time
+}
+
+func (deployTokenRow) TableName() string { return "deployment_tokens" }
+
+// InsertDeployToken adds a deployment's token.
+func (db *DB) InsertDeployToken(ctx context.Context, t deploytoken.Token) error {
+	row := deployTokenRow(t)
+	err := db.in(ctx).Create(&row).Error
+	if violates(err, "deployment_tokens_deployment_uq") {
+		return apperr.Wrap(apperr.Conflict, err, "the deployment has a token already; delete that one first").
+			WithField("deploymentId", t.DeploymentID)
+	}
+	return nameTaken(err, "deployment_tokens_name_uq", t.Name, "store the deploy token")
+}
+
+// FindDeployToken returns a deployment's token.
+func (db *DB) FindDeployToken(ctx context.Context, deploymentID uuid.UUID) (deploytoken.Token, error) {
+	var row deployTokenRow
+	err := db.in(ctx).Where("deployment_id = ?", deploymentID).Take(&row).Error
+	return deploytoken.Token(row), mapError(err, "find the deploy token")
+}
+
+// FindPresentedDeployToken returns a token and its team's slug.
+func (db *DB) FindPresentedDeployToken(ctx context.Context, id uuid.UUID) (deploytoken.Token, string, error) {
+	var row struct {
+		Token deployTokenRow `gorm:"embedded"`
+		Slug  string
+	}
+	err := db.in(ctx).Table("deployment_tokens").Select("deployment_tokens.*, t.slug").
+		Joins("join teams t on t.id = deployment_tokens.team_id").
+		Where("deployment_tokens.id = ?", id).Take(&row).Error
+	return deploytoken.Token(row.Token), row.Slug, mapError(err, "find the deploy token")
+}
+
+// DeleteDeployToken removes a deployment's token.
+func (db *DB) DeleteDeployToken(ctx context.Context, deploymentID uuid.UUID) (deploytoken.Token, error) {
+	var row deployTokenRow
+	result := db.in(ctx).Clauses(clause.Returning{}).Where("deployment_id = ?", deploymentID).Delete(&row)
+	if result.Error == nil && result.RowsAffected == 0 {
+		result.Error = gorm.ErrRecordNotFound
+	}
+	return deploytoken.Token(row), mapError(result.Error, "delete the deploy token")
+}

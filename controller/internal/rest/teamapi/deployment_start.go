@@ -1,0 +1,86 @@
+package teamapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/apperr"
+)
+
+type startDeploymentInput struct {
+	DeploymentPath
+	Wait string `query:"wait" doc:"Answer when the release has its outcome, or when this time is over; at most 10m. Without it the answer comes at once" example:"5m"`
+	Body *struct {
+		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
+	}
+}
+
+type startedOutput struct {
+	Status  int
+	Release int64 `header:"Fairlead-Release" doc:"Number of the release that was started"`
+	Body    *outcomeOutput
+}
+
+type outcomeOutput struct {
+	Release int64          `json:"release"`
+	Status  string         `json:"status" enum:"pending,in-progress,successful,failed,superseded"`
+	Failure *failureOutput `json:"failure" doc:"Of a failed release; else null"`
+}
+
+func (a *api) deploymentStartRoutes() {
+	const path = "/api/{teamSlug}/deployments/{deploymentId}/start"
+	add(a, route{method: http.MethodPost, path: path, summary: "Start a deployment", tag: deploymentTag,
+		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}, waits: true}, a.startDeployment)
+	answers := a.OpenAPI().Paths[path].Post.Responses
+	accepted := answers["204"]
+	answers["200"] = &huma.Response{Description: "The release has its outcome", Headers: accepted.Headers, Content: accepted.Content}
+	answers["202"] = &huma.Response{Description: "The time is over; the release is under way", Headers: accepted.Headers, Content: accepted.Content}
+	answers["204"] = &huma.Response{Description: "Accepted, and not waited for", Headers: accepted.Headers}
+}
+
+func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*startedOutput, error) {
+	wait, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	var instances []uuid.UUID
+	if in.Body != nil && in.Body.Instances.value != nil {
+		instances = *in.Body.Instances.value
+	}
+	number, err := a.deps.Deployments.Start(ctx, in.DeploymentID, instances)
+	if err != nil {
+		return nil, err
+	}
+	if wait == 0 {
+		return &startedOutput{Status: http.StatusNoContent, Release: number}, nil
+	}
+	r, err := a.deps.Deployments.Wait(ctx, in.DeploymentID, number, wait)
+	if err != nil {
+		return nil, err
+	}
+	out := &startedOutput{Status: http.StatusAccepted, Release: number, Body: &outcomeOutput{
+		Release: number, Status: string(r.Outcome), Failure: pointTo(r.Failure, toFailureOutput),
+	}}
+	if r.Outcome.Final() {
+		out.Status = http.StatusOK
+	}
+	return out, nil
+}
+
+// parseWait returns 0 when there is nothing to wait for.
+func parseWait(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, apperr.InvalidField("wait", text, "must be a duration such as 90s or 5m")
+	}
+	return wait, deployment.CheckWait(wait)
+}
