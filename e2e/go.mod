@@ -3,11 +3,6 @@ module fairlead.dev/e2e
 go 1.26.0
 
 require (
-	fairlead.dev/controller v0.0.0
-	fairlead.dev/dagent v0.0.0
-	fairlead.dev/install-scripts v0.0.0
-	fairlead.dev/migrations v0.0.0
-	fairlead.dev/protobuf v0.0.0
 	fairlead.dev/shared v0.0.0
 	fairlead.dev/shared/ociimage v0.0.0
 	github.com/google/go-containerregistry v0.21.9

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -149,6 +150,7 @@ func TestStartsWhileTheNodeIsAway(t *testing.T) {
 
 	d.setEnvironment(t, "GREETING", "you were away")
 	must(t, d.Start(t.Context(), d.id))
+	must(t, d.Start(t.Context(), d.id)) // what is wanted last counts
 	seen, err := d.Deployment(t.Context(), d.id)
 	if err != nil || seen.Status != client.InProgress || !strings.Contains(seen.Waiting, "the node is unreachable since") {
 		t.Errorf("the deployment is %+v (%v)", seen, err)
@@ -158,10 +160,19 @@ func TestStartsWhileTheNodeIsAway(t *testing.T) {
 	mustBeUntouched(t, before)
 
 	docker(t, "start", n.agentName())
-	if seen := d.mustEnd(t, client.Successful); seen.LastTry != 2 || seen.Waiting != "" {
-		t.Errorf("the deployment is %+v, want release 2 and nothing waited for", seen)
+	if seen := d.mustEnd(t, client.Successful); seen.LastTry != 3 || seen.Waiting != "" {
+		t.Errorf("the deployment is %+v, want release 3 and nothing waited for", seen)
 	}
 	d.mustGreet(t, "you were away")
+	list, err := d.Releases(t.Context(), d.id)
+	must(t, err)
+	outcomes := map[int64]string{}
+	for _, r := range list {
+		outcomes[r.Number] = r.Outcome
+	}
+	if want := map[int64]string{1: "successful", 2: "superseded", 3: "successful"}; !maps.Equal(outcomes, want) {
+		t.Errorf("the releases ended as %v, want %v", outcomes, want)
+	}
 }
 
 // mustFail starts a release that fails at a step and says what it stumbled on.

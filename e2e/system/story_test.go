@@ -112,6 +112,19 @@ func TestFromEnrolmentToDeletion(t *testing.T) {
 			t.Errorf("the volumes %q are left, want the one with the data", volumes)
 		}
 	})
+
+	step(t, "uninstalled the machine is as it was", func(t *testing.T) {
+		for range 2 { // the second time there is nothing left to do
+			if out, err := runScript(t, n.script, "--uninstall"); err != nil {
+				t.Fatalf("uninstall: %v\n%s", err, out)
+			}
+		}
+		if name := n.agentName(); name != "" {
+			t.Errorf("the container %s is left", name)
+		}
+		n.mustHaveNoState(t)
+		n.awaitStatus(t, "unreachable")
+	})
 }
 
 // step is a subtest that those after it stand on.
