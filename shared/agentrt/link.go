@@ -103,8 +103,11 @@ func (l *link) connect(leave context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if now := l.agent.config.Now(); now.After(own.Leaf.NotAfter) {
-		l.log.Error("the agent's certificate has expired: run the node's install script again", "expired", own.Leaf.NotAfter)
+	if l.agent.config.Now().After(own.Leaf.NotAfter) {
+		if own, err = l.recover(leave, own); err != nil {
+			return understand(err)
+		}
+		onTrial = true
 	}
 	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Root, own, l.agent.config.Now))
 	if err != nil {

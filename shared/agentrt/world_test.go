@@ -26,6 +26,8 @@ type node struct {
 	dir    string
 	driver workload.Driver
 	log    io.Writer
+	// ahead is how far the machine's clock is ahead of the test's.
+	ahead time.Duration
 }
 
 func newNode(t *testing.T, driver workload.Driver) *node {
@@ -52,6 +54,7 @@ func (n *node) start() *process {
 	agent := agentrt.New(agentrt.Config{
 		StateDir: n.dir, Driver: n.driver, NodeType: "docker", Hostname: "host",
 		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now: func() time.Time { return time.Now().Add(n.ahead) },
 	})
 	go func() {
 		defer close(p.ended)

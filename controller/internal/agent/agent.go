@@ -28,8 +28,10 @@ const (
 
 // Agent is one identity that served or serves a node.
 type Agent struct {
-	ID      uuid.UUID
-	NodeID  uuid.UUID
+	ID     uuid.UUID
+	NodeID uuid.UUID
+	// KeyHash is of the key that the agent enrolled or last opened a session
+	// with: a renewed key counts once it was used.
 	KeyHash []byte
 	// RevokedAt is the zero time while the identity is good.
 	RevokedAt time.Time
@@ -83,11 +85,12 @@ type Store interface {
 	NodeGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error)
 	// RevokeAgent revokes the node's agent, if it has one.
 	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
-	// RenewAgent binds an agent to its next key.
-	RenewAgent(ctx context.Context, id uuid.UUID, keyHash []byte, notAfter time.Time) error
-	// OpenSession raises the epoch of an agent that is not revoked and
-	// returns what it then is; NotFound for a revoked one.
-	OpenSession(ctx context.Context, id uuid.UUID, bootID string, info Info, at time.Time) (Agent, error)
+	// RenewAgent notes how long an agent's newest certificate lasts.
+	RenewAgent(ctx context.Context, id uuid.UUID, notAfter time.Time) error
+	// OpenSession binds an agent that is not revoked to the key it came with,
+	// raises its epoch, and returns what it then is; NotFound for a revoked
+	// one.
+	OpenSession(ctx context.Context, id uuid.UUID, keyHash []byte, bootID string, info Info, at time.Time) (Agent, error)
 	// The methods below write nothing and report false when the epoch is not
 	// the agent's any more.
 	CloseSession(ctx context.Context, id uuid.UUID, epoch int64, goodbye bool, at time.Time) (bool, error)

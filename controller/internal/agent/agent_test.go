@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"sync"
@@ -45,8 +47,10 @@ type world struct {
 	db       *postgres.DB
 	progress *progress
 	clock    time.Time
-	teamID   uuid.UUID
-	nodeID   uuid.UUID
+	// key is the one the last enrolment was made with.
+	key    *ecdsa.PublicKey
+	teamID uuid.UUID
+	nodeID uuid.UUID
 }
 
 func setUp(t *testing.T) *world {
@@ -91,6 +95,7 @@ func (w *world) enrolCommand(t *testing.T, token string) agent.EnrolCommand {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.key = &key.PublicKey
 	return agent.EnrolCommand{Token: token, Key: &key.PublicKey, Info: agent.Info{NodeType: "docker"}}
 }
 
@@ -105,7 +110,7 @@ func (w *world) enrol(t *testing.T) agent.Enrolment {
 
 func (w *world) open(t *testing.T, agentID uuid.UUID, boot string) agent.Session {
 	t.Helper()
-	s, err := w.Open(t.Context(), agentID, boot, agent.Info{})
+	s, err := w.Open(t.Context(), agentID, w.key, boot, agent.Info{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +128,11 @@ func reason(err error) string {
 func TestExpiredTokenLeavesTheOldAgentAlone(t *testing.T) {
 	w := setUp(t)
 	old := w.enrol(t)
+	oldKey := w.key
 	token := w.token(t)
 	w.clock = w.clock.Add(10 * time.Minute)
 	_, err := w.Enrol(t.Context(), w.enrolCommand(t, token))
+	w.key = oldKey
 	if !apperr.Is(err, apperr.Unauthenticated) || reason(err) != agent.ReasonTokenExpired {
 		t.Errorf("got %v (%s), want token expired", err, reason(err))
 	}
@@ -169,9 +176,10 @@ func TestAgentOfAnotherKindIsRefusedAndKeepsTheToken(t *testing.T) {
 func TestEnrollingANodeAnewRevokesItsOldAgent(t *testing.T) {
 	w := setUp(t)
 	old := w.enrol(t)
+	oldKey := w.key
 	session := w.open(t, old.AgentID, "boot")
 	w.enrol(t)
-	if _, err := w.Open(t.Context(), old.AgentID, "boot", agent.Info{}); reason(err) != agent.ReasonRevoked {
+	if _, err := w.Open(t.Context(), old.AgentID, oldKey, "boot", agent.Info{}); reason(err) != agent.ReasonRevoked {
 		t.Errorf("the old agent opens a session: %v", err)
 	}
 	if err := w.Holds(t.Context(), session); reason(err) != agent.ReasonRevoked {
@@ -274,5 +282,66 @@ func TestForeignIDsInAgentsContainersDoNoHarm(t *testing.T) {
 	list, err := w.db.ListContainers(t.Context(), w.nodeID, nil)
 	if err != nil || len(list) != 1 || list[0].DeploymentID != "" {
 		t.Errorf("containers are %+v, %v", list, err)
+	}
+}
+
+func newKey(t *testing.T) *ecdsa.PublicKey {
+	t.Helper()
+	key, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &key.PublicKey
+}
+
+func TestAgentRecoversAfterALongAbsenceWithItsKeyOnly(t *testing.T) {
+	w := setUp(t)
+	e := w.enrol(t)
+	w.open(t, e.AgentID, "boot")
+	w.clock = w.clock.Add(200 * 24 * time.Hour)
+	chain, err := w.Recover(t.Context(), e.AgentID, w.key, agent.Info{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil || !w.key.Equal(leaf.PublicKey) || !leaf.NotAfter.After(w.clock) || leaf.URIs[0].String() != pki.AgentURI(e.AgentID.String()).String() {
+		t.Errorf("recovered %+v, %v", leaf, err)
+	}
+	if _, err := w.Recover(t.Context(), e.AgentID, newKey(t), agent.Info{}); !apperr.Is(err, apperr.Unauthenticated) {
+		t.Errorf("with another key: %v, want unauthenticated", err)
+	}
+	if _, err := w.Recover(t.Context(), uuid.New(), w.key, agent.Info{}); !apperr.Is(err, apperr.Unauthenticated) {
+		t.Errorf("as another agent: %v, want unauthenticated", err)
+	}
+	events, _, err := w.db.ListNodeEvents(t.Context(), w.nodeID, node.EventQuery{To: w.clock, Take: 10})
+	if err != nil || len(events) == 0 || events[0].Event != "recovered" {
+		t.Errorf("the node's history is %+v, %v; want recovered", events, err)
+	}
+	if _, err := w.db.RevokeAgent(t.Context(), w.nodeID, w.clock); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Recover(t.Context(), e.AgentID, w.key, agent.Info{}); reason(err) != agent.ReasonRevoked {
+		t.Errorf("revoked: %v, want revoked", err)
+	}
+}
+
+func TestARenewedKeyCountsOnceItWasUsed(t *testing.T) {
+	w := setUp(t)
+	e := w.enrol(t)
+	old, renewed := w.key, newKey(t)
+	w.open(t, e.AgentID, "boot")
+	if _, err := w.Renew(t.Context(), e.AgentID, renewed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Recover(t.Context(), e.AgentID, old, agent.Info{}); err != nil {
+		t.Errorf("before the new key was used, the old one: %v", err)
+	}
+	w.key = renewed
+	w.open(t, e.AgentID, "boot")
+	if _, err := w.Recover(t.Context(), e.AgentID, renewed, agent.Info{}); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+	if _, err := w.Recover(t.Context(), e.AgentID, old, agent.Info{}); !apperr.Is(err, apperr.Unauthenticated) {
+		t.Errorf("after the new key was used, the old one: %v", err)
 	}
 }

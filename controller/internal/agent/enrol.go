@@ -117,28 +117,6 @@ func (s *Service) sameAgain(ctx context.Context, i Installation, keyHash []byte)
 	return nil
 }
 
-// Renew signs the next certificate of an agent for another key of its own.
-func (s *Service) Renew(ctx context.Context, agentID uuid.UUID, key *ecdsa.PublicKey) ([][]byte, error) {
-	keyHash, err := hashKey(key)
-	if err != nil {
-		return nil, err
-	}
-	var chain [][]byte
-	err = s.Store.InTx(ctx, func(ctx context.Context) error {
-		a, err := s.Store.FindAgent(ctx, agentID)
-		if err != nil || !a.RevokedAt.IsZero() {
-			return revokedOr(err)
-		}
-		now := s.Now()
-		if err := s.Store.RenewAgent(ctx, agentID, keyHash, now.Add(CertificateLifetime)); err != nil {
-			return err
-		}
-		chain, err = s.Authority.Agent(agentID.String(), key, now, now.Add(CertificateLifetime))
-		return err
-	})
-	return chain, err
-}
-
 func revokedOr(err error) error {
 	if err == nil || apperr.Is(err, apperr.NotFound) {
 		return apperr.New(apperr.Forbidden,

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/ecdsa"
 
 	"github.com/google/uuid"
 
@@ -32,10 +33,16 @@ type Report struct {
 // Open begins a session of a known agent: the epoch rises, and with it any
 // older session loses its right to write. Forbidden with reason revoked for an
 // agent that is none any more.
-func (s *Service) Open(ctx context.Context, agentID uuid.UUID, bootID string, info Info) (Session, error) {
+//
+// Key is the one of the certificate it came with.
+func (s *Service) Open(ctx context.Context, agentID uuid.UUID, key *ecdsa.PublicKey, bootID string, info Info) (Session, error) {
+	keyHash, err := hashKey(key)
+	if err != nil {
+		return Session{}, err
+	}
 	var session Session
-	err := s.Store.InTx(ctx, func(ctx context.Context) error {
-		a, err := s.Store.OpenSession(ctx, agentID, bootID, info, s.Now())
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		a, err := s.Store.OpenSession(ctx, agentID, keyHash, bootID, info, s.Now())
 		if err != nil {
 			return revokedOr(err)
 		}

@@ -2,6 +2,7 @@ package agentrpc
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,9 +45,33 @@ func (s *Server) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1
 	}, nil
 }
 
+// Recover gives an agent whose certificate expired while it was away its next
+// one.
+func (s *Server) Recover(ctx context.Context, req *agentv1.RecoverRequest) (*agentv1.RecoverResponse, error) {
+	address := peerAddress(ctx)
+	if allowed, wait := s.EnrolAllowed(address); !allowed {
+		return nil, apperr.New(apperr.TooMany, "too many attempts from this address; try again in %s", wait.Round(time.Second))
+	}
+	agentID, err := uuid.Parse(req.GetAgentId())
+	if err != nil {
+		return nil, apperr.InvalidField("agent_id", nil, "must be a UUID")
+	}
+	key, err := pki.RequestKey(req.GetCertificateRequest())
+	if err != nil {
+		return nil, err
+	}
+	chain, err := s.Agents.Recover(ctx, agentID, key, infoFrom(req.GetAgent(), address))
+	if err != nil {
+		s.log.Info("recovery refused", "address", address, "agent", agentID, logging.KeyError, err)
+		return nil, err
+	}
+	s.log.Info("agent recovered after its certificate had expired", "address", address, "agent", agentID)
+	return &agentv1.RecoverResponse{CertificateChain: chain}, nil
+}
+
 // RenewCertificate signs the caller's next certificate.
 func (s *Server) RenewCertificate(ctx context.Context, req *agentv1.RenewCertificateRequest) (*agentv1.RenewCertificateResponse, error) {
-	agentID, err := identity(ctx)
+	agentID, _, err := identity(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,25 +86,27 @@ func (s *Server) RenewCertificate(ctx context.Context, req *agentv1.RenewCertifi
 	return &agentv1.RenewCertificateResponse{CertificateChain: chain}, nil
 }
 
-// identity is who the verified client certificate says is calling.
-func identity(ctx context.Context) (uuid.UUID, error) {
+// identity is who the verified client certificate says is calling, and the
+// certificate's key.
+func identity(ctx context.Context) (uuid.UUID, *ecdsa.PublicKey, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return uuid.Nil, apperr.New(apperr.Unauthenticated, "the connection carries no agent certificate; enrol first")
+		return uuid.Nil, nil, apperr.New(apperr.Unauthenticated, "the connection carries no agent certificate; enrol first")
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok {
-		return uuid.Nil, apperr.New(apperr.Unauthenticated, "the connection is not over TLS")
+		return uuid.Nil, nil, apperr.New(apperr.Unauthenticated, "the connection is not over TLS")
 	}
-	id, _, err := pki.PeerAgent(info.State)
+	id, leaf, err := pki.PeerAgent(info.State)
 	if err != nil {
-		return uuid.Nil, err
+		return uuid.Nil, nil, err
 	}
 	parsed, err := uuid.Parse(id)
-	if err != nil {
-		return uuid.Nil, apperr.New(apperr.Unauthenticated, "the certificate names no agent of this controller")
+	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
+	if err != nil || !ok {
+		return uuid.Nil, nil, apperr.New(apperr.Unauthenticated, "the certificate names no agent of this controller")
 	}
-	return parsed, nil
+	return parsed, key, nil
 }
 
 func peerAddress(ctx context.Context) string {

@@ -57,7 +57,7 @@ type session struct {
 // Session is the control stream of one agent, from its Hello to its end.
 func (s *Server) Session(stream sessionStream) error {
 	ctx := stream.Context()
-	agentID, err := identity(ctx)
+	agentID, key, err := identity(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Server) Session(stream sessionStream) error {
 	if err != nil {
 		return err
 	}
-	opened, err := s.Agents.Open(ctx, agentID, hello.GetBootId(), infoFrom(hello.GetAgent(), peerAddress(ctx)))
+	opened, err := s.Agents.Open(ctx, agentID, key, hello.GetBootId(), infoFrom(hello.GetAgent(), peerAddress(ctx)))
 	if err != nil {
 		return err
 	}

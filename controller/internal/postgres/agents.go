@@ -79,18 +79,18 @@ func (db *DB) RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (
 	return len(revoked) > 0, nil
 }
 
-// RenewAgent binds an agent to its next key.
-func (db *DB) RenewAgent(ctx context.Context, id uuid.UUID, keyHash []byte, notAfter time.Time) error {
-	err := db.in(ctx).Model(&agentRow{}).Where("id = ?", id).
-		UpdateColumns(map[string]any{"key_hash": keyHash, "certificate_not_after": notAfter}).Error
+// RenewAgent notes how long an agent's newest certificate lasts.
+func (db *DB) RenewAgent(ctx context.Context, id uuid.UUID, notAfter time.Time) error {
+	err := db.in(ctx).Model(&agentRow{}).Where("id = ?", id).UpdateColumn("certificate_not_after", notAfter).Error
 	return mapError(err, "renew the agent's certificate")
 }
 
-// OpenSession raises an agent's epoch; a new boot starts its reports anew.
-func (db *DB) OpenSession(ctx context.Context, id uuid.UUID, bootID string, info agent.Info, at time.Time) (agent.Agent, error) {
+// OpenSession binds an agent to the key it came with and raises its epoch; a
+// new boot starts its reports anew.
+func (db *DB) OpenSession(ctx context.Context, id uuid.UUID, keyHash []byte, bootID string, info agent.Info, at time.Time) (agent.Agent, error) {
 	var row agentRow
 	result := db.in(ctx).Raw(`update agents set
-			epoch = epoch + 1,
+			epoch = epoch + 1, key_hash = @key,
 			status_sequence = case when boot_id = @boot then status_sequence else 0 end,
 			boot_id = @boot, version = @version, engine_name = @engine, engine_version = @engine_version,
 			os = @os, architecture = @architecture, hostname = @hostname, address = @address,
@@ -98,7 +98,7 @@ func (db *DB) OpenSession(ctx context.Context, id uuid.UUID, bootID string, info
 		where id = @id and revoked_at is null
 		returning *`,
 		map[string]any{
-			"id": id, "boot": bootID, "at": at, "version": info.Version, "engine": info.EngineName,
+			"id": id, "key": keyHash, "boot": bootID, "at": at, "version": info.Version, "engine": info.EngineName,
 			"engine_version": info.EngineVersion, "os": info.OS, "architecture": info.Architecture,
 			"hostname": info.Hostname, "address": info.Address,
 		}).Take(&row)

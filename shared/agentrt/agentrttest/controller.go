@@ -49,6 +49,10 @@ type Controller struct {
 	lifetime func() (notBefore, notAfter time.Time)
 	server   *tls.Certificate
 	renewed  int
+	// keys has the fingerprint of each agent's key, recovered how many agents
+	// came back with an expired certificate.
+	keys      map[string]string
+	recovered int
 }
 
 // Start starts a controller that stops with the test.
@@ -72,6 +76,7 @@ func Start(t testing.TB) *Controller {
 		sessions:  make(chan *Session, 64),
 		tokens:    map[string]string{},
 		refused:   map[string]agentv1.RefusalReason{},
+		keys:      map[string]string{},
 		server:    certificate,
 	}
 	c.SetLifetime(-time.Minute, time.Hour)
@@ -210,7 +215,38 @@ func (c *Controller) Enrol(_ context.Context, ask *agentv1.EnrolRequest) (*agent
 	if err != nil {
 		return nil, err
 	}
+	c.keys[id] = holder
 	return &agentv1.EnrolResponse{CertificateChain: chain, AgentId: id, NodeId: "node-1", NodeName: "one"}, nil
+}
+
+// Recover signs another certificate for an agent's key.
+func (c *Controller) Recover(_ context.Context, ask *agentv1.RecoverRequest) (*agentv1.RecoverResponse, error) {
+	key, err := pki.RequestKey(ask.GetCertificateRequest())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	holder, err := pki.KeyFingerprint(key)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys[ask.GetAgentId()] != holder {
+		return nil, status.Error(codes.Unauthenticated, "no such agent and key")
+	}
+	chain, err := c.sign(ask.GetAgentId(), key)
+	if err != nil {
+		return nil, err
+	}
+	c.recovered++
+	return &agentv1.RecoverResponse{CertificateChain: chain}, nil
+}
+
+// Recovered returns how often an expired certificate was replaced.
+func (c *Controller) Recovered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.recovered
 }
 
 // sign signs an agent's certificate; c.mu is held.

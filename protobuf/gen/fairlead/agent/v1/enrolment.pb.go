@@ -90,6 +90,112 @@ func (RefusalReason) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{0}
 }
 
+type RecoverRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// PKCS#10, DER, signed with the agent's key; only its public key counts.
+	CertificateRequest []byte     `protobuf:"bytes,2,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
+	Agent              *AgentInfo `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RecoverRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *RecoverRequest) GetCertificateRequest() []byte {
+	if x != nil {
+		return x.CertificateRequest
+	}
+	return nil
+}
+
+func (x *RecoverRequest) GetAgent() *AgentInfo {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+type RecoverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Client certificate for the same key, DER, leaf first.
+	CertificateChain [][]byte `protobuf:"bytes,1,rep,name=certificate_chain,json=certificateChain,proto3" json:"certificate_chain,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RecoverResponse) Reset() {
+	*x = RecoverResponse{}
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResponse) ProtoMessage() {}
+
+func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
+func (*RecoverResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RecoverResponse) GetCertificateChain() [][]byte {
+	if x != nil {
+		return x.CertificateChain
+	}
+	return nil
+}
+
 type EnrolRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token as the install script carried it.
@@ -103,7 +209,7 @@ type EnrolRequest struct {
 
 func (x *EnrolRequest) Reset() {
 	*x = EnrolRequest{}
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[0]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +221,7 @@ func (x *EnrolRequest) String() string {
 func (*EnrolRequest) ProtoMessage() {}
 
 func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[0]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +234,7 @@ func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
 func (*EnrolRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EnrolRequest) GetToken() string {
@@ -166,7 +272,7 @@ type EnrolResponse struct {
 
 func (x *EnrolResponse) Reset() {
 	*x = EnrolResponse{}
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +284,7 @@ func (x *EnrolResponse) String() string {
 func (*EnrolResponse) ProtoMessage() {}
 
 func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +297,7 @@ func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
 func (*EnrolResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EnrolResponse) GetCertificateChain() [][]byte {
@@ -241,7 +347,7 @@ type AgentInfo struct {
 
 func (x *AgentInfo) Reset() {
 	*x = AgentInfo{}
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +359,7 @@ func (x *AgentInfo) String() string {
 func (*AgentInfo) ProtoMessage() {}
 
 func (x *AgentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +372,7 @@ func (x *AgentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentInfo.ProtoReflect.Descriptor instead.
 func (*AgentInfo) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AgentInfo) GetVersion() string {
@@ -338,7 +444,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +456,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +469,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Refusal) GetReason() RefusalReason {
@@ -384,7 +490,13 @@ var File_fairlead_agent_v1_enrolment_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/agent/v1/enrolment.proto\x12\x11fairlead.agent.v1\"\x89\x01\n" +
+	"!fairlead/agent/v1/enrolment.proto\x12\x11fairlead.agent.v1\"\x90\x01\n" +
+	"\x0eRecoverRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12/\n" +
+	"\x13certificate_request\x18\x02 \x01(\fR\x12certificateRequest\x122\n" +
+	"\x05agent\x18\x03 \x01(\v2\x1c.fairlead.agent.v1.AgentInfoR\x05agent\">\n" +
+	"\x0fRecoverResponse\x12+\n" +
+	"\x11certificate_chain\x18\x01 \x03(\fR\x10certificateChain\"\x89\x01\n" +
 	"\fEnrolRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12/\n" +
 	"\x13certificate_request\x18\x02 \x01(\fR\x12certificateRequest\x122\n" +
@@ -415,9 +527,10 @@ const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
 	"\x16REFUSAL_REASON_REVOKED\x10\x04\x12\x1b\n" +
 	"\x17REFUSAL_REASON_PROTOCOL\x10\x05\x12\x1b\n" +
 	"\x17REFUSAL_REASON_REPLACED\x10\x06\x12\x17\n" +
-	"\x13REFUSAL_REASON_BUSY\x10\a2^\n" +
+	"\x13REFUSAL_REASON_BUSY\x10\a2\xb0\x01\n" +
 	"\x10EnrolmentService\x12J\n" +
-	"\x05Enrol\x12\x1f.fairlead.agent.v1.EnrolRequest\x1a .fairlead.agent.v1.EnrolResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
+	"\x05Enrol\x12\x1f.fairlead.agent.v1.EnrolRequest\x1a .fairlead.agent.v1.EnrolResponse\x12P\n" +
+	"\aRecover\x12!.fairlead.agent.v1.RecoverRequest\x1a\".fairlead.agent.v1.RecoverResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_fairlead_agent_v1_enrolment_proto_rawDescOnce sync.Once
@@ -432,24 +545,29 @@ func file_fairlead_agent_v1_enrolment_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_enrolment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_agent_v1_enrolment_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_agent_v1_enrolment_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_fairlead_agent_v1_enrolment_proto_goTypes = []any{
-	(RefusalReason)(0),    // 0: fairlead.agent.v1.RefusalReason
-	(*EnrolRequest)(nil),  // 1: fairlead.agent.v1.EnrolRequest
-	(*EnrolResponse)(nil), // 2: fairlead.agent.v1.EnrolResponse
-	(*AgentInfo)(nil),     // 3: fairlead.agent.v1.AgentInfo
-	(*Refusal)(nil),       // 4: fairlead.agent.v1.Refusal
+	(RefusalReason)(0),      // 0: fairlead.agent.v1.RefusalReason
+	(*RecoverRequest)(nil),  // 1: fairlead.agent.v1.RecoverRequest
+	(*RecoverResponse)(nil), // 2: fairlead.agent.v1.RecoverResponse
+	(*EnrolRequest)(nil),    // 3: fairlead.agent.v1.EnrolRequest
+	(*EnrolResponse)(nil),   // 4: fairlead.agent.v1.EnrolResponse
+	(*AgentInfo)(nil),       // 5: fairlead.agent.v1.AgentInfo
+	(*Refusal)(nil),         // 6: fairlead.agent.v1.Refusal
 }
 var file_fairlead_agent_v1_enrolment_proto_depIdxs = []int32{
-	3, // 0: fairlead.agent.v1.EnrolRequest.agent:type_name -> fairlead.agent.v1.AgentInfo
-	0, // 1: fairlead.agent.v1.Refusal.reason:type_name -> fairlead.agent.v1.RefusalReason
-	1, // 2: fairlead.agent.v1.EnrolmentService.Enrol:input_type -> fairlead.agent.v1.EnrolRequest
-	2, // 3: fairlead.agent.v1.EnrolmentService.Enrol:output_type -> fairlead.agent.v1.EnrolResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: fairlead.agent.v1.RecoverRequest.agent:type_name -> fairlead.agent.v1.AgentInfo
+	5, // 1: fairlead.agent.v1.EnrolRequest.agent:type_name -> fairlead.agent.v1.AgentInfo
+	0, // 2: fairlead.agent.v1.Refusal.reason:type_name -> fairlead.agent.v1.RefusalReason
+	3, // 3: fairlead.agent.v1.EnrolmentService.Enrol:input_type -> fairlead.agent.v1.EnrolRequest
+	1, // 4: fairlead.agent.v1.EnrolmentService.Recover:input_type -> fairlead.agent.v1.RecoverRequest
+	4, // 5: fairlead.agent.v1.EnrolmentService.Enrol:output_type -> fairlead.agent.v1.EnrolResponse
+	2, // 6: fairlead.agent.v1.EnrolmentService.Recover:output_type -> fairlead.agent.v1.RecoverResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_enrolment_proto_init() }
@@ -463,7 +581,7 @@ func file_fairlead_agent_v1_enrolment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_enrolment_proto_rawDesc), len(file_fairlead_agent_v1_enrolment_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

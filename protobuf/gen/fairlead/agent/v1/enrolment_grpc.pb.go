@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrolmentService_Enrol_FullMethodName = "/fairlead.agent.v1.EnrolmentService/Enrol"
+	EnrolmentService_Enrol_FullMethodName   = "/fairlead.agent.v1.EnrolmentService/Enrol"
+	EnrolmentService_Recover_FullMethodName = "/fairlead.agent.v1.EnrolmentService/Recover"
 )
 
 // EnrolmentServiceClient is the client API for EnrolmentService service.
@@ -36,6 +37,11 @@ type EnrolmentServiceClient interface {
 	// is unknown, used or expired; with INVALID_ARGUMENT when the request is
 	// malformed.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
+	// Recover gives an enrolled agent whose certificate expired while it was away
+	// its next one. The request's signature proves that the caller has the key of
+	// the agent's last session. Fails with PERMISSION_DENIED and a Refusal detail
+	// for a revoked agent, with UNAUTHENTICATED for another key.
+	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
 }
 
 type enrolmentServiceClient struct {
@@ -56,6 +62,16 @@ func (c *enrolmentServiceClient) Enrol(ctx context.Context, in *EnrolRequest, op
 	return out, nil
 }
 
+func (c *enrolmentServiceClient) Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecoverResponse)
+	err := c.cc.Invoke(ctx, EnrolmentService_Recover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EnrolmentServiceServer is the server API for EnrolmentService service.
 // All implementations must embed UnimplementedEnrolmentServiceServer
 // for forward compatibility.
@@ -70,6 +86,11 @@ type EnrolmentServiceServer interface {
 	// is unknown, used or expired; with INVALID_ARGUMENT when the request is
 	// malformed.
 	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)
+	// Recover gives an enrolled agent whose certificate expired while it was away
+	// its next one. The request's signature proves that the caller has the key of
+	// the agent's last session. Fails with PERMISSION_DENIED and a Refusal detail
+	// for a revoked agent, with UNAUTHENTICATED for another key.
+	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
 	mustEmbedUnimplementedEnrolmentServiceServer()
 }
 
@@ -82,6 +103,9 @@ type UnimplementedEnrolmentServiceServer struct{}
 
 func (UnimplementedEnrolmentServiceServer) Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Enrol not implemented")
+}
+func (UnimplementedEnrolmentServiceServer) Recover(context.Context, *RecoverRequest) (*RecoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Recover not implemented")
 }
 func (UnimplementedEnrolmentServiceServer) mustEmbedUnimplementedEnrolmentServiceServer() {}
 func (UnimplementedEnrolmentServiceServer) testEmbeddedByValue()                          {}
@@ -122,6 +146,24 @@ func _EnrolmentService_Enrol_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrolmentService_Recover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrolmentServiceServer).Recover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrolmentService_Recover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrolmentServiceServer).Recover(ctx, req.(*RecoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EnrolmentService_ServiceDesc is the grpc.ServiceDesc for EnrolmentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -132,6 +174,10 @@ var EnrolmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Enrol",
 			Handler:    _EnrolmentService_Enrol_Handler,
+		},
+		{
+			MethodName: "Recover",
+			Handler:    _EnrolmentService_Recover_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

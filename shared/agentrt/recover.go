@@ -1,0 +1,60 @@
+package agentrt
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/pki"
+)
+
+const recoverTimeout = 30 * time.Second
+
+// recover gets a new certificate for a key whose certificate expired while the
+// agent was away, by proving possession of the key. The connection shows no
+// certificate of the agent's: an expired one would end it.
+//
+// The answer goes through the same trial as a renewed certificate, so that a
+// crash at any step leaves one that is whole.
+func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Certificate, err error) {
+	key, ok := expired.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return own, apperr.New(apperr.Invalid, "the agent's key is a %T", expired.PrivateKey)
+	}
+	l.log.Warn("the certificate expired while the agent was away; asking for another", "expired", expired.Leaf.NotAfter)
+	request, err := pki.NewRequest(key)
+	if err != nil {
+		return own, err
+	}
+	config := pki.AgentTLS(l.identity.Root, tls.Certificate{}, l.agent.config.Now)
+	config.Certificates = nil
+	conn, err := dial(l.identity.Controller, config)
+	if err != nil {
+		return own, err
+	}
+	defer func() { _ = conn.Close() }()
+
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	answer, err := agentv1.NewEnrolmentServiceClient(conn).Recover(ctx, &agentv1.RecoverRequest{
+		AgentId: l.identity.AgentID, CertificateRequest: request, Agent: l.agent.info(ctx),
+	})
+	if err != nil {
+		return own, fmt.Errorf("ask for another certificate: %w", err)
+	}
+	own, err = ownCertificate(l.identity.Root, answer.GetCertificateChain(), key, l.identity.AgentID, l.agent.config.Now())
+	if err != nil {
+		return own, err
+	}
+	if err := l.dir.Discard(); err != nil {
+		return own, err
+	}
+	l.log.Info("the agent has a certificate again", logging.KeyNode, l.identity.NodeID, "until", own.Leaf.NotAfter)
+	return own, l.dir.Try(key, own.Certificate)
+}
