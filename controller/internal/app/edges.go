@@ -9,6 +9,8 @@ import (
 	promcollectors "github.com/prometheus/client_golang/prometheus/collectors"
 
 	"fairlead.dev/controller/internal/agentrpc"
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/teamapi"
@@ -35,6 +37,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries,
 		Projects: s.projects, Versions: s.versions, Images: s.images,
 		Health: a.database, SignScript: s.signScript,
+		Audit: audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
 		PublicURL:    strings.TrimSuffix(a.config.PublicURL, "/"),
 		Secure:       strings.HasPrefix(a.config.PublicURL, "https://"),
 		LoginAllowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,

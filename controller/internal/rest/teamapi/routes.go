@@ -7,7 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/image"
@@ -38,6 +40,8 @@ type Deps struct {
 	// SignScript returns the release key's signature over an install script.
 	SignScript func(script []byte) string
 	Now        func() time.Time
+	Audit      *audit.Reader
+	Dashboard  *dashboard.Service
 	// PublicURL is what people reach the controller at, without a slash.
 	PublicURL string
 	// Secure marks cookies for https only.
@@ -60,6 +64,7 @@ func (a *api) routes() {
 	a.tokenRoutes()
 	a.teamRoutes()
 	a.peopleRoutes()
+	a.overviewRoutes()
 	a.nodeRoutes()
 	a.containerRoutes()
 	a.deploymentRoutes()

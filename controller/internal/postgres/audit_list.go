@@ -1,0 +1,51 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/authz"
+)
+
+// auditView is a row of the audit log with its user's address.
+type auditView struct {
+	Row   auditRow `gorm:"embedded"`
+	Email string
+}
+
+// ListAudit returns a page of a team's audit log, newest first, and the count
+// of all rows that fit.
+func (db *DB) ListAudit(ctx context.Context, teamID uuid.UUID, q audit.Query) ([]audit.Record, int, error) {
+	matching := func() *gorm.DB {
+		tx := db.in(ctx).Table("audit_log").Joins("left join users on users.id = audit_log.actor_id").
+			Where("audit_log.team_id = ? and audit_log.created_at between ? and ?", teamID, q.From, q.To)
+		if q.Filter != "" {
+			part := "%" + escapeLike(q.Filter) + "%"
+			tx = tx.Where("audit_log.event ilike ? or audit_log.actor_name ilike ? or users.email ilike ?", part, part, part)
+		}
+		return tx
+	}
+	var total int64
+	if err := matching().Count(&total).Error; err != nil {
+		return nil, 0, mapError(err, "count the audit log")
+	}
+	var rows []auditView
+	err := matching().Select("audit_log.*, coalesce(users.email, '') as email").
+		Order("audit_log.created_at desc, audit_log.id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error
+	return convert(rows, func(r auditView) audit.Record {
+		return audit.Record{
+			ActorKind: actor.Kind(r.Row.ActorType), ActorID: orZero(r.Row.ActorID), Email: r.Email, ActorName: r.Row.ActorName,
+			Method: r.Row.Method, Event: authz.Action(r.Row.Event), Data: r.Row.Data, At: r.Row.CreatedAt,
+		}
+	}), int(total), mapError(err, "list the audit log")
+}
+
+// escapeLike makes text stand for itself in a pattern.
+func escapeLike(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+}
