@@ -18,8 +18,6 @@ type node struct {
 	id       string
 	rootPath string
 	prefixes []string
-	// script is what the agent was installed with.
-	script string
 }
 
 // newNode makes a node without an agent. With the test it goes, and everything
@@ -53,7 +51,6 @@ func (n *node) install(t testing.TB, options ...string) {
 	t.Helper()
 	script, err := n.CreateScript(t.Context(), n.id, n.rootPath)
 	must(t, err)
-	n.script = script.Script
 	line := script.Command
 	for _, option := range options {
 		line += " " + option
