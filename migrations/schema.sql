@@ -290,6 +290,21 @@ CREATE TABLE public.settings (
     value text NOT NULL
 );
 
+CREATE TABLE public.storages (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    icon text DEFAULT ''::text NOT NULL,
+    url text NOT NULL,
+    access_key bytea DEFAULT '\x'::bytea NOT NULL,
+    secret_key bytea DEFAULT '\x'::bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL
+);
+
 CREATE TABLE public.team_members (
     team_id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -390,6 +405,9 @@ ALTER TABLE ONLY public.releases
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pk PRIMARY KEY (key);
 
+ALTER TABLE ONLY public.storages
+    ADD CONSTRAINT storages_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.team_members
     ADD CONSTRAINT team_members_pk PRIMARY KEY (team_id, user_id);
 
@@ -428,6 +446,8 @@ CREATE INDEX deployments_version_idx ON public.deployments USING btree (version_
 
 CREATE INDEX images_registry_idx ON public.images USING btree (registry_id);
 
+CREATE INDEX images_storage_idx ON public.images USING btree ((((config -> 'storage'::text) ->> 'storageId'::text))) WHERE (((config -> 'storage'::text) ->> 'storageId'::text) IS NOT NULL);
+
 CREATE INDEX images_version_idx ON public.images USING btree (version_id, "position");
 
 CREATE INDEX installations_node_idx ON public.installations USING btree (node_id);
@@ -435,6 +455,8 @@ CREATE INDEX installations_node_idx ON public.installations USING btree (node_id
 CREATE UNIQUE INDEX installations_token_uq ON public.installations USING btree (token_hash);
 
 CREATE UNIQUE INDEX instances_image_uq ON public.instances USING btree (deployment_id, image_id);
+
+CREATE INDEX instances_storage_idx ON public.instances USING btree ((((config -> 'storage'::text) ->> 'storageId'::text))) WHERE (((config -> 'storage'::text) ->> 'storageId'::text) IS NOT NULL);
 
 CREATE UNIQUE INDEX invitations_email_uq ON public.invitations USING btree (team_id, email);
 
@@ -451,6 +473,8 @@ CREATE UNIQUE INDEX projects_name_uq ON public.projects USING btree (team_id, na
 CREATE UNIQUE INDEX registries_name_uq ON public.registries USING btree (team_id, name);
 
 CREATE UNIQUE INDEX releases_number_uq ON public.releases USING btree (deployment_id, number);
+
+CREATE UNIQUE INDEX storages_name_uq ON public.storages USING btree (team_id, name);
 
 CREATE INDEX team_members_user_idx ON public.team_members USING btree (user_id);
 
@@ -543,6 +567,9 @@ ALTER TABLE ONLY public.registries
 
 ALTER TABLE ONLY public.releases
     ADD CONSTRAINT releases_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.storages
+    ADD CONSTRAINT storages_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.team_members
     ADD CONSTRAINT team_members_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;

@@ -34,7 +34,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 	teamapi.Mount(engine, teamapi.Deps{
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
-		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries,
+		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
 		Projects: s.projects, Versions: s.versions, Images: s.images,
 		Health: a.database, SignScript: s.signScript,
 		Audit: audit.NewReader(s.db), Dashboard: dashboard.New(s.db),

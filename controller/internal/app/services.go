@@ -26,6 +26,7 @@ import (
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
@@ -49,6 +50,7 @@ type services struct {
 	commands     *command.Service
 	deployments  *deployment.Service
 	registries   *registry.Service
+	storages     *storage.Service
 	projects     *project.Service
 	versions     *version.Service
 	images       *image.Service
@@ -77,6 +79,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	s.tokens = token.NewService(db, issuer, auditLog)
 	s.deployTokens = deploytoken.New(db, issuer, auditLog, now)
 	s.registries = registry.New(db, k.Vault, auditLog, now)
+	s.storages = storage.New(db, k.Vault, auditLog, now)
 	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}})
 	s.nodes = node.New(node.Config{
 		Store: db, Audit: auditLog, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,

@@ -73,6 +73,11 @@ const (
 
 	DeployTokenCreate Action = "deployment-token.create"
 	DeployTokenDelete Action = "deployment-token.delete"
+
+	StorageRead   Action = "storage.read"
+	StorageCreate Action = "storage.create"
+	StorageUpdate Action = "storage.update"
+	StorageDelete Action = "storage.delete"
 )
 
 // Actions any authenticated caller may take for itself, outside of teams.
@@ -101,7 +106,7 @@ func own(a Action) bool {
 }
 
 // least names the least role that may take an action inside a team. What puts
-// credentials into a node or a registry, shows one (the URL of a webhook is
+// credentials into a node, a registry or a storage, shows one (the URL of a webhook is
 // one), takes a node away, or is about people is for admins; building and
 // deploying is for every member.
 func least(a Action) (actor.Role, bool) {
@@ -110,11 +115,11 @@ func least(a Action) (actor.Role, bool) {
 		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
 		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart,
-		DeployTokenCreate, DeployTokenDelete:
+		DeployTokenCreate, DeployTokenDelete, StorageRead:
 		return actor.Member, true
 	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
-		RegistryCreate, RegistryUpdate, RegistryDelete, ProjectDelete,
+		RegistryCreate, RegistryUpdate, RegistryDelete, StorageCreate, StorageUpdate, StorageDelete, ProjectDelete,
 		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete:
 		return actor.Admin, true
 	case TeamDelete:

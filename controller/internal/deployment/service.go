@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
@@ -18,6 +19,7 @@ import (
 // Store keeps deployments; it joins the transaction in ctx. The Find and Lock
 // methods return NotFound errors, with a team for rows of another team too.
 type Store interface {
+	storage.Holder
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 
 	// FindTarget returns the team's node, LockTarget locks a node until the

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -138,6 +139,9 @@ func (s *Service) UpdateInstance(ctx context.Context, deploymentID, id uuid.UUID
 		}
 		config = change(config)
 		if err := spec.ValidateContainer("config", config).Err(); err != nil {
+			return err
+		}
+		if err := storage.Hold(ctx, s.Store, config); err != nil {
 			return err
 		}
 		now := s.Now()

@@ -13,6 +13,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/spec"
 )
@@ -52,6 +53,7 @@ type Change struct {
 // Store keeps images; it joins the transaction in ctx. The Find and Lock
 // methods return NotFound errors.
 type Store interface {
+	storage.Holder
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	FindVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error)
 	// LockVersion is FindVersion that keeps others from changing the version

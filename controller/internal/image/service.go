@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -134,6 +135,9 @@ func (s *Service) Update(ctx context.Context, projectID, versionID, id uuid.UUID
 				changed.Config.Name = &name
 			}
 			if err := spec.ValidateContainer("config", changed.Config).Err(); err != nil {
+				return nil, err
+			}
+			if err := storage.Hold(ctx, s.store, changed.Config); err != nil {
 				return nil, err
 			}
 			if name := *changed.Config.Name; slices.Contains(others, name) {

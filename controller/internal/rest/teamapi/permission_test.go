@@ -104,6 +104,8 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/nodes/{nodeId}/script":                                       map[string]any{"type": "docker", "scriptType": "shell"},
 		"POST /api/{teamSlug}/registries":                                                  named(map[string]any{"type": "unchecked", "details": map[string]any{"url": "example.com"}}),
 		"PUT /api/{teamSlug}/registries/{registryId}":                                      named(map[string]any{"type": "unchecked", "details": map[string]any{"url": "example.com"}}),
+		"POST /api/{teamSlug}/storages":                                                    named(map[string]any{"url": "s3.example.com"}),
+		"PUT /api/{teamSlug}/storages/{storageId}":                                         named(map[string]any{"url": "s3.example.com"}),
 		"POST /api/{teamSlug}/projects":                                                    named(map[string]any{"type": "versionless"}),
 		"PUT /api/{teamSlug}/projects/{projectId}":                                         named(nil),
 		"POST /api/{teamSlug}/projects/{projectId}/versions":                               named(map[string]any{"type": "rolling"}),
@@ -244,6 +246,7 @@ func (k cast) rows(t *testing.T) map[string]string {
 	rows := map[string]string{
 		"{nodeId}":     add("/nodes", map[string]any{"name": "one"}),
 		"{registryId}": add("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
+		"{storageId}":  add("/storages", map[string]any{"name": "files", "url": "s3.example.com"}),
 		"{projectId}":  add("/projects", map[string]any{"name": "shop", "type": "versioned"}),
 	}
 	rows["{versionId}"] = add("/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.0", "type": "rolling"})

@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
@@ -32,6 +33,7 @@ type Deps struct {
 	Commands     *command.Service
 	Deployments  *deployment.Service
 	DeployTokens *deploytoken.Service
+	Storages     *storage.Service
 	Registries   *registry.Service
 	Projects     *project.Service
 	Versions     *version.Service
@@ -69,6 +71,7 @@ func (a *api) routes() {
 	a.containerRoutes()
 	a.deploymentRoutes()
 	a.registryRoutes()
+	a.storageRoutes()
 	a.projectRoutes()
 	a.versionRoutes()
 	a.imageRoutes()

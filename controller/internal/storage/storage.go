@@ -1,0 +1,139 @@
+// Package storage is about the buckets that volumes of containers are filled
+// from, and the keys that open them.
+package storage
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/shared/apperr"
+)
+
+// Limits on what a storage says about itself.
+const (
+	maxNameLength        = 70
+	maxDescriptionLength = 1000
+	maxIconLength        = 100
+	maxURLLength         = 2048
+	maxKeyLength         = 1024
+)
+
+// Storage is one storage of a team.
+type Storage struct {
+	ID          uuid.UUID
+	TeamID      uuid.UUID
+	Name        string
+	Description string
+	Icon        string
+	// URL of the S3-compatible service; https when it names no scheme.
+	URL string
+	// SealedAccessKey and SealedSecretKey are as the vault sealed them; both
+	// are empty when the storage needs none.
+	SealedAccessKey []byte
+	SealedSecretKey []byte
+	// InUse reports whether a configuration of an image or an instance refers
+	// to the storage.
+	InUse     bool
+	CreatedAt time.Time
+	CreatedBy string
+	UpdatedAt time.Time
+	UpdatedBy string
+}
+
+// Write is what a caller may set of a storage.
+type Write struct {
+	Name        string
+	Description string
+	Icon        string
+	URL         string
+	// Keys replaces the keys; nil keeps the ones there are.
+	Keys *Keys
+}
+
+// Keys open a bucket; both empty means none.
+type Keys struct {
+	Access string
+	Secret string
+}
+
+// Store keeps storages; it joins the transaction in ctx. The Find and Lock
+// methods return NotFound errors; inserts and updates Conflicts on the name.
+type Store interface {
+	Holder
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	InsertStorage(ctx context.Context, s Storage) error
+	UpdateStorage(ctx context.Context, s Storage) error
+	DeleteStorage(ctx context.Context, teamID, id uuid.UUID) error
+	FindStorage(ctx context.Context, teamID, id uuid.UUID) (Storage, error)
+	// LockStorage is FindStorage that keeps others from changing the storage,
+	// and from beginning to use it, until the transaction ends.
+	LockStorage(ctx context.Context, teamID, id uuid.UUID) (Storage, error)
+	ListStorages(ctx context.Context, teamID uuid.UUID) ([]Storage, error)
+}
+
+// Vault keeps keys unreadable for whoever reads the database.
+type Vault interface {
+	Seal(purpose, text string) []byte
+}
+
+// Service manages storages.
+type Service struct {
+	store Store
+	vault Vault
+	audit *audit.Log
+	now   func() time.Time
+}
+
+// New returns the service.
+func New(store Store, vault Vault, log *audit.Log, now func() time.Time) *Service {
+	return &Service{store: store, vault: vault, audit: log, now: now}
+}
+
+// normalize checks w and returns it in the form it is stored in.
+func (w Write) normalize() (Write, error) {
+	w.Name, w.URL = strings.TrimSpace(w.Name), strings.TrimSpace(w.URL)
+	if n := len([]rune(w.Name)); n < 1 || n > maxNameLength || strings.ContainsFunc(w.Name, unicode.IsControl) {
+		return w, apperr.InvalidField("name", w.Name, "must be 1 to %d characters, none of them control characters", maxNameLength)
+	}
+	if len([]rune(w.Description)) > maxDescriptionLength {
+		return w, apperr.InvalidField("description", nil, "must be at most %d characters", maxDescriptionLength)
+	}
+	if len(w.Icon) > maxIconLength {
+		return w, apperr.InvalidField("icon", nil, "must be at most %d bytes", maxIconLength)
+	}
+	if w.Keys != nil {
+		switch {
+		case (w.Keys.Access == "") != (w.Keys.Secret == ""):
+			return w, apperr.InvalidField("secretKey", nil, "give both accessKey and secretKey, or neither")
+		case len(w.Keys.Access) > maxKeyLength:
+			return w, apperr.InvalidField("accessKey", nil, "must be at most %d bytes", maxKeyLength)
+		case len(w.Keys.Secret) > maxKeyLength:
+			return w, apperr.InvalidField("secretKey", nil, "must be at most %d bytes", maxKeyLength)
+		}
+	}
+	_, err := host(w.URL)
+	return w, err
+}
+
+// host returns scheme and host of a storage's URL.
+func host(text string) (string, error) {
+	whole := text
+	if !strings.Contains(whole, "://") {
+		whole = "https://" + whole
+	}
+	u, err := url.Parse(whole)
+	if len(text) > maxURLLength || err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" ||
+		u.RawQuery != "" || u.Fragment != "" || strings.ContainsFunc(text, unicode.IsSpace) {
+		return "", apperr.InvalidField("url", nil, "must be [https://]host[:port][/path], or the same with http")
+	}
+	if u.User != nil {
+		return "", apperr.InvalidField("url", nil, "must not hold credentials; give accessKey and secretKey")
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
