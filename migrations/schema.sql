@@ -238,6 +238,42 @@ CREATE TABLE public.nodes (
     CONSTRAINT nodes_type_ck CHECK ((type = ANY (ARRAY['docker'::text, 'k8s'::text])))
 );
 
+CREATE TABLE public.notification_deliveries (
+    id bigint NOT NULL,
+    notification_id uuid NOT NULL,
+    event text NOT NULL,
+    message jsonb NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    error text DEFAULT ''::text NOT NULL
+);
+
+ALTER TABLE public.notification_deliveries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.notification_deliveries_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.notifications (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    name text NOT NULL,
+    type text NOT NULL,
+    url text NOT NULL,
+    active boolean NOT NULL,
+    events jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT notifications_type_ck CHECK ((type = ANY (ARRAY['discord'::text, 'slack'::text, 'teams'::text, 'rocket'::text, 'mattermost'::text])))
+);
+
 CREATE TABLE public.projects (
     id uuid NOT NULL,
     team_id uuid NOT NULL,
@@ -393,6 +429,12 @@ ALTER TABLE ONLY public.node_events
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.notification_deliveries
+    ADD CONSTRAINT notification_deliveries_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_pk PRIMARY KEY (id);
 
@@ -467,6 +509,12 @@ CREATE INDEX invitations_user_idx ON public.invitations USING btree (user_id);
 CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
 
 CREATE UNIQUE INDEX nodes_name_uq ON public.nodes USING btree (team_id, name);
+
+CREATE INDEX notification_deliveries_due_idx ON public.notification_deliveries USING btree (due_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX notification_deliveries_notification_idx ON public.notification_deliveries USING btree (notification_id);
+
+CREATE UNIQUE INDEX notifications_name_uq ON public.notifications USING btree (team_id, name);
 
 CREATE UNIQUE INDEX projects_name_uq ON public.projects USING btree (team_id, name);
 
@@ -558,6 +606,12 @@ ALTER TABLE ONLY public.node_events
 
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notification_deliveries
+    ADD CONSTRAINT notification_deliveries_notification_fk FOREIGN KEY (notification_id) REFERENCES public.notifications(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notifications
+    ADD CONSTRAINT notifications_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;

@@ -19,6 +19,7 @@ import (
 	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/wake"
@@ -33,6 +34,7 @@ type App struct {
 	log      *slog.Logger
 	database *database
 	bus      *wake.Bus
+	courier  *notification.Courier
 	rest     *rest.Server
 	agents   *agentrpc.Server
 	http     net.Listener
@@ -72,6 +74,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if a.rest, err = newREST(a, services, metrics); err != nil {
 		return a, err
 	}
+	a.courier = services.courier
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
 }
@@ -90,6 +93,7 @@ func (a *App) Run(ctx context.Context) error {
 	err := taskgroup.Run(ctx,
 		taskgroup.Task{Name: "rest", Run: a.rest.Run},
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
+		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
 	)

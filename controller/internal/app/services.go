@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ import (
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
@@ -32,6 +34,7 @@ import (
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/controller/internal/wake"
+	"fairlead.dev/controller/internal/webhook"
 	"fairlead.dev/shared/buildinfo"
 )
 
@@ -40,23 +43,25 @@ const installLifetime = 10 * time.Minute
 
 // services are the domain's services over one database.
 type services struct {
-	db           *postgres.DB
-	users        *user.Service
-	tokens       *token.Service
-	deployTokens *deploytoken.Service
-	teams        *team.Service
-	nodes        *node.Service
-	agents       *agent.Service
-	commands     *command.Service
-	deployments  *deployment.Service
-	registries   *registry.Service
-	storages     *storage.Service
-	projects     *project.Service
-	versions     *version.Service
-	images       *image.Service
-	dispatcher   *dispatch.Dispatcher
-	library      *artifact.Library
-	signScript   func([]byte) string
+	db            *postgres.DB
+	users         *user.Service
+	tokens        *token.Service
+	deployTokens  *deploytoken.Service
+	teams         *team.Service
+	nodes         *node.Service
+	agents        *agent.Service
+	commands      *command.Service
+	deployments   *deployment.Service
+	registries    *registry.Service
+	storages      *storage.Service
+	projects      *project.Service
+	versions      *version.Service
+	images        *image.Service
+	notifications *notification.Service
+	courier       *notification.Courier
+	dispatcher    *dispatch.Dispatcher
+	library       *artifact.Library
+	signScript    func([]byte) string
 }
 
 func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
@@ -71,6 +76,10 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		return base64.StdEncoding.EncodeToString(ed25519.Sign(k.Release, script))
 	}}
 	auditLog := audit.New(db, now)
+	sender := webhook.New(strings.TrimSuffix(c.PublicURL, "/"), c.WebhookAllowPrivate == "true")
+	outbox := notification.NewOutbox(db, now)
+	s.notifications = notification.New(db, sender, auditLog, now)
+	s.courier = notification.NewCourier(db, sender, log, now)
 	issuer := token.NewIssuer(db, k.Token, c.PublicURL, now)
 	s.users = user.New(user.Config{
 		Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(max(2, runtime.NumCPU())), Now: now,
@@ -80,9 +89,9 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	s.deployTokens = deploytoken.New(db, issuer, auditLog, now)
 	s.registries = registry.New(db, k.Vault, auditLog, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
-	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}})
+	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox})
 	s.nodes = node.New(node.Config{
-		Store: db, Audit: auditLog, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
+		Store: db, Audit: auditLog, Outbox: outbox, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{
 			Library: library, PublicURL: c.PublicURL, AgentAddr: c.AgentPublicAddr,
 			RootPin: rootPin(k), ReleaseKey: k.Release.Public().(ed25519.PublicKey),
@@ -90,11 +99,11 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	})
 	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
 	s.deployments = deployment.New(deployment.Config{
-		Store: db, Audit: auditLog, Logger: log, Now: now, Watch: watch(bus),
+		Store: db, Audit: auditLog, Outbox: outbox, Logger: log, Now: now, Watch: watch(bus),
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
 	})
 	s.projects = project.New(db, auditLog, now)
-	s.versions = version.New(db, auditLog, liveness(db), now)
+	s.versions = version.New(db, auditLog, liveness(db), now).WithOutbox(outbox)
 	s.images = image.New(db, auditLog, now)
 	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})

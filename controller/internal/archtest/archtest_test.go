@@ -30,7 +30,7 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":      {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver"},
+		"app":      {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook"},
 		"rest":     {},
 		"agentrpc": {"dispatch", "wake"},
 		"dispatch": {"wake"},
@@ -38,6 +38,7 @@ func edges() map[string][]string {
 		"wake":     {},
 		"artifact": {}, // renders install scripts from the archives it serves
 		"keys":     {},
+		"webhook":  {}, // calls the receivers of notifications
 		"config":   {},
 		"pgserver": {},
 		"archtest": {},

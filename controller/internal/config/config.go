@@ -41,9 +41,11 @@ type Config struct {
 	AdminEmail      string
 	AdminPassword   Secret
 	Registration    string
-	StopTimeout     time.Duration
-	LogLevel        string
-	LogFormat       string
+	// WebhookAllowPrivate is "true" or "false".
+	WebhookAllowPrivate string
+	StopTimeout         time.Duration
+	LogLevel            string
+	LogFormat           string
 }
 
 // Load reads the settings from the arguments after the sub-command, the

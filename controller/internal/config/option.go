@@ -57,6 +57,8 @@ func options() []option {
 			set: secret(func(c *Config) *Secret { return &c.AdminPassword })},
 		{name: "registration", fallback: "open", usage: "who may register after the first user: open or closed",
 			set: oneOf(func(c *Config) *string { return &c.Registration }, "open", "closed")},
+		{name: "webhook-allow-private", fallback: "false", usage: "whether notifications may be sent to loopback and private addresses: true or false",
+			set: oneOf(func(c *Config) *string { return &c.WebhookAllowPrivate }, "true", "false")},
 		{name: "stop-timeout", fallback: "20s", usage: "how long a graceful stop may take",
 			set: duration(func(c *Config) *time.Duration { return &c.StopTimeout })},
 		{name: "log-level", fallback: "info", usage: "debug, info, warn or error",

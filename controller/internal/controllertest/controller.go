@@ -11,8 +11,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"fairlead.dev/controller/internal/app"
 	"fairlead.dev/controller/internal/config"
@@ -36,6 +39,7 @@ type Controller struct {
 	StateDir string
 
 	config config.Config
+	log    *slog.Logger
 	stop   func()
 }
 
@@ -45,25 +49,63 @@ func New(t *testing.T) *Controller {
 	return Start(t, pgtest.NewDSN(t), stateDir(t))
 }
 
+// NewWithoutAdmin starts a controller that has no user yet, and returns its
+// set-up token, read from its log as a person would.
+func NewWithoutAdmin(t *testing.T) (c *Controller, setupToken string) {
+	t.Helper()
+	var log readableLog
+	c = start(t, pgtest.NewDSN(t), stateDir(t), slog.New(slog.NewTextHandler(&log, nil)))
+	_, rest, _ := strings.Cut(log.String(), "/setup#")
+	token := strings.FieldsFunc(rest, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if len(token) == 0 {
+		t.Fatalf("no set-up link in the log:\n%s", log.String())
+	}
+	return c, token[0]
+}
+
+// readableLog is a log that can be read while it is written.
+type readableLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write adds to the log.
+func (l *readableLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns what was logged so far.
+func (l *readableLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // Start starts a controller on a database and a state folder that exist.
 func Start(t *testing.T, dsn, stateDir string) *Controller {
 	t.Helper()
+	return start(t, dsn, stateDir, Logger(t), "FAIRLEAD_ADMIN_EMAIL="+AdminEmail, "FAIRLEAD_ADMIN_PASSWORD="+AdminPassword)
+}
+
+func start(t *testing.T, dsn, stateDir string, log *slog.Logger, settings ...string) *Controller {
+	t.Helper()
 	http, grpc := freeAddr(t), freeAddr(t)
-	c, err := config.Load(nil, []string{
-		"DATABASE_URL=" + dsn,
-		"FAIRLEAD_STATE_DIR=" + stateDir,
-		"FAIRLEAD_ARTIFACT_DIR=" + filepath.Join(stateDir, "artifacts"),
-		"FAIRLEAD_HTTP_ADDR=" + http,
-		"FAIRLEAD_AGENT_ADDR=" + grpc,
-		"FAIRLEAD_PUBLIC_URL=http://" + http,
-		"FAIRLEAD_ADMIN_EMAIL=" + AdminEmail,
-		"FAIRLEAD_ADMIN_PASSWORD=" + AdminPassword,
+	c, err := config.Load(nil, append(settings,
+		"DATABASE_URL="+dsn,
+		"FAIRLEAD_STATE_DIR="+stateDir,
+		"FAIRLEAD_ARTIFACT_DIR="+filepath.Join(stateDir, "artifacts"),
+		"FAIRLEAD_HTTP_ADDR="+http,
+		"FAIRLEAD_AGENT_ADDR="+grpc,
+		"FAIRLEAD_PUBLIC_URL=http://"+http,
+		"FAIRLEAD_WEBHOOK_ALLOW_PRIVATE=true", // receivers in tests are on this machine
 		"FAIRLEAD_STOP_TIMEOUT=5s",
-	})
+	))
 	if err != nil {
 		t.Fatalf("configure the controller: %v", err)
 	}
-	controller := &Controller{URL: "http://" + http, AgentAddr: grpc, DSN: dsn, StateDir: stateDir, config: c}
+	controller := &Controller{URL: "http://" + http, AgentAddr: grpc, DSN: dsn, StateDir: stateDir, config: c, log: log}
 	controller.Restart(t)
 	t.Cleanup(controller.Stop)
 	return controller
@@ -73,7 +115,7 @@ func Start(t *testing.T, dsn, stateDir string) *Controller {
 func (c *Controller) Restart(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	a, err := app.New(ctx, c.config, Logger(t))
+	a, err := app.New(ctx, c.config, c.log)
 	if err != nil {
 		cancel()
 		t.Fatalf("start the controller: %v", err)

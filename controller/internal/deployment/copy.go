@@ -52,9 +52,12 @@ func (s *Service) Copy(ctx context.Context, id uuid.UUID, draft Draft) (Deployme
 		if err := s.copyInstances(ctx, origin, d); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
+		if err := s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
 			"id": d.ID, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "copyOf": id,
-		})
+		}); err != nil {
+			return err
+		}
+		return s.tellCreated(ctx, d)
 	})
 	return d, err
 }

@@ -40,9 +40,12 @@ func (s *Service) Create(ctx context.Context, draft Draft) (Deployment, error) {
 		if err := s.Store.InsertDeployment(ctx, d, source.ImageIDs); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
+		if err := s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
 			"id": d.ID, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
-		})
+		}); err != nil {
+			return err
+		}
+		return s.tellCreated(ctx, d)
 	})
 	return d, err
 }

@@ -156,6 +156,9 @@ func (s *Service) succeed(ctx context.Context, r Release) error {
 	if err := s.become(ctx, d, Successful); err != nil {
 		return err
 	}
+	if err := s.tellEnded(ctx, d, r, nil); err != nil {
+		return err
+	}
 	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
 	if err != nil {
 		return err
@@ -192,5 +195,8 @@ func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure) e
 	if id, err := uuid.Parse(card.InstanceID); err == nil {
 		entry.InstanceID = id
 	}
-	return s.become(ctx, d, Failed, entry)
+	if err := s.become(ctx, d, Failed, entry); err != nil {
+		return err
+	}
+	return s.tellEnded(ctx, d, r, card)
 }

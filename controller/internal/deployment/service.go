@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -94,6 +95,8 @@ type Config struct {
 	Store  Store
 	Audit  *audit.Log
 	Logger *slog.Logger
+	// Outbox is told of new deployments and how releases end; nil for nobody.
+	Outbox *notification.Outbox
 	Now    func() time.Time
 
 	// Watch hints whenever a deployment may have changed, until stop is called.

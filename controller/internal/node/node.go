@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
 )
@@ -115,6 +116,8 @@ type Config struct {
 	Sealer   Sealer
 	Renderer Renderer
 	Now      func() time.Time
+	// Outbox is told of new nodes; nil for nobody.
+	Outbox *notification.Outbox
 	// TokenLifetime is how long an install script can be used.
 	TokenLifetime time.Duration
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
 )
@@ -42,7 +43,14 @@ func (s *Service) Create(ctx context.Context, d Draft) (Node, error) {
 		if err := s.Store.InsertNode(ctx, n); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.NodeCreate, map[string]any{"id": n.ID, "name": n.Name})
+		if err := s.Audit.Record(ctx, authz.NodeCreate, map[string]any{"id": n.ID, "name": n.Name}); err != nil {
+			return err
+		}
+		return s.Outbox.Add(ctx, notification.Message{
+			TeamID: team.ID, Event: notification.NodeAdded, Title: "Node " + n.Name + " was added",
+			Facts: []notification.Fact{{Name: "Node", Value: n.Name}, {Name: "Added by", Value: who.Name}},
+			Path:  "/nodes/" + n.ID.String(),
+		})
 	})
 	return n, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/shared/apperr"
@@ -119,7 +120,13 @@ func (s *Service) Invite(ctx context.Context, invitee Invitee) (Member, string, 
 		if err := s.Store.InsertInvitation(ctx, i); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.MemberInvite, map[string]any{"userId": i.member(now).UserID, "email": i.Email})
+		if err := s.Audit.Record(ctx, authz.MemberInvite, map[string]any{"userId": i.member(now).UserID, "email": i.Email}); err != nil {
+			return err
+		}
+		return s.Outbox.Add(ctx, notification.Message{
+			TeamID: scope.ID, Event: notification.UserInvited, Title: i.Email + " was invited to the team " + scope.Slug,
+			Facts: []notification.Fact{{Name: "E-mail", Value: i.Email}, {Name: "Team", Value: scope.Slug}, {Name: "Invited by", Value: who.Name}},
+		})
 	})
 	if i.UserID != uuid.Nil {
 		secret = ""

@@ -13,6 +13,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -106,6 +107,8 @@ type Config struct {
 	Now   func() time.Time
 	// Setups are called for each new team, in order.
 	Setups []Setup
+	// Outbox is told of invitations; nil for nobody.
+	Outbox *notification.Outbox
 }
 
 // Service manages teams and who is in them.

@@ -60,9 +60,12 @@ func (s *Service) Increase(ctx context.Context, projectID, id uuid.UUID, d Draft
 		if err := s.store.CopyContent(ctx, origin, v, inherited()); err != nil {
 			return err
 		}
-		return s.audit.Record(ctx, authz.VersionCreate, map[string]any{
+		if err := s.audit.Record(ctx, authz.VersionCreate, map[string]any{
 			"id": v.ID, "projectId": projectID, "name": v.Name, "type": Incremental, "parentId": id,
-		})
+		}); err != nil {
+			return err
+		}
+		return s.tellCreated(ctx, v, p, who)
 	})
 	return v, err
 }

@@ -98,7 +98,10 @@ func (s *Service) Create(ctx context.Context, projectID uuid.UUID, t Type, d Dra
 				return err
 			}
 		}
-		return s.audit.Record(ctx, authz.VersionCreate, map[string]any{"id": v.ID, "projectId": projectID, "name": v.Name, "type": t})
+		if err := s.audit.Record(ctx, authz.VersionCreate, map[string]any{"id": v.ID, "projectId": projectID, "name": v.Name, "type": t}); err != nil {
+			return err
+		}
+		return s.tellCreated(ctx, v, p, who)
 	})
 	return v, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/project"
 )
 
@@ -100,11 +101,18 @@ type Service struct {
 	audit    *audit.Log
 	liveness Liveness
 	now      func() time.Time
+	outbox   *notification.Outbox
 }
 
 // New returns the service.
 func New(store Store, log *audit.Log, liveness Liveness, now func() time.Time) *Service {
 	return &Service{store: store, audit: log, liveness: liveness, now: now}
+}
+
+// WithOutbox has an outbox told of new versions.
+func (s *Service) WithOutbox(outbox *notification.Outbox) *Service {
+	s.outbox = outbox
+	return s
 }
 
 func (d Draft) normalize() (Draft, error) {

@@ -2,6 +2,7 @@ package teamapi_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func TestAuditLogIsReadInPagesAndFiltered(t *testing.T) {
 		t.Fatalf("%d of %d rows", len(all.Items), all.Total)
 	}
 	first := all.Items[len(all.Items)-1]
-	if first.Event != "team.create" || first.ActorType != "user" || first.Context != "http" || first.Method != "post" ||
+	if first.Event != "team.create" || first.ActorType != "user" || first.Context != "http" || first.Method != strings.ToLower(http.MethodPost) ||
 		first.User == nil || first.User.Email != "admin@example.com" || first.Data["slug"] != "acme" {
 		t.Errorf("first row %+v", first)
 	}

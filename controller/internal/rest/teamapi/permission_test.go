@@ -97,6 +97,8 @@ func (o operation) body(t *testing.T) any {
 		"PUT /api/teams/{teamId}":                                                          map[string]any{"name": "Acme", "slug": "acme"},
 		"POST /api/teams/{teamId}/users":                                                   map[string]any{"email": "some.body@example.com", "firstName": "Some"},
 		"PUT /api/teams/{teamId}/users/{userId}/role":                                      map[string]any{"role": "admin"},
+		"POST /api/{teamSlug}/notifications":                                               named(map[string]any{"type": "slack", "url": "https://127.0.0.1/x", "active": true, "enabledEvents": []string{"node-added"}}),
+		"PUT /api/{teamSlug}/notifications/{notificationId}":                               named(map[string]any{"type": "slack", "url": "https://127.0.0.1/x", "active": true, "enabledEvents": []string{"node-added"}}),
 		"POST /api/users/me/invitations/{teamId}":                                          map[string]any{},
 		"POST /api/tokens":                                                                 named(map[string]any{"expirationInDays": 1}),
 		"POST /api/{teamSlug}/nodes":                                                       named(nil),
@@ -244,10 +246,11 @@ func (k cast) rows(t *testing.T) map[string]string {
 		return owner.Post("/api/acme"+path, body).Expect(t, http.StatusCreated).String(t, "id")
 	}
 	rows := map[string]string{
-		"{nodeId}":     add("/nodes", map[string]any{"name": "one"}),
-		"{registryId}": add("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
-		"{storageId}":  add("/storages", map[string]any{"name": "files", "url": "s3.example.com"}),
-		"{projectId}":  add("/projects", map[string]any{"name": "shop", "type": "versioned"}),
+		"{nodeId}":         add("/nodes", map[string]any{"name": "one"}),
+		"{registryId}":     add("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
+		"{storageId}":      add("/storages", map[string]any{"name": "files", "url": "s3.example.com"}),
+		"{notificationId}": add("/notifications", map[string]any{"name": "chat", "type": "slack", "url": "https://127.0.0.1/x", "active": true, "enabledEvents": []string{"version-created"}}),
+		"{projectId}":      add("/projects", map[string]any{"name": "shop", "type": "versioned"}),
 	}
 	rows["{versionId}"] = add("/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.0", "type": "rolling"})
 	var images []struct{ ID string }

@@ -14,6 +14,7 @@ import (
 	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/storage"
@@ -40,10 +41,11 @@ type Deps struct {
 	Images       *image.Service
 	Health       Health
 	// SignScript returns the release key's signature over an install script.
-	SignScript func(script []byte) string
-	Now        func() time.Time
-	Audit      *audit.Reader
-	Dashboard  *dashboard.Service
+	SignScript    func(script []byte) string
+	Now           func() time.Time
+	Audit         *audit.Reader
+	Notifications *notification.Service
+	Dashboard     *dashboard.Service
 	// PublicURL is what people reach the controller at, without a slash.
 	PublicURL string
 	// Secure marks cookies for https only.
@@ -67,6 +69,7 @@ func (a *api) routes() {
 	a.teamRoutes()
 	a.peopleRoutes()
 	a.overviewRoutes()
+	a.notificationRoutes()
 	a.nodeRoutes()
 	a.containerRoutes()
 	a.deploymentRoutes()

@@ -1,0 +1,198 @@
+package notification_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/postgres/pgtest"
+	"fairlead.dev/controller/internal/teamtest"
+	"fairlead.dev/shared/apperr"
+)
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// receiver remembers what it was sent and answers with what it is told to.
+type receiver struct {
+	mu     sync.Mutex
+	got    []notification.Delivery
+	answer func(d notification.Delivery) error
+	told   chan struct{}
+}
+
+func (r *receiver) Send(_ context.Context, d notification.Delivery) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, d)
+	defer func() { r.told <- struct{}{} }()
+	if r.answer == nil {
+		return nil
+	}
+	return r.answer(d)
+}
+
+type world struct {
+	*notification.Service
+	db     *postgres.DB
+	ctx    context.Context
+	outbox *notification.Outbox
+	*receiver
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{db: pgtest.New(t), receiver: &receiver{told: make(chan struct{}, 100)}}
+	w.ctx = teamtest.New(t, w.db)
+	w.Service = notification.New(w.db, w.receiver, audit.New(w.db, now), now)
+	w.outbox = notification.NewOutbox(w.db, now)
+	return w
+}
+
+func (w *world) add(t *testing.T, name string, active bool, events ...notification.Event) notification.Notification {
+	t.Helper()
+	n, err := w.Create(w.ctx, notification.Draft{
+		Name: name, Type: notification.Slack, URL: "https://example.com/" + name, Active: active, Events: events,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (w *world) tell(t *testing.T, ctx context.Context, event notification.Event) error {
+	t.Helper()
+	scope, err := actor.TeamFrom(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.outbox.Add(ctx, notification.Message{TeamID: scope.ID, Event: event, Title: "something happened"})
+}
+
+// run starts a courier that stops with the test.
+func (w *world) run(t *testing.T, clock func() time.Time) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	courier := notification.NewCourier(w.db, w.receiver, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
+	go func() { ended <- courier.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (w *world) await(t *testing.T, count int) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for range count {
+		select {
+		case <-w.told:
+		case <-deadline:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			t.Fatalf("waited too long for %d deliveries; there were %d", count, len(w.got))
+		}
+	}
+}
+
+func TestWhoWantsAnEventIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	wants := w.add(t, "wants", true, notification.NodeAdded)
+	w.add(t, "other", true, notification.VersionCreated)
+	w.add(t, "off", false, notification.NodeAdded)
+	if err := w.tell(t, w.ctx, notification.NodeAdded); err != nil {
+		t.Fatal(err)
+	}
+	undone := errors.New("undone")
+	err := w.db.InTx(w.ctx, func(ctx context.Context) error {
+		if err := w.tell(t, ctx, notification.NodeAdded); err != nil {
+			return err
+		}
+		return undone
+	})
+	if !errors.Is(err, undone) {
+		t.Fatal(err)
+	}
+	w.run(t, now)
+	w.run(t, now) // a second controller
+	w.await(t, 1)
+	// What is told next comes after whatever would have been told twice.
+	if err := w.tell(t, w.ctx, notification.NodeAdded); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.got) != 2 || w.got[0].NotificationID != wants.ID || w.got[0].ID == w.got[1].ID {
+		t.Errorf("told %+v", w.got)
+	}
+}
+
+func TestADeliveryThatFailsIsTriedAgainAndGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, "down", true, notification.NodeAdded)
+	w.add(t, "gone", true, notification.NodeAdded)
+	w.answer = func(d notification.Delivery) error {
+		if d.URL == "https://example.com/gone" {
+			return apperr.New(apperr.Precondition, "refused")
+		}
+		return apperr.New(apperr.Unavailable, "away")
+	}
+	if err := w.tell(t, w.ctx, notification.NodeAdded); err != nil {
+		t.Fatal(err)
+	}
+	// A clock on which hours pass between two looks.
+	var mu sync.Mutex
+	at := now()
+	w.run(t, func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		at = at.Add(3 * time.Hour)
+		return at
+	})
+	w.await(t, notification.MaxAttempts+1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	tries := map[string]int{}
+	for _, d := range w.got {
+		tries[d.URL]++
+	}
+	if tries["https://example.com/down"] != notification.MaxAttempts || tries["https://example.com/gone"] != 1 {
+		t.Errorf("tries %v", tries)
+	}
+}
+
+func TestDraftsAreChecked(t *testing.T) {
+	w := newWorld(t)
+	good := notification.Draft{Name: "chat", Type: notification.Teams, URL: "https://example.com/hook"}
+	for field, spoil := range map[string]func(d *notification.Draft){
+		"name":          func(d *notification.Draft) { d.Name = " " },
+		"type":          func(d *notification.Draft) { d.Type = "pigeon" },
+		"url":           func(d *notification.Draft) { d.URL = "ftp://example.com" },
+		"enabledEvents": func(d *notification.Draft) { d.Events = []notification.Event{"rain"} },
+	} {
+		d := good
+		spoil(&d)
+		_, err := w.Create(w.ctx, d)
+		var known *apperr.Error
+		if !errors.As(err, &known) || known.Kind != apperr.Invalid || known.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	w.add(t, "chat", true)
+	if _, err := w.Create(w.ctx, good); !apperr.Is(err, apperr.Conflict) {
+		t.Errorf("a second of the name: %v", err)
+	}
+	if _, err := w.List(teamtest.As(w.ctx, t, actor.Member)); !apperr.Is(err, apperr.Forbidden) {
+		t.Errorf("a user reads webhook URLs: %v", err)
+	}
+}
