@@ -144,3 +144,26 @@ func TestCommandsActOnOurContainersOnly(t *testing.T) {
 	s.awaitStatus(t, "left")
 	s.admin.Post(containers+"/start", nil).Expect(t, http.StatusPreconditionFailed)
 }
+
+func TestAPrefixIsEmptiedOfOurContainers(t *testing.T) {
+	s := newSite(t)
+	shop := s.shop(t)
+	prefix := s.nodePath() + "/shop/containers"
+	s.admin.Delete(prefix).Expect(t, http.StatusPreconditionFailed) // nobody there yet
+
+	e := s.admin.Install(t, "acme", s.node)
+	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
+	driver.AddForeign("neighbour")
+	controllertest.StartAgent(t, t.TempDir(), &e, driver)
+	s.awaitStatus(t, "connected")
+	s.admin.Delete(prefix).Expect(t, http.StatusNotFound) // nothing there yet
+	s.admin.Post(shop+"/start", nil).Expect(t, http.StatusNoContent)
+	s.awaitDeployment(t, shop, "successful")
+	s.awaitContainers(t, "/neighbour running", "shop/web running")
+
+	s.admin.Delete(prefix).Expect(t, http.StatusNoContent)
+	s.awaitContainers(t, "/neighbour running")
+	// The deployment is as it was, and can be started again.
+	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.awaitContainers(t, "/neighbour running", "shop/web running")
+}

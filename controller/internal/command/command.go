@@ -74,6 +74,8 @@ type Store interface {
 	// NodeConnected tells whether a node of the team has its agent connected;
 	// NotFound when the team has no such node.
 	NodeConnected(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error)
+	// ListContainers returns what was last seen on a node under a prefix.
+	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 }
 
@@ -132,14 +134,8 @@ func (s *Service) Do(ctx context.Context, nodeID uuid.UUID, op Operation, contai
 		Deadline: now.Add(Lifetime), CreatedAt: now, CreatedBy: who.Ref(),
 	}
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
-		connected, err := s.Store.NodeConnected(ctx, team.ID, nodeID)
-		switch {
-		case apperr.Is(err, apperr.NotFound):
-			return apperr.New(apperr.NotFound, "no such node").WithField("nodeId", nodeID)
-		case err != nil:
+		if err := s.reachable(ctx, team.ID, nodeID); err != nil {
 			return err
-		case !connected:
-			return apperr.New(apperr.Precondition, "the node is unreachable").WithField("nodeId", nodeID)
 		}
 		if err := s.Store.InsertCommand(ctx, c); err != nil {
 			return err
@@ -158,6 +154,21 @@ func (s *Service) Do(ctx context.Context, nodeID uuid.UUID, op Operation, contai
 		return Result{}, err
 	}
 	return s.await(ctx, c, hints)
+}
+
+// reachable returns an error unless the team's node has its agent connected.
+func (s *Service) reachable(ctx context.Context, teamID, nodeID uuid.UUID) error {
+	connected, err := s.Store.NodeConnected(ctx, teamID, nodeID)
+	switch {
+	case apperr.Is(err, apperr.NotFound):
+		return apperr.New(apperr.NotFound, "no such node").WithField("nodeId", nodeID)
+	case err != nil:
+		return err
+	case !connected:
+		return apperr.New(apperr.Precondition, "the node is unreachable").WithField("nodeId", nodeID)
+	default:
+		return nil
+	}
 }
 
 func (s *Service) await(ctx context.Context, c Command, hints <-chan struct{}) (Result, error) {

@@ -40,6 +40,11 @@ type containerPath struct {
 	Name string `path:"name" maxLength:"255"`
 }
 
+type prefixPath struct {
+	NodePath
+	Prefix string `path:"prefix" maxLength:"63"`
+}
+
 type prefixedContainerPath struct {
 	NodePath
 	Prefix string `path:"prefix" maxLength:"63"`
@@ -75,6 +80,8 @@ func (a *api) containerRoutes() {
 		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.onBare(command.Delete))
 	add(a, route{method: http.MethodDelete, path: prefixed + "/{name}", summary: "Delete a container", tag: tag,
 		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.onPrefixed(command.Delete))
+	add(a, route{method: http.MethodDelete, path: prefixed, summary: "Delete the containers of a prefix", tag: tag,
+		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.deletePrefix)
 	add(a, route{method: http.MethodGet, path: prefixed + "/{name}/log", summary: "Read the end of a container's log", tag: tag,
 		action: authz.ContainerRead, errors: []int{412, 503}}, a.readContainerLog)
 }
@@ -107,6 +114,10 @@ func (a *api) onPrefixed(op command.Operation) func(context.Context, *prefixedCo
 		_, err := a.deps.Commands.Do(ctx, in.NodeID, op, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, 0)
 		return nil, err
 	}
+}
+
+func (a *api) deletePrefix(ctx context.Context, in *prefixPath) (*empty, error) {
+	return nil, a.deps.Commands.DeletePrefix(ctx, in.NodeID, in.Prefix)
 }
 
 func (a *api) readContainerLog(ctx context.Context, in *containerLogInput) (*ok[containerLogOutput], error) {
