@@ -68,6 +68,10 @@ func (c *Client) Login(ctx context.Context, email, password string) error {
 	return err
 }
 
+// Token returns the session's token, for other programs of the same person; ""
+// before Login.
+func (c *Client) Token() string { return c.token }
+
 // Call sends a request, with in as its body unless that is nil, and decodes
 // the answer into out unless that is nil: a *[]byte takes it as it is. What the
 // API refuses is a *Problem.

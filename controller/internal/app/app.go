@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"path/filepath"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/rest"
+	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/wake"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/taskgroup"
@@ -53,6 +53,13 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if err != nil {
 		return a, err
 	}
+	// An address that is taken is found out before anything is made.
+	if a.http, err = listen(ctx, c.HTTPAddr, "HTTP", "FAIRLEAD_HTTP_ADDR"); err != nil {
+		return a, err
+	}
+	if a.grpc, err = listen(ctx, c.AgentAddr, "agent", "FAIRLEAD_AGENT_ADDR"); err != nil {
+		return a, err
+	}
 	metrics := newMetrics()
 	if a.database, err = openDatabase(ctx, c, log); err != nil {
 		return a, err
@@ -63,12 +70,6 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 		return a, err
 	}
 	if err := a.prepare(ctx, services, setupToken); err != nil {
-		return a, err
-	}
-	if a.http, err = listen(ctx, c.HTTPAddr, "HTTP", "FAIRLEAD_HTTP_ADDR"); err != nil {
-		return a, err
-	}
-	if a.grpc, err = listen(ctx, c.AgentAddr, "agent", "FAIRLEAD_AGENT_ADDR"); err != nil {
 		return a, err
 	}
 	if a.rest, err = newREST(a, services, metrics); err != nil {
@@ -138,8 +139,8 @@ func (a *App) prepare(ctx context.Context, s *services, setupToken string) error
 	if err == nil && needed {
 		// Meant for the person who starts the controller: the one secret that
 		// a log line carries. It ends with this process or its first use.
-		a.log.Warn("there is no user yet: register the administrator with the set-up token in this link",
-			"link", a.config.PublicURL+"/docs?setupToken="+url.QueryEscape(setupToken))
+		a.log.Warn("there is no user yet: open this link to make the administrator's account",
+			"link", a.config.PublicURL+setup.Path+"#"+setupToken)
 	}
 	return err
 }

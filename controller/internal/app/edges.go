@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/rest"
+	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/rest/teamapi"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/pki"
@@ -31,6 +32,12 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Checks: []rest.Check{{Name: "database", Ready: s.db.Ping}, {Name: "schema", Ready: a.database.ready}},
 	})
 	rest.MountArtifacts(engine, s.library)
+	err := setup.Mount(engine, setup.Config{
+		Users: s.users, Log: a.log, Allowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,
+	})
+	if err != nil {
+		return nil, err
+	}
 	teamapi.Mount(engine, teamapi.Deps{
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"fairlead.dev/e2e/client"
 )
 
 // removePatience is how long the agent may take to remove the containers.
@@ -14,7 +16,7 @@ const removePatience = time.Minute
 // down deletes every deployment of this machine's node and waits until the
 // agent has removed their containers.
 func down(ctx context.Context, s settings) error {
-	c := newClient(s.controller)
+	c := client.New(s.controller)
 	if err := logIn(ctx, c, s); err != nil {
 		return err
 	}
@@ -22,7 +24,7 @@ func down(ctx context.Context, s settings) error {
 		Slug string `json:"slug"`
 	}
 	var teams []team
-	if err := c.call(ctx, http.MethodGet, "/api/teams", nil, &teams); err != nil {
+	if err := c.Call(ctx, http.MethodGet, "/api/teams", nil, &teams); err != nil {
 		return err
 	}
 	base := "/api/" + teamSlug
@@ -30,11 +32,11 @@ func down(ctx context.Context, s settings) error {
 		return nil // up did not come as far
 	}
 	var nodes []named
-	if err := c.call(ctx, http.MethodGet, base+"/nodes", nil, &nodes); err != nil {
+	if err := c.Call(ctx, http.MethodGet, base+"/nodes", nil, &nodes); err != nil {
 		return err
 	}
 	var deployments []deployment
-	if err := c.call(ctx, http.MethodGet, base+"/deployments", nil, &deployments); err != nil {
+	if err := c.Call(ctx, http.MethodGet, base+"/deployments", nil, &deployments); err != nil {
 		return err
 	}
 	for _, n := range nodes {
@@ -46,7 +48,7 @@ func down(ctx context.Context, s settings) error {
 			if d.Node.ID != n.ID {
 				continue
 			}
-			if err := c.call(ctx, http.MethodDelete, base+"/deployments/"+d.ID, nil, nil); err != nil {
+			if err := c.Call(ctx, http.MethodDelete, base+"/deployments/"+d.ID, nil, nil); err != nil {
 				return err
 			}
 			say("deleted the deployment %s", d.Prefix)
@@ -61,10 +63,10 @@ func down(ctx context.Context, s settings) error {
 	return nil
 }
 
-func awaitRemoval(ctx context.Context, c *client, path string) error {
-	return await(ctx, removePatience, "wait for the agent to remove the containers", func() (bool, string, error) {
-		var left []object
-		err := c.call(ctx, http.MethodGet, path, nil, &left)
+func awaitRemoval(ctx context.Context, c *client.Client, path string) error {
+	return client.Await(ctx, removePatience, "wait for the agent to remove the containers", func() (bool, string, error) {
+		var left []client.Object
+		err := c.Call(ctx, http.MethodGet, path, nil, &left)
 		return len(left) == 0, fmt.Sprintf("%d there", len(left)), err
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"fairlead.dev/e2e/client"
 	"fairlead.dev/e2e/sample/sampleimage"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/ociimage"
@@ -34,13 +35,10 @@ const (
 	answerPatience  = 20 * time.Second
 )
 
-// object is a JSON object.
-type object = map[string]any
-
 func say(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
 
 func up(ctx context.Context, s settings) error {
-	c := newClient(s.controller)
+	c := client.New(s.controller)
 	if err := logIn(ctx, c, s); err != nil {
 		return err
 	}
@@ -69,20 +67,15 @@ func up(ctx context.Context, s settings) error {
 	return nil
 }
 
-func logIn(ctx context.Context, c *client, s settings) error {
+func logIn(ctx context.Context, c *client.Client, s settings) error {
 	password, err := os.ReadFile(s.passwordFile())
 	if err != nil {
 		return fmt.Errorf("read the administrator's password: %w", err)
 	}
-	var session struct {
-		Token string `json:"token"`
-	}
-	err = c.call(ctx, http.MethodPost, "/api/auth/login", object{"email": s.email, "password": strings.TrimSpace(string(password))}, &session)
-	if err != nil {
+	if err := c.Login(ctx, s.email, strings.TrimSpace(string(password))); err != nil {
 		return fmt.Errorf("log in as %s with the password in %s: %w", s.email, s.passwordFile(), err)
 	}
-	c.token = session.Token
-	options := fmt.Sprintf("silent\nshow-error\nheader = \"Authorization: Bearer %s\"\nheader = \"Content-Type: application/json\"\n", session.Token)
+	options := fmt.Sprintf("silent\nshow-error\nheader = \"Authorization: Bearer %s\"\nheader = \"Content-Type: application/json\"\n", c.Token())
 	if err := os.WriteFile(s.curlFile(), []byte(options), 0o600); err != nil {
 		return fmt.Errorf("keep the session for curl: %w", err)
 	}
@@ -106,37 +99,37 @@ func pushSample(ctx context.Context, s settings) (string, error) {
 
 // describe tells the controller what the application is: a registry, a project
 // with one version, and in that an image with its configuration.
-func describe(ctx context.Context, c *client, s settings, reference string) (versionID string, err error) {
+func describe(ctx context.Context, c *client.Client, s settings, reference string) (versionID string, err error) {
 	base := "/api/" + teamSlug
-	if _, _, err := c.ensure(ctx, "/api/teams", teamName, object{"slug": teamSlug, "name": teamName}); err != nil {
+	if _, _, err := ensure(ctx, c, "/api/teams", teamName, client.Object{"slug": teamSlug, "name": teamName}); err != nil {
 		return "", err
 	}
-	registry := object{"type": "v2", "name": "local", "description": "The registry of make up", "details": object{"url": s.registry}}
-	local, made, err := c.ensure(ctx, base+"/registries", "local", registry)
+	registry := client.Object{"type": "v2", "name": "local", "description": "The registry of make up", "details": client.Object{"url": s.registry}}
+	local, made, err := ensure(ctx, c, base+"/registries", "local", registry)
 	if err == nil && !made { // the port may be another than last time
-		err = c.call(ctx, http.MethodPut, base+"/registries/"+local.ID, registry, nil)
+		err = c.Call(ctx, http.MethodPut, base+"/registries/"+local.ID, registry, nil)
 	}
 	if err != nil {
 		return "", err
 	}
-	project, _, err := c.ensure(ctx, base+"/projects", appName, object{"type": "versioned", "name": appName, "description": "The sample application"})
+	project, _, err := ensure(ctx, c, base+"/projects", appName, client.Object{"type": "versioned", "name": appName, "description": "The sample application"})
 	if err != nil {
 		return "", err
 	}
 	versions := base + "/projects/" + project.ID + "/versions"
-	version, _, err := c.ensure(ctx, versions, "rolling", object{"type": "rolling", "name": "rolling", "changelog": ""})
+	version, _, err := ensure(ctx, c, versions, "rolling", client.Object{"type": "rolling", "name": "rolling", "changelog": ""})
 	if err != nil {
 		return "", err
 	}
 	images := versions + "/" + version.ID + "/images"
 	var present []named
-	if err := c.call(ctx, http.MethodGet, images, nil, &present); err != nil {
+	if err := c.Call(ctx, http.MethodGet, images, nil, &present); err != nil {
 		return "", err
 	}
 	name, tag, _ := strings.Cut(reference, ":")
 	if len(present) == 0 {
-		add := []object{{"registryId": local.ID, "images": []string{reference}}}
-		if err := c.call(ctx, http.MethodPost, images, add, &present); err != nil {
+		add := []client.Object{{"registryId": local.ID, "images": []string{reference}}}
+		if err := c.Call(ctx, http.MethodPost, images, add, &present); err != nil {
 			return "", err
 		}
 	}
@@ -144,9 +137,9 @@ func describe(ctx context.Context, c *client, s settings, reference string) (ver
 		if image.Name != name {
 			continue
 		}
-		err := c.call(ctx, http.MethodPatch, images+"/"+image.ID, object{"tag": tag, "config": object{
+		err := c.Call(ctx, http.MethodPatch, images+"/"+image.ID, client.Object{"tag": tag, "config": client.Object{
 			"name":  appName,
-			"ports": []object{{"internal": 8080, "external": s.appPort, "address": "127.0.0.1"}},
+			"ports": []client.Object{{"internal": 8080, "external": s.appPort, "address": "127.0.0.1"}},
 		}}, nil)
 		if err != nil {
 			return "", err
@@ -164,22 +157,22 @@ type node struct {
 }
 
 // installNode makes this machine a node, by the line that a person would paste.
-func installNode(ctx context.Context, c *client, s settings) (nodeID string, err error) {
+func installNode(ctx context.Context, c *client.Client, s settings) (nodeID string, err error) {
 	nodes := "/api/" + teamSlug + "/nodes"
-	this, _, err := c.ensure(ctx, nodes, nodeName, object{"name": nodeName, "description": "The machine that make up ran on"})
+	this, _, err := ensure(ctx, c, nodes, nodeName, client.Object{"name": nodeName, "description": "The machine that make up ran on"})
 	if err != nil {
 		return "", err
 	}
 	var seen node
-	if err := c.call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen); err != nil {
+	if err := c.Call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen); err != nil {
 		return "", err
 	}
 	connected := func() (bool, string, error) {
-		err := c.call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen)
+		err := c.Call(ctx, http.MethodGet, nodes+"/"+this.ID, nil, &seen)
 		return seen.Status == "connected", strings.TrimSpace(seen.Status + " " + seen.Refusal), err
 	}
 	if seen.HasToken { // its agent may be on its way back to a restarted controller
-		_ = await(ctx, returnPatience, "wait for the agent to return", connected)
+		_ = client.Await(ctx, returnPatience, "wait for the agent to return", connected)
 	}
 	if seen.Status == "connected" {
 		say("this machine is the node %s; its agent is connected", nodeName)
@@ -188,8 +181,8 @@ func installNode(ctx context.Context, c *client, s settings) (nodeID string, err
 	var script struct {
 		Command string `json:"command"`
 	}
-	err = c.call(ctx, http.MethodPost, nodes+"/"+this.ID+"/script",
-		object{"type": "docker", "scriptType": "shell", "rootPath": s.state + "/agent"}, &script)
+	err = c.Call(ctx, http.MethodPost, nodes+"/"+this.ID+"/script",
+		client.Object{"type": "docker", "scriptType": "shell", "rootPath": s.state + "/agent"}, &script)
 	if err != nil {
 		return "", err
 	}
@@ -199,7 +192,7 @@ func installNode(ctx context.Context, c *client, s settings) (nodeID string, err
 	if err := install.Run(); err != nil {
 		return "", fmt.Errorf("the install script failed (%w); its output is above", err)
 	}
-	if err := await(ctx, connectPatience, "wait for the agent to connect", connected); err != nil {
+	if err := client.Await(ctx, connectPatience, "wait for the agent to connect", connected); err != nil {
 		return "", fmt.Errorf("%w; see: docker logs $(docker ps --quiet --filter label=dev.fairlead.agent=%s)", err, this.ID)
 	}
 	say("the agent of the node %s is connected", nodeName)
@@ -217,10 +210,10 @@ type deployment struct {
 	Version named  `json:"version"`
 }
 
-func deploy(ctx context.Context, c *client, s settings, versionID, nodeID string) (deploymentID string, err error) {
+func deploy(ctx context.Context, c *client.Client, s settings, versionID, nodeID string) (deploymentID string, err error) {
 	deployments := "/api/" + teamSlug + "/deployments"
 	var list []deployment
-	if err := c.call(ctx, http.MethodGet, deployments, nil, &list); err != nil {
+	if err := c.Call(ctx, http.MethodGet, deployments, nil, &list); err != nil {
 		return "", err
 	}
 	var d deployment
@@ -230,19 +223,19 @@ func deploy(ctx context.Context, c *client, s settings, versionID, nodeID string
 		}
 	}
 	if d.ID == "" {
-		draft := object{"versionId": versionID, "nodeId": nodeID, "prefix": prefix, "note": "make up"}
-		if err := c.call(ctx, http.MethodPost, deployments, draft, &d); err != nil {
+		draft := client.Object{"versionId": versionID, "nodeId": nodeID, "prefix": prefix, "note": "make up"}
+		if err := c.Call(ctx, http.MethodPost, deployments, draft, &d); err != nil {
 			return "", err
 		}
 	}
 	if err := os.WriteFile(s.deploymentsFile(), []byte(d.ID+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("note the deployment: %w", err)
 	}
-	if err := c.call(ctx, http.MethodPost, deployments+"/"+d.ID+"/start", nil, nil); err != nil {
+	if err := c.Call(ctx, http.MethodPost, deployments+"/"+d.ID+"/start", nil, nil); err != nil {
 		return "", err
 	}
-	err = await(ctx, deployPatience, "wait for the deployment", func() (bool, string, error) {
-		err := c.call(ctx, http.MethodGet, deployments+"/"+d.ID, nil, &d)
+	err = client.Await(ctx, deployPatience, "wait for the deployment", func() (bool, string, error) {
+		err := c.Call(ctx, http.MethodGet, deployments+"/"+d.ID, nil, &d)
 		return d.Status != "in-progress", strings.TrimSpace(d.Status + " " + d.Waiting), err
 	})
 	if err != nil {
@@ -256,7 +249,7 @@ func deploy(ctx context.Context, c *client, s settings, versionID, nodeID string
 }
 
 // whyFailed tells what the last release's failure was.
-func whyFailed(ctx context.Context, c *client, path string) string {
+func whyFailed(ctx context.Context, c *client.Client, path string) string {
 	var releases []struct {
 		Number  int64 `json:"number"`
 		Failure *struct {
@@ -265,7 +258,7 @@ func whyFailed(ctx context.Context, c *client, path string) string {
 			LogTail []string `json:"logTail"`
 		} `json:"failure"`
 	}
-	if err := c.call(ctx, http.MethodGet, path+"/releases", nil, &releases); err != nil {
+	if err := c.Call(ctx, http.MethodGet, path+"/releases", nil, &releases); err != nil {
 		return err.Error()
 	}
 	why, last := "no reason was recorded", int64(0)
@@ -283,10 +276,10 @@ func look(ctx context.Context, address string) (greeting string, err error) {
 	var info struct {
 		Greeting string `json:"greeting"`
 	}
-	app := newClient(address)
+	app := client.New(address)
 	var last error
-	err = await(ctx, answerPatience, "wait for "+address+"/info", func() (bool, string, error) {
-		last = app.call(ctx, http.MethodGet, "/info", nil, &info)
+	err = client.Await(ctx, answerPatience, "wait for "+address+"/info", func() (bool, string, error) {
+		last = app.Call(ctx, http.MethodGet, "/info", nil, &info)
 		return last == nil, "not answering", nil
 	})
 	return info.Greeting, errors.Join(err, last)
@@ -295,7 +288,7 @@ func look(ctx context.Context, address string) (greeting string, err error) {
 func show(s settings, address, greeting, nodeID, deploymentID string) {
 	api := s.controller + "/api/" + teamSlug
 	curl := "curl -K " + s.curlFile()
-	change, _ := json.Marshal(object{"environment": []object{{"key": "GREETING", "value": "Hello again"}}})
+	change, _ := json.Marshal(client.Object{"environment": []client.Object{{"key": "GREETING", "value": "Hello again"}}})
 	fmt.Printf(`
 The sample answers at %s: %s
 

@@ -1,6 +1,7 @@
 package teamapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -77,6 +78,10 @@ func problemOf(log *slog.Logger, err error) *Problem {
 		return known
 	}
 	var e *apperr.Error
+	if errors.Is(err, context.Canceled) {
+		// Whoever asked is gone, or we are stopping: nobody's fault.
+		return newProblem(http.StatusServiceUnavailable, "the request was given up before it was done")
+	}
 	if !errors.As(err, &e) || e.Kind == apperr.Internal {
 		log.Error("request failed", "error", err)
 		return newProblem(http.StatusInternalServerError, "something went wrong on our side; the controller's log says more")

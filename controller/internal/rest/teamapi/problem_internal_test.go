@@ -1,6 +1,7 @@
 package teamapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,14 @@ func TestOurOwnFaultsAreLoggedAndNotShown(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "relation is on fire"); n != 1 {
 		t.Errorf("logged %d times: %s", n, log.String())
+	}
+}
+
+func TestWhoHangsUpIsNoFault(t *testing.T) {
+	var log strings.Builder
+	p := problemOf(slog.New(slog.NewTextHandler(&log, nil)), fmt.Errorf("read nodes: %w", context.Canceled))
+	if p.Status == http.StatusInternalServerError || log.Len() > 0 {
+		t.Errorf("answered %d, logged %q", p.Status, log.String())
 	}
 }
 
