@@ -177,6 +177,8 @@ func TestProjectsAndVersionsHaveTheirDocumentedShape(t *testing.T) {
 	_, image := s.images()
 	var config object
 	readJSON(t, "testdata/containerconfig.json", &config)
+	stored := s.want(201, http.MethodPost, "/storages", object{"name": "files", "url": "https://s3.example.com"})
+	config["storage"].(object)["storageId"] = stored["id"]
 	s.want(204, http.MethodPatch, image, object{"config": config})
 	version := image[:strings.LastIndex(image, "/images")]
 	project := version[:strings.LastIndex(version, "/versions")]

@@ -28,6 +28,7 @@ import (
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/rest/teamapi"
+	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/teamtest"
 	"fairlead.dev/controller/internal/token"
@@ -82,6 +83,7 @@ func newShop(t *testing.T) *shop {
 		}),
 		DeployTokens: deploytoken.New(db, issuer, auditLog, now),
 		Registries:   registries,
+		Storages:     storage.New(db, ring.Vault, auditLog, now),
 		Projects:     project.New(db, auditLog, now),
 		Versions:     version.New(db, auditLog, lost, now),
 		Images:       image.New(db, auditLog, now),
