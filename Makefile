@@ -73,7 +73,10 @@ test: machine build artifacts lint tidy-check gen-check clean-check ## everythin
 
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
-	@go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker | sed -n 's/^figure: //p'
+	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
+		if go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker >"$$out" 2>&1; \
+		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
+	@scripts/bench-up.sh
 
 .PHONY: lint
 lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf

@@ -30,7 +30,7 @@ func BenchmarkApplyBesideRawEngine(b *testing.B) {
 		value, floor := median(applied), median(raw)
 		ratio := float64(value) / float64(floor)
 		b.ReportMetric(ratio, "ratio")
-		fmt.Fprintf(os.Stdout, "figure: docker-apply-one-workload\t%.1f\tms\t%.1f\t%.2f\n", milliseconds(value), milliseconds(floor), ratio)
+		fmt.Fprintf(os.Stdout, "figure: docker_apply_one_workload\t%.1f\tms\t%.1f\t%.2f\n", milliseconds(value), milliseconds(floor), ratio)
 	}
 }
 
