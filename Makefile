@@ -63,8 +63,8 @@ check: machine build lint unit ## build, lint and the tests that need no whole s
 
 .PHONY: unit
 unit: machine
-	$(say) "testing without e2e and install-scripts"
-	@go test $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
+	$(say) "testing without e2e, install-scripts and what starts containers (make test does it all)"
+	@go test -short $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 
 .PHONY: test
 test: machine build artifacts lint tidy-check gen-check clean-check ## everything that continuous integration runs

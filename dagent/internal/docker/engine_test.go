@@ -125,6 +125,9 @@ func TestMain(m *testing.M) {
 // connect returns a client of the engine, on which the test images are.
 func connect(t testing.TB) *client.Client {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short: these tests start containers for minutes; make test runs them all")
+	}
 	if err := loadImages(); err != nil {
 		t.Fatal(err)
 	}
