@@ -37,6 +37,7 @@ type world struct {
 	*user.Service
 	db     *postgres.DB
 	hasher *watchedHasher
+	issuer *token.Issuer
 }
 
 func setUp(t *testing.T, open bool) world {
@@ -53,7 +54,7 @@ func setUp(t *testing.T, open bool) world {
 			Store: db, Tokens: db, Issuer: issuer, Hasher: hasher, Now: time.Now,
 			SetupToken: "setup", OpenRegistration: open,
 		}),
-		db: db, hasher: hasher,
+		db: db, hasher: hasher, issuer: issuer,
 	}
 }
 
