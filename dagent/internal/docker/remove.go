@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -42,12 +43,45 @@ func (d *Driver) end(ctx context.Context, o owned) error {
 	return nil
 }
 
+// removalPatience is how long a removal that somebody else began may take.
+const removalPatience = 30 * time.Second
+
 // discard removes a container with its anonymous volumes, which nothing else
-// can reach. One that is gone, or going, is fine.
+// can reach. One that is gone is fine, and so is one that is going, as after an
+// agent that died while it removed it: that one is waited for.
 func (d *Driver) discard(ctx context.Context, id string) error {
 	err := d.engine.ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: true, Force: true})
-	if cerrdefs.IsNotFound(err) {
+	switch {
+	case cerrdefs.IsNotFound(err):
 		return nil
+	case cerrdefs.IsConflict(err): // a removal is in progress already
+		return d.awaitGone(ctx, id, err)
+	default:
+		return err
 	}
-	return err
+}
+
+// awaitGone waits until a container is gone; when it stays, it returns why it
+// should have gone.
+func (d *Driver) awaitGone(ctx context.Context, id string, why error) error {
+	expired := time.NewTimer(removalPatience)
+	defer expired.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		_, err := d.engine.ContainerInspect(ctx, id)
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-expired.C:
+			return why
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
