@@ -69,7 +69,9 @@ unit: machine
 .PHONY: test
 test: machine build artifacts lint tidy-check gen-check clean-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector"
-	@go test -race -count=1 -timeout 20m $(PACKAGES)
+	@go test -race -count=1 -timeout 20m -p 1 $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
+	$(say) "testing what installs agents, one after the other: they share the engine and its images"
+	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/... ./install-scripts/...
 
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
