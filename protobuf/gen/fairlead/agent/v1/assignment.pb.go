@@ -33,6 +33,11 @@ const (
 	AssignmentsRefusal_ASSIGNMENTS_REFUSAL_HASH AssignmentsRefusal = 3
 	// The agent could not write it to disk.
 	AssignmentsRefusal_ASSIGNMENTS_REFUSAL_STORAGE AssignmentsRefusal = 4
+	// The base of a DELTA is not what the agent holds, or the result does not
+	// have the hash: the agent asks for a FULL set.
+	AssignmentsRefusal_ASSIGNMENTS_REFUSAL_BASE AssignmentsRefusal = 5
+	// The set removes too many workloads at once without a confirmation.
+	AssignmentsRefusal_ASSIGNMENTS_REFUSAL_MASS_REMOVAL AssignmentsRefusal = 6
 )
 
 // Enum value maps for AssignmentsRefusal.
@@ -43,13 +48,17 @@ var (
 		2: "ASSIGNMENTS_REFUSAL_STALE",
 		3: "ASSIGNMENTS_REFUSAL_HASH",
 		4: "ASSIGNMENTS_REFUSAL_STORAGE",
+		5: "ASSIGNMENTS_REFUSAL_BASE",
+		6: "ASSIGNMENTS_REFUSAL_MASS_REMOVAL",
 	}
 	AssignmentsRefusal_value = map[string]int32{
-		"ASSIGNMENTS_REFUSAL_UNSPECIFIED": 0,
-		"ASSIGNMENTS_REFUSAL_LINEAGE":     1,
-		"ASSIGNMENTS_REFUSAL_STALE":       2,
-		"ASSIGNMENTS_REFUSAL_HASH":        3,
-		"ASSIGNMENTS_REFUSAL_STORAGE":     4,
+		"ASSIGNMENTS_REFUSAL_UNSPECIFIED":  0,
+		"ASSIGNMENTS_REFUSAL_LINEAGE":      1,
+		"ASSIGNMENTS_REFUSAL_STALE":        2,
+		"ASSIGNMENTS_REFUSAL_HASH":         3,
+		"ASSIGNMENTS_REFUSAL_STORAGE":      4,
+		"ASSIGNMENTS_REFUSAL_BASE":         5,
+		"ASSIGNMENTS_REFUSAL_MASS_REMOVAL": 6,
 	}
 )
 
@@ -80,20 +89,30 @@ func (AssignmentsRefusal) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_agent_v1_assignment_proto_rawDescGZIP(), []int{0}
 }
 
-// AssignmentSet is everything the node should run. The agent applies it only
-// when the lineage is its own (or it has none) and the generation is greater
-// than what it holds. Absence deletes nothing: a prefix is emptied only by a
-// tombstone.
+// AssignmentSet is what the node should run: all of it (FULL), or what differs
+// from a set the agent holds (DELTA, when base_generation is not 0). The agent
+// applies it only when the lineage is its own (or it has none, or it is the one
+// that replaces_lineage names), the generation is greater than what it holds,
+// the base of a DELTA is exactly what it holds, and the result has the hash.
+// Absence deletes nothing: a prefix is emptied only by a tombstone; containers
+// of a prefix that is in no set any more are left as they are and reported.
 type AssignmentSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the database the generations were counted in.
 	Lineage    string `protobuf:"bytes,1,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// SHA-256 over the set as defined by specpb.SetHash; hex.
-	SetHash       string        `protobuf:"bytes,3,opt,name=set_hash,json=setHash,proto3" json:"set_hash,omitempty"`
-	Assignments   []*Assignment `protobuf:"bytes,4,rep,name=assignments,proto3" json:"assignments,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// SHA-256 over the whole resulting set as defined by specpb.SetHash; hex.
+	SetHash string `protobuf:"bytes,3,opt,name=set_hash,json=setHash,proto3" json:"set_hash,omitempty"`
+	// All assignments, or those that a DELTA adds or replaces.
+	Assignments    []*Assignment `protobuf:"bytes,4,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	BaseGeneration uint64        `protobuf:"varint,5,opt,name=base_generation,json=baseGeneration,proto3" json:"base_generation,omitempty"`
+	BaseSetHash    string        `protobuf:"bytes,6,opt,name=base_set_hash,json=baseSetHash,proto3" json:"base_set_hash,omitempty"`
+	// Prefixes that a DELTA takes out of the set. Only a tombstone may go so.
+	Forgotten []string `protobuf:"bytes,7,rep,name=forgotten,proto3" json:"forgotten,omitempty"`
+	// The lineage whose set an operator decided to replace by this one.
+	ReplacesLineage string `protobuf:"bytes,8,opt,name=replaces_lineage,json=replacesLineage,proto3" json:"replaces_lineage,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AssignmentSet) Reset() {
@@ -154,6 +173,34 @@ func (x *AssignmentSet) GetAssignments() []*Assignment {
 	return nil
 }
 
+func (x *AssignmentSet) GetBaseGeneration() uint64 {
+	if x != nil {
+		return x.BaseGeneration
+	}
+	return 0
+}
+
+func (x *AssignmentSet) GetBaseSetHash() string {
+	if x != nil {
+		return x.BaseSetHash
+	}
+	return ""
+}
+
+func (x *AssignmentSet) GetForgotten() []string {
+	if x != nil {
+		return x.Forgotten
+	}
+	return nil
+}
+
+func (x *AssignmentSet) GetReplacesLineage() string {
+	if x != nil {
+		return x.ReplacesLineage
+	}
+	return ""
+}
+
 // Assignment is what one prefix of the node should run. The prefix is its key: a
 // deployment that takes a prefix over from another one replaces the other's
 // assignment.
@@ -166,9 +213,13 @@ type Assignment struct {
 	//
 	//	*Assignment_Deployment
 	//	*Assignment_Tombstone
-	Desired       isAssignment_Desired `protobuf_oneof:"desired"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Desired isAssignment_Desired `protobuf_oneof:"desired"`
+	// The act that wanted this was told how many workloads it removes and
+	// confirmed it. Without, a set that removes more than max(3, 20 %) of the
+	// workloads the agent holds is refused as a whole.
+	RemovalConfirmed bool `protobuf:"varint,5,opt,name=removal_confirmed,json=removalConfirmed,proto3" json:"removal_confirmed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
@@ -238,6 +289,13 @@ func (x *Assignment) GetTombstone() *Tombstone {
 		}
 	}
 	return nil
+}
+
+func (x *Assignment) GetRemovalConfirmed() bool {
+	if x != nil {
+		return x.RemovalConfirmed
+	}
+	return false
 }
 
 type isAssignment_Desired interface {
@@ -384,14 +442,18 @@ var File_fairlead_agent_v1_assignment_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/agent/v1/assignment.proto\x12\x11fairlead.agent.v1\x1a\x1cfairlead/agent/v1/spec.proto\"\xa5\x01\n" +
+	"\"fairlead/agent/v1/assignment.proto\x12\x11fairlead.agent.v1\x1a\x1cfairlead/agent/v1/spec.proto\"\xbb\x02\n" +
 	"\rAssignmentSet\x12\x18\n" +
 	"\alineage\x18\x01 \x01(\tR\alineage\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x19\n" +
 	"\bset_hash\x18\x03 \x01(\tR\asetHash\x12?\n" +
-	"\vassignments\x18\x04 \x03(\v2\x1d.fairlead.agent.v1.AssignmentR\vassignments\"\xce\x01\n" +
+	"\vassignments\x18\x04 \x03(\v2\x1d.fairlead.agent.v1.AssignmentR\vassignments\x12'\n" +
+	"\x0fbase_generation\x18\x05 \x01(\x04R\x0ebaseGeneration\x12\"\n" +
+	"\rbase_set_hash\x18\x06 \x01(\tR\vbaseSetHash\x12\x1c\n" +
+	"\tforgotten\x18\a \x03(\tR\tforgotten\x12)\n" +
+	"\x10replaces_lineage\x18\b \x01(\tR\x0freplacesLineage\"\xfb\x01\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1e\n" +
@@ -401,7 +463,8 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"\n" +
 	"deployment\x18\x03 \x01(\v2\x1d.fairlead.agent.v1.DeploymentH\x00R\n" +
 	"deployment\x12<\n" +
-	"\ttombstone\x18\x04 \x01(\v2\x1c.fairlead.agent.v1.TombstoneH\x00R\ttombstoneB\t\n" +
+	"\ttombstone\x18\x04 \x01(\v2\x1c.fairlead.agent.v1.TombstoneH\x00R\ttombstone\x12+\n" +
+	"\x11removal_confirmed\x18\x05 \x01(\bR\x10removalConfirmedB\t\n" +
 	"\adesired\"B\n" +
 	"\tTombstone\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x10\n" +
@@ -412,13 +475,15 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"generation\x12\x19\n" +
 	"\bset_hash\x18\x02 \x01(\tR\asetHash\x12?\n" +
 	"\arefusal\x18\x03 \x01(\x0e2%.fairlead.agent.v1.AssignmentsRefusalR\arefusal\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail*\xb8\x01\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail*\xfc\x01\n" +
 	"\x12AssignmentsRefusal\x12#\n" +
 	"\x1fASSIGNMENTS_REFUSAL_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bASSIGNMENTS_REFUSAL_LINEAGE\x10\x01\x12\x1d\n" +
 	"\x19ASSIGNMENTS_REFUSAL_STALE\x10\x02\x12\x1c\n" +
 	"\x18ASSIGNMENTS_REFUSAL_HASH\x10\x03\x12\x1f\n" +
-	"\x1bASSIGNMENTS_REFUSAL_STORAGE\x10\x04B5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
+	"\x1bASSIGNMENTS_REFUSAL_STORAGE\x10\x04\x12\x1c\n" +
+	"\x18ASSIGNMENTS_REFUSAL_BASE\x10\x05\x12$\n" +
+	" ASSIGNMENTS_REFUSAL_MASS_REMOVAL\x10\x06B5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_fairlead_agent_v1_assignment_proto_rawDescOnce sync.Once

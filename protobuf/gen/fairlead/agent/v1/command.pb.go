@@ -88,7 +88,10 @@ type Command struct {
 	//
 	//	*Command_Container
 	//	*Command_ReadLogs
+	//	*Command_Inspect
+	//	*Command_Update
 	Act           isCommand_Act `protobuf_oneof:"act"`
+	Precondition  *Precondition `protobuf:"bytes,5,opt,name=precondition,proto3" json:"precondition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +165,31 @@ func (x *Command) GetReadLogs() *ReadLogs {
 	return nil
 }
 
+func (x *Command) GetInspect() *Inspect {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Inspect); ok {
+			return x.Inspect
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUpdate() *Update {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPrecondition() *Precondition {
+	if x != nil {
+		return x.Precondition
+	}
+	return nil
+}
+
 type isCommand_Act interface {
 	isCommand_Act()
 }
@@ -174,9 +202,185 @@ type Command_ReadLogs struct {
 	ReadLogs *ReadLogs `protobuf:"bytes,4,opt,name=read_logs,json=readLogs,proto3,oneof"`
 }
 
+type Command_Inspect struct {
+	Inspect *Inspect `protobuf:"bytes,6,opt,name=inspect,proto3,oneof"`
+}
+
+type Command_Update struct {
+	Update *Update `protobuf:"bytes,7,opt,name=update,proto3,oneof"`
+}
+
 func (*Command_Container) isCommand_Act() {}
 
 func (*Command_ReadLogs) isCommand_Act() {}
+
+func (*Command_Inspect) isCommand_Act() {}
+
+func (*Command_Update) isCommand_Act() {}
+
+// Precondition must hold when the agent begins the command, or it answers with
+// kind precondition and does nothing. Empty fields are not looked at.
+type Precondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container that the name stands for now.
+	EngineId string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	// The generation of the set the agent holds.
+	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Precondition) Reset() {
+	*x = Precondition{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Precondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Precondition) ProtoMessage() {}
+
+func (x *Precondition) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Precondition.ProtoReflect.Descriptor instead.
+func (*Precondition) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Precondition) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
+}
+
+func (x *Precondition) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// Inspect asks for what the engine knows of a container, as JSON with the
+// values of environment variables and other secrets taken out, at most 256 KiB.
+type Inspect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inspect) Reset() {
+	*x = Inspect{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inspect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inspect) ProtoMessage() {}
+
+func (x *Inspect) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
+func (*Inspect) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Inspect) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Inspect) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Update asks the agent to replace itself by another build.
+type Update struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Digest of the artifact, "sha256:" and hex.
+	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Update) Reset() {
+	*x = Update{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Update) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Update) ProtoMessage() {}
+
+func (x *Update) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Update.ProtoReflect.Descriptor instead.
+func (*Update) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Update) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Update) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
 
 type ContainerAct struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -189,7 +393,7 @@ type ContainerAct struct {
 
 func (x *ContainerAct) Reset() {
 	*x = ContainerAct{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +405,7 @@ func (x *ContainerAct) String() string {
 func (*ContainerAct) ProtoMessage() {}
 
 func (x *ContainerAct) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +418,7 @@ func (x *ContainerAct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerAct.ProtoReflect.Descriptor instead.
 func (*ContainerAct) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ContainerAct) GetOperation() ContainerOperation {
@@ -251,7 +455,7 @@ type ReadLogs struct {
 
 func (x *ReadLogs) Reset() {
 	*x = ReadLogs{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +467,7 @@ func (x *ReadLogs) String() string {
 func (*ReadLogs) ProtoMessage() {}
 
 func (x *ReadLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +480,7 @@ func (x *ReadLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogs.ProtoReflect.Descriptor instead.
 func (*ReadLogs) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReadLogs) GetPrefix() string {
@@ -308,14 +512,16 @@ type CommandResult struct {
 	// Kind of the error in the words of apperr.
 	ErrorKind string `protobuf:"bytes,3,opt,name=error_kind,json=errorKind,proto3" json:"error_kind,omitempty"`
 	// Answer to ReadLogs.
-	Lines         []*LogLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	Lines []*LogLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Answer to Inspect, JSON.
+	Inspection    []byte `protobuf:"bytes,5,opt,name=inspection,proto3" json:"inspection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +533,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +546,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CommandResult) GetId() string {
@@ -371,6 +577,57 @@ func (x *CommandResult) GetLines() []*LogLine {
 	return nil
 }
 
+func (x *CommandResult) GetInspection() []byte {
+	if x != nil {
+		return x.Inspection
+	}
+	return nil
+}
+
+type CommandResultAck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandResultAck) Reset() {
+	*x = CommandResultAck{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandResultAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandResultAck) ProtoMessage() {}
+
+func (x *CommandResultAck) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandResultAck.ProtoReflect.Descriptor instead.
+func (*CommandResultAck) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CommandResultAck) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type LogLine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -382,7 +639,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +651,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +664,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -435,13 +692,27 @@ var File_fairlead_agent_v1_command_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/agent/v1/command.proto\x12\x11fairlead.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n" +
+	"\x1ffairlead/agent/v1/command.proto\x12\x11fairlead.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12?\n" +
 	"\tcontainer\x18\x03 \x01(\v2\x1f.fairlead.agent.v1.ContainerActH\x00R\tcontainer\x12:\n" +
-	"\tread_logs\x18\x04 \x01(\v2\x1b.fairlead.agent.v1.ReadLogsH\x00R\breadLogsB\x05\n" +
-	"\x03act\"\x7f\n" +
+	"\tread_logs\x18\x04 \x01(\v2\x1b.fairlead.agent.v1.ReadLogsH\x00R\breadLogs\x126\n" +
+	"\ainspect\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.InspectH\x00R\ainspect\x123\n" +
+	"\x06update\x18\a \x01(\v2\x19.fairlead.agent.v1.UpdateH\x00R\x06update\x12C\n" +
+	"\fprecondition\x18\x05 \x01(\v2\x1f.fairlead.agent.v1.PreconditionR\fpreconditionB\x05\n" +
+	"\x03act\"K\n" +
+	"\fPrecondition\x12\x1b\n" +
+	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"5\n" +
+	"\aInspect\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\":\n" +
+	"\x06Update\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"\x7f\n" +
 	"\fContainerAct\x12C\n" +
 	"\toperation\x18\x01 \x01(\x0e2%.fairlead.agent.v1.ContainerOperationR\toperation\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x12\n" +
@@ -449,13 +720,18 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\bReadLogs\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04tail\x18\x03 \x01(\x05R\x04tail\"\x86\x01\n" +
+	"\x04tail\x18\x03 \x01(\x05R\x04tail\"\xa6\x01\n" +
 	"\rCommandResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"error_kind\x18\x03 \x01(\tR\terrorKind\x120\n" +
-	"\x05lines\x18\x04 \x03(\v2\x1a.fairlead.agent.v1.LogLineR\x05lines\"e\n" +
+	"\x05lines\x18\x04 \x03(\v2\x1a.fairlead.agent.v1.LogLineR\x05lines\x12\x1e\n" +
+	"\n" +
+	"inspection\x18\x05 \x01(\fR\n" +
+	"inspection\"\"\n" +
+	"\x10CommandResultAck\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"e\n" +
 	"\aLogLine\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
@@ -480,28 +756,35 @@ func file_fairlead_agent_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fairlead_agent_v1_command_proto_goTypes = []any{
 	(ContainerOperation)(0),       // 0: fairlead.agent.v1.ContainerOperation
 	(*Command)(nil),               // 1: fairlead.agent.v1.Command
-	(*ContainerAct)(nil),          // 2: fairlead.agent.v1.ContainerAct
-	(*ReadLogs)(nil),              // 3: fairlead.agent.v1.ReadLogs
-	(*CommandResult)(nil),         // 4: fairlead.agent.v1.CommandResult
-	(*LogLine)(nil),               // 5: fairlead.agent.v1.LogLine
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Precondition)(nil),          // 2: fairlead.agent.v1.Precondition
+	(*Inspect)(nil),               // 3: fairlead.agent.v1.Inspect
+	(*Update)(nil),                // 4: fairlead.agent.v1.Update
+	(*ContainerAct)(nil),          // 5: fairlead.agent.v1.ContainerAct
+	(*ReadLogs)(nil),              // 6: fairlead.agent.v1.ReadLogs
+	(*CommandResult)(nil),         // 7: fairlead.agent.v1.CommandResult
+	(*CommandResultAck)(nil),      // 8: fairlead.agent.v1.CommandResultAck
+	(*LogLine)(nil),               // 9: fairlead.agent.v1.LogLine
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_command_proto_depIdxs = []int32{
-	6, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
-	2, // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
-	3, // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
-	0, // 3: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
-	5, // 4: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
-	6, // 5: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	10, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
+	5,  // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
+	6,  // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
+	3,  // 3: fairlead.agent.v1.Command.inspect:type_name -> fairlead.agent.v1.Inspect
+	4,  // 4: fairlead.agent.v1.Command.update:type_name -> fairlead.agent.v1.Update
+	2,  // 5: fairlead.agent.v1.Command.precondition:type_name -> fairlead.agent.v1.Precondition
+	0,  // 6: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
+	9,  // 7: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
+	10, // 8: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_command_proto_init() }
@@ -512,6 +795,8 @@ func file_fairlead_agent_v1_command_proto_init() {
 	file_fairlead_agent_v1_command_proto_msgTypes[0].OneofWrappers = []any{
 		(*Command_Container)(nil),
 		(*Command_ReadLogs)(nil),
+		(*Command_Inspect)(nil),
+		(*Command_Update)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -519,7 +804,7 @@ func file_fairlead_agent_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_command_proto_rawDesc), len(file_fairlead_agent_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -37,6 +37,8 @@ const (
 	RefusalReason_REFUSAL_REASON_REPLACED RefusalReason = 6
 	// The controller is starting, stopping or overloaded: come back.
 	RefusalReason_REFUSAL_REASON_BUSY RefusalReason = 7
+	// Another process with the same identity is connected and answers.
+	RefusalReason_REFUSAL_REASON_CLONED RefusalReason = 8
 )
 
 // Enum value maps for RefusalReason.
@@ -50,6 +52,7 @@ var (
 		5: "REFUSAL_REASON_PROTOCOL",
 		6: "REFUSAL_REASON_REPLACED",
 		7: "REFUSAL_REASON_BUSY",
+		8: "REFUSAL_REASON_CLONED",
 	}
 	RefusalReason_value = map[string]int32{
 		"REFUSAL_REASON_UNSPECIFIED":   0,
@@ -60,6 +63,7 @@ var (
 		"REFUSAL_REASON_PROTOCOL":      5,
 		"REFUSAL_REASON_REPLACED":      6,
 		"REFUSAL_REASON_BUSY":          7,
+		"REFUSAL_REASON_CLONED":        8,
 	}
 )
 
@@ -518,7 +522,7 @@ const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
 	"\bhostname\x18\b \x01(\tR\bhostname\"i\n" +
 	"\aRefusal\x128\n" +
 	"\x06reason\x18\x01 \x01(\x0e2 .fairlead.agent.v1.RefusalReasonR\x06reason\x12$\n" +
-	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs*\x81\x02\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs*\x9c\x02\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cREFUSAL_REASON_TOKEN_UNKNOWN\x10\x01\x12\x1d\n" +
@@ -527,7 +531,8 @@ const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
 	"\x16REFUSAL_REASON_REVOKED\x10\x04\x12\x1b\n" +
 	"\x17REFUSAL_REASON_PROTOCOL\x10\x05\x12\x1b\n" +
 	"\x17REFUSAL_REASON_REPLACED\x10\x06\x12\x17\n" +
-	"\x13REFUSAL_REASON_BUSY\x10\a2\xb0\x01\n" +
+	"\x13REFUSAL_REASON_BUSY\x10\a\x12\x19\n" +
+	"\x15REFUSAL_REASON_CLONED\x10\b2\xb0\x01\n" +
 	"\x10EnrolmentService\x12J\n" +
 	"\x05Enrol\x12\x1f.fairlead.agent.v1.EnrolRequest\x1a .fairlead.agent.v1.EnrolResponse\x12P\n" +
 	"\aRecover\x12!.fairlead.agent.v1.RecoverRequest\x1a\".fairlead.agent.v1.RecoverResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"

@@ -31,6 +31,8 @@ type AgentMessage struct {
 	//	*AgentMessage_Status
 	//	*AgentMessage_CommandResult
 	//	*AgentMessage_Leaving
+	//	*AgentMessage_Pong
+	//	*AgentMessage_TrustAck
 	Body          isAgentMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -127,6 +129,24 @@ func (x *AgentMessage) GetLeaving() *Leaving {
 	return nil
 }
 
+func (x *AgentMessage) GetPong() *Pong {
+	if x != nil {
+		if x, ok := x.Body.(*AgentMessage_Pong); ok {
+			return x.Pong
+		}
+	}
+	return nil
+}
+
+func (x *AgentMessage) GetTrustAck() *TrustAck {
+	if x != nil {
+		if x, ok := x.Body.(*AgentMessage_TrustAck); ok {
+			return x.TrustAck
+		}
+	}
+	return nil
+}
+
 type isAgentMessage_Body interface {
 	isAgentMessage_Body()
 }
@@ -156,6 +176,14 @@ type AgentMessage_Leaving struct {
 	Leaving *Leaving `protobuf:"bytes,6,opt,name=leaving,proto3,oneof"`
 }
 
+type AgentMessage_Pong struct {
+	Pong *Pong `protobuf:"bytes,7,opt,name=pong,proto3,oneof"`
+}
+
+type AgentMessage_TrustAck struct {
+	TrustAck *TrustAck `protobuf:"bytes,8,opt,name=trust_ack,json=trustAck,proto3,oneof"`
+}
+
 func (*AgentMessage_Hello) isAgentMessage_Body() {}
 
 func (*AgentMessage_Heartbeat) isAgentMessage_Body() {}
@@ -168,6 +196,10 @@ func (*AgentMessage_CommandResult) isAgentMessage_Body() {}
 
 func (*AgentMessage_Leaving) isAgentMessage_Body() {}
 
+func (*AgentMessage_Pong) isAgentMessage_Body() {}
+
+func (*AgentMessage_TrustAck) isAgentMessage_Body() {}
+
 type ControllerMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -178,6 +210,10 @@ type ControllerMessage struct {
 	//	*ControllerMessage_StatusAck
 	//	*ControllerMessage_Command
 	//	*ControllerMessage_Reconnect
+	//	*ControllerMessage_Ping
+	//	*ControllerMessage_CommandResultAck
+	//	*ControllerMessage_BulkRequest
+	//	*ControllerMessage_Trust
 	Body          isControllerMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -274,6 +310,42 @@ func (x *ControllerMessage) GetReconnect() *Reconnect {
 	return nil
 }
 
+func (x *ControllerMessage) GetPing() *Ping {
+	if x != nil {
+		if x, ok := x.Body.(*ControllerMessage_Ping); ok {
+			return x.Ping
+		}
+	}
+	return nil
+}
+
+func (x *ControllerMessage) GetCommandResultAck() *CommandResultAck {
+	if x != nil {
+		if x, ok := x.Body.(*ControllerMessage_CommandResultAck); ok {
+			return x.CommandResultAck
+		}
+	}
+	return nil
+}
+
+func (x *ControllerMessage) GetBulkRequest() *BulkRequest {
+	if x != nil {
+		if x, ok := x.Body.(*ControllerMessage_BulkRequest); ok {
+			return x.BulkRequest
+		}
+	}
+	return nil
+}
+
+func (x *ControllerMessage) GetTrust() *Trust {
+	if x != nil {
+		if x, ok := x.Body.(*ControllerMessage_Trust); ok {
+			return x.Trust
+		}
+	}
+	return nil
+}
+
 type isControllerMessage_Body interface {
 	isControllerMessage_Body()
 }
@@ -303,6 +375,24 @@ type ControllerMessage_Reconnect struct {
 	Reconnect *Reconnect `protobuf:"bytes,6,opt,name=reconnect,proto3,oneof"`
 }
 
+type ControllerMessage_Ping struct {
+	Ping *Ping `protobuf:"bytes,7,opt,name=ping,proto3,oneof"`
+}
+
+type ControllerMessage_CommandResultAck struct {
+	// The result is committed; the agent may forget it.
+	CommandResultAck *CommandResultAck `protobuf:"bytes,8,opt,name=command_result_ack,json=commandResultAck,proto3,oneof"`
+}
+
+type ControllerMessage_BulkRequest struct {
+	// Open a stream on the bulk connection.
+	BulkRequest *BulkRequest `protobuf:"bytes,9,opt,name=bulk_request,json=bulkRequest,proto3,oneof"`
+}
+
+type ControllerMessage_Trust struct {
+	Trust *Trust `protobuf:"bytes,10,opt,name=trust,proto3,oneof"`
+}
+
 func (*ControllerMessage_Welcome) isControllerMessage_Body() {}
 
 func (*ControllerMessage_HeartbeatAck) isControllerMessage_Body() {}
@@ -315,20 +405,33 @@ func (*ControllerMessage_Command) isControllerMessage_Body() {}
 
 func (*ControllerMessage_Reconnect) isControllerMessage_Body() {}
 
+func (*ControllerMessage_Ping) isControllerMessage_Body() {}
+
+func (*ControllerMessage_CommandResultAck) isControllerMessage_Body() {}
+
+func (*ControllerMessage_BulkRequest) isControllerMessage_Body() {}
+
+func (*ControllerMessage_Trust) isControllerMessage_Body() {}
+
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Range of protocol versions the agent speaks; the first is 1.
 	ProtocolMin uint32 `protobuf:"varint,1,opt,name=protocol_min,json=protocolMin,proto3" json:"protocol_min,omitempty"`
 	ProtocolMax uint32 `protobuf:"varint,2,opt,name=protocol_max,json=protocolMax,proto3" json:"protocol_max,omitempty"`
-	// Names of optional behaviours the agent has.
+	// Names of optional behaviours the agent has: see package protocol. Neither
+	// side sends what the other did not announce.
 	Capabilities []string   `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	Agent        *AgentInfo `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
 	// Random, made anew at each start of the agent process.
 	BootId string `protobuf:"bytes,5,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// What the agent holds on disk; empty and 0 when it holds nothing.
-	Lineage       string `protobuf:"bytes,6,opt,name=lineage,proto3" json:"lineage,omitempty"`
-	Generation    uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
-	SetHash       string `protobuf:"bytes,8,opt,name=set_hash,json=setHash,proto3" json:"set_hash,omitempty"`
+	Lineage    string `protobuf:"bytes,6,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	SetHash    string `protobuf:"bytes,8,opt,name=set_hash,json=setHash,proto3" json:"set_hash,omitempty"`
+	// The spool the agent's facts are numbered in; see Fact.
+	SpoolId string `protobuf:"bytes,9,opt,name=spool_id,json=spoolId,proto3" json:"spool_id,omitempty"`
+	// SHA-256, hex, of every root certificate the agent trusts.
+	TrustedRoots  []string `protobuf:"bytes,10,rep,name=trusted_roots,json=trustedRoots,proto3" json:"trusted_roots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +522,20 @@ func (x *Hello) GetSetHash() string {
 	return ""
 }
 
+func (x *Hello) GetSpoolId() string {
+	if x != nil {
+		return x.SpoolId
+	}
+	return ""
+}
+
+func (x *Hello) GetTrustedRoots() []string {
+	if x != nil {
+		return x.TrustedRoots
+	}
+	return nil
+}
+
 type Welcome struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Protocol     uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -430,8 +547,13 @@ type Welcome struct {
 	Backoff           *Backoff `protobuf:"bytes,6,opt,name=backoff,proto3" json:"backoff,omitempty"`
 	// Highest status sequence of this boot that is already committed.
 	StatusSequence uint64 `protobuf:"varint,7,opt,name=status_sequence,json=statusSequence,proto3" json:"status_sequence,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Highest fact of the agent's spool that is already committed.
+	FactSequence uint64 `protobuf:"varint,8,opt,name=fact_sequence,json=factSequence,proto3" json:"fact_sequence,omitempty"`
+	// Not empty: the agent is in quarantine, and why. Its reports are taken; it
+	// is sent neither assignments nor commands, and goes on with what it has.
+	Quarantine    string `protobuf:"bytes,9,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -511,6 +633,20 @@ func (x *Welcome) GetStatusSequence() uint64 {
 		return x.StatusSequence
 	}
 	return 0
+}
+
+func (x *Welcome) GetFactSequence() uint64 {
+	if x != nil {
+		return x.FactSequence
+	}
+	return 0
+}
+
+func (x *Welcome) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
+	}
+	return ""
 }
 
 type Backoff struct {
@@ -663,6 +799,188 @@ func (x *HeartbeatAck) GetSequence() uint64 {
 	return 0
 }
 
+// Ping asks whether the session is alive; the agent answers with a Pong of the
+// same nonce before anything else it has to send.
+type Ping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ping) Reset() {
+	*x = Ping{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ping) ProtoMessage() {}
+
+func (x *Ping) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ping.ProtoReflect.Descriptor instead.
+func (*Ping) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Ping) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
+type Pong struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pong) Reset() {
+	*x = Pong{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pong) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pong) ProtoMessage() {}
+
+func (x *Pong) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pong.ProtoReflect.Descriptor instead.
+func (*Pong) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Pong) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
+// Trust is the complete list of root certificates, DER, that the agent is to
+// trust from now on. It always has one the agent trusts already. The agent
+// answers once the list is on its disk.
+type Trust struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Roots         [][]byte               `protobuf:"bytes,1,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trust) Reset() {
+	*x = Trust{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trust) ProtoMessage() {}
+
+func (x *Trust) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trust.ProtoReflect.Descriptor instead.
+func (*Trust) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Trust) GetRoots() [][]byte {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
+type TrustAck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256, hex, of every root certificate the agent trusts now.
+	TrustedRoots  []string `protobuf:"bytes,1,rep,name=trusted_roots,json=trustedRoots,proto3" json:"trusted_roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustAck) Reset() {
+	*x = TrustAck{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustAck) ProtoMessage() {}
+
+func (x *TrustAck) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustAck.ProtoReflect.Descriptor instead.
+func (*TrustAck) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TrustAck) GetTrustedRoots() []string {
+	if x != nil {
+		return x.TrustedRoots
+	}
+	return nil
+}
+
 type Leaving struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -672,7 +990,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +1002,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +1015,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Leaving) GetReason() string {
@@ -717,7 +1035,7 @@ type Reconnect struct {
 
 func (x *Reconnect) Reset() {
 	*x = Reconnect{}
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +1047,7 @@ func (x *Reconnect) String() string {
 func (*Reconnect) ProtoMessage() {}
 
 func (x *Reconnect) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +1060,7 @@ func (x *Reconnect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reconnect.ProtoReflect.Descriptor instead.
 func (*Reconnect) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reconnect) GetAfterMs() uint32 {
@@ -769,7 +1087,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +1099,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +1112,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RenewCertificateRequest) GetCertificateRequest() []byte {
@@ -813,7 +1131,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +1143,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_session_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +1156,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RenewCertificateResponse) GetCertificateChain() [][]byte {
@@ -852,15 +1170,17 @@ var File_fairlead_agent_v1_session_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\"\x92\x03\n" +
+	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1cfairlead/agent/v1/bulk.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\"\xfd\x03\n" +
 	"\fAgentMessage\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.fairlead.agent.v1.HelloH\x00R\x05hello\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.fairlead.agent.v1.HeartbeatH\x00R\theartbeat\x12L\n" +
 	"\x0fassignments_ack\x18\x03 \x01(\v2!.fairlead.agent.v1.AssignmentsAckH\x00R\x0eassignmentsAck\x129\n" +
 	"\x06status\x18\x04 \x01(\v2\x1f.fairlead.agent.v1.StatusReportH\x00R\x06status\x12I\n" +
 	"\x0ecommand_result\x18\x05 \x01(\v2 .fairlead.agent.v1.CommandResultH\x00R\rcommandResult\x126\n" +
-	"\aleaving\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.LeavingH\x00R\aleavingB\x06\n" +
-	"\x04body\"\x96\x03\n" +
+	"\aleaving\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.LeavingH\x00R\aleaving\x12-\n" +
+	"\x04pong\x18\a \x01(\v2\x17.fairlead.agent.v1.PongH\x00R\x04pong\x12:\n" +
+	"\ttrust_ack\x18\b \x01(\v2\x1b.fairlead.agent.v1.TrustAckH\x00R\btrustAckB\x06\n" +
+	"\x04body\"\x91\x05\n" +
 	"\x11ControllerMessage\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.fairlead.agent.v1.WelcomeH\x00R\awelcome\x12F\n" +
 	"\rheartbeat_ack\x18\x02 \x01(\v2\x1f.fairlead.agent.v1.HeartbeatAckH\x00R\fheartbeatAck\x12D\n" +
@@ -868,8 +1188,13 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"status_ack\x18\x04 \x01(\v2\x1c.fairlead.agent.v1.StatusAckH\x00R\tstatusAck\x126\n" +
 	"\acommand\x18\x05 \x01(\v2\x1a.fairlead.agent.v1.CommandH\x00R\acommand\x12<\n" +
-	"\treconnect\x18\x06 \x01(\v2\x1c.fairlead.agent.v1.ReconnectH\x00R\treconnectB\x06\n" +
-	"\x04body\"\x93\x02\n" +
+	"\treconnect\x18\x06 \x01(\v2\x1c.fairlead.agent.v1.ReconnectH\x00R\treconnect\x12-\n" +
+	"\x04ping\x18\a \x01(\v2\x17.fairlead.agent.v1.PingH\x00R\x04ping\x12S\n" +
+	"\x12command_result_ack\x18\b \x01(\v2#.fairlead.agent.v1.CommandResultAckH\x00R\x10commandResultAck\x12C\n" +
+	"\fbulk_request\x18\t \x01(\v2\x1e.fairlead.agent.v1.BulkRequestH\x00R\vbulkRequest\x120\n" +
+	"\x05trust\x18\n" +
+	" \x01(\v2\x18.fairlead.agent.v1.TrustH\x00R\x05trustB\x06\n" +
+	"\x04body\"\xd3\x02\n" +
 	"\x05Hello\x12!\n" +
 	"\fprotocol_min\x18\x01 \x01(\rR\vprotocolMin\x12!\n" +
 	"\fprotocol_max\x18\x02 \x01(\rR\vprotocolMax\x12\"\n" +
@@ -880,7 +1205,10 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\a \x01(\x04R\n" +
 	"generation\x12\x19\n" +
-	"\bset_hash\x18\b \x01(\tR\asetHash\"\x8d\x02\n" +
+	"\bset_hash\x18\b \x01(\tR\asetHash\x12\x19\n" +
+	"\bspool_id\x18\t \x01(\tR\aspoolId\x12#\n" +
+	"\rtrusted_roots\x18\n" +
+	" \x03(\tR\ftrustedRoots\"\xd2\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1d\n" +
@@ -889,7 +1217,11 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12.\n" +
 	"\x13heartbeat_period_ms\x18\x05 \x01(\rR\x11heartbeatPeriodMs\x124\n" +
 	"\abackoff\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.BackoffR\abackoff\x12'\n" +
-	"\x0fstatus_sequence\x18\a \x01(\x04R\x0estatusSequence\"_\n" +
+	"\x0fstatus_sequence\x18\a \x01(\x04R\x0estatusSequence\x12#\n" +
+	"\rfact_sequence\x18\b \x01(\x04R\ffactSequence\x12\x1e\n" +
+	"\n" +
+	"quarantine\x18\t \x01(\tR\n" +
+	"quarantine\"_\n" +
 	"\aBackoff\x12\x17\n" +
 	"\abase_ms\x18\x01 \x01(\rR\x06baseMs\x12\x15\n" +
 	"\x06cap_ms\x18\x02 \x01(\rR\x05capMs\x12$\n" +
@@ -897,7 +1229,15 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\tHeartbeat\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"*\n" +
 	"\fHeartbeatAck\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"!\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\x1c\n" +
+	"\x04Ping\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\x1c\n" +
+	"\x04Pong\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\x1d\n" +
+	"\x05Trust\x12\x14\n" +
+	"\x05roots\x18\x01 \x03(\fR\x05roots\"/\n" +
+	"\bTrustAck\x12#\n" +
+	"\rtrusted_roots\x18\x01 \x03(\tR\ftrustedRoots\"!\n" +
 	"\aLeaving\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\">\n" +
 	"\tReconnect\x12\x19\n" +
@@ -923,7 +1263,7 @@ func file_fairlead_agent_v1_session_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_session_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_fairlead_agent_v1_session_proto_goTypes = []any{
 	(*AgentMessage)(nil),             // 0: fairlead.agent.v1.AgentMessage
 	(*ControllerMessage)(nil),        // 1: fairlead.agent.v1.ControllerMessage
@@ -932,42 +1272,54 @@ var file_fairlead_agent_v1_session_proto_goTypes = []any{
 	(*Backoff)(nil),                  // 4: fairlead.agent.v1.Backoff
 	(*Heartbeat)(nil),                // 5: fairlead.agent.v1.Heartbeat
 	(*HeartbeatAck)(nil),             // 6: fairlead.agent.v1.HeartbeatAck
-	(*Leaving)(nil),                  // 7: fairlead.agent.v1.Leaving
-	(*Reconnect)(nil),                // 8: fairlead.agent.v1.Reconnect
-	(*RenewCertificateRequest)(nil),  // 9: fairlead.agent.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 10: fairlead.agent.v1.RenewCertificateResponse
-	(*AssignmentsAck)(nil),           // 11: fairlead.agent.v1.AssignmentsAck
-	(*StatusReport)(nil),             // 12: fairlead.agent.v1.StatusReport
-	(*CommandResult)(nil),            // 13: fairlead.agent.v1.CommandResult
-	(*AssignmentSet)(nil),            // 14: fairlead.agent.v1.AssignmentSet
-	(*StatusAck)(nil),                // 15: fairlead.agent.v1.StatusAck
-	(*Command)(nil),                  // 16: fairlead.agent.v1.Command
-	(*AgentInfo)(nil),                // 17: fairlead.agent.v1.AgentInfo
+	(*Ping)(nil),                     // 7: fairlead.agent.v1.Ping
+	(*Pong)(nil),                     // 8: fairlead.agent.v1.Pong
+	(*Trust)(nil),                    // 9: fairlead.agent.v1.Trust
+	(*TrustAck)(nil),                 // 10: fairlead.agent.v1.TrustAck
+	(*Leaving)(nil),                  // 11: fairlead.agent.v1.Leaving
+	(*Reconnect)(nil),                // 12: fairlead.agent.v1.Reconnect
+	(*RenewCertificateRequest)(nil),  // 13: fairlead.agent.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 14: fairlead.agent.v1.RenewCertificateResponse
+	(*AssignmentsAck)(nil),           // 15: fairlead.agent.v1.AssignmentsAck
+	(*StatusReport)(nil),             // 16: fairlead.agent.v1.StatusReport
+	(*CommandResult)(nil),            // 17: fairlead.agent.v1.CommandResult
+	(*AssignmentSet)(nil),            // 18: fairlead.agent.v1.AssignmentSet
+	(*StatusAck)(nil),                // 19: fairlead.agent.v1.StatusAck
+	(*Command)(nil),                  // 20: fairlead.agent.v1.Command
+	(*CommandResultAck)(nil),         // 21: fairlead.agent.v1.CommandResultAck
+	(*BulkRequest)(nil),              // 22: fairlead.agent.v1.BulkRequest
+	(*AgentInfo)(nil),                // 23: fairlead.agent.v1.AgentInfo
 }
 var file_fairlead_agent_v1_session_proto_depIdxs = []int32{
 	2,  // 0: fairlead.agent.v1.AgentMessage.hello:type_name -> fairlead.agent.v1.Hello
 	5,  // 1: fairlead.agent.v1.AgentMessage.heartbeat:type_name -> fairlead.agent.v1.Heartbeat
-	11, // 2: fairlead.agent.v1.AgentMessage.assignments_ack:type_name -> fairlead.agent.v1.AssignmentsAck
-	12, // 3: fairlead.agent.v1.AgentMessage.status:type_name -> fairlead.agent.v1.StatusReport
-	13, // 4: fairlead.agent.v1.AgentMessage.command_result:type_name -> fairlead.agent.v1.CommandResult
-	7,  // 5: fairlead.agent.v1.AgentMessage.leaving:type_name -> fairlead.agent.v1.Leaving
-	3,  // 6: fairlead.agent.v1.ControllerMessage.welcome:type_name -> fairlead.agent.v1.Welcome
-	6,  // 7: fairlead.agent.v1.ControllerMessage.heartbeat_ack:type_name -> fairlead.agent.v1.HeartbeatAck
-	14, // 8: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
-	15, // 9: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
-	16, // 10: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
-	8,  // 11: fairlead.agent.v1.ControllerMessage.reconnect:type_name -> fairlead.agent.v1.Reconnect
-	17, // 12: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
-	4,  // 13: fairlead.agent.v1.Welcome.backoff:type_name -> fairlead.agent.v1.Backoff
-	0,  // 14: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
-	9,  // 15: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
-	1,  // 16: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
-	10, // 17: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 2: fairlead.agent.v1.AgentMessage.assignments_ack:type_name -> fairlead.agent.v1.AssignmentsAck
+	16, // 3: fairlead.agent.v1.AgentMessage.status:type_name -> fairlead.agent.v1.StatusReport
+	17, // 4: fairlead.agent.v1.AgentMessage.command_result:type_name -> fairlead.agent.v1.CommandResult
+	11, // 5: fairlead.agent.v1.AgentMessage.leaving:type_name -> fairlead.agent.v1.Leaving
+	8,  // 6: fairlead.agent.v1.AgentMessage.pong:type_name -> fairlead.agent.v1.Pong
+	10, // 7: fairlead.agent.v1.AgentMessage.trust_ack:type_name -> fairlead.agent.v1.TrustAck
+	3,  // 8: fairlead.agent.v1.ControllerMessage.welcome:type_name -> fairlead.agent.v1.Welcome
+	6,  // 9: fairlead.agent.v1.ControllerMessage.heartbeat_ack:type_name -> fairlead.agent.v1.HeartbeatAck
+	18, // 10: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
+	19, // 11: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
+	20, // 12: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
+	12, // 13: fairlead.agent.v1.ControllerMessage.reconnect:type_name -> fairlead.agent.v1.Reconnect
+	7,  // 14: fairlead.agent.v1.ControllerMessage.ping:type_name -> fairlead.agent.v1.Ping
+	21, // 15: fairlead.agent.v1.ControllerMessage.command_result_ack:type_name -> fairlead.agent.v1.CommandResultAck
+	22, // 16: fairlead.agent.v1.ControllerMessage.bulk_request:type_name -> fairlead.agent.v1.BulkRequest
+	9,  // 17: fairlead.agent.v1.ControllerMessage.trust:type_name -> fairlead.agent.v1.Trust
+	23, // 18: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
+	4,  // 19: fairlead.agent.v1.Welcome.backoff:type_name -> fairlead.agent.v1.Backoff
+	0,  // 20: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
+	13, // 21: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
+	1,  // 22: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
+	14, // 23: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
+	22, // [22:24] is the sub-list for method output_type
+	20, // [20:22] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_session_proto_init() }
@@ -976,6 +1328,7 @@ func file_fairlead_agent_v1_session_proto_init() {
 		return
 	}
 	file_fairlead_agent_v1_assignment_proto_init()
+	file_fairlead_agent_v1_bulk_proto_init()
 	file_fairlead_agent_v1_command_proto_init()
 	file_fairlead_agent_v1_enrolment_proto_init()
 	file_fairlead_agent_v1_status_proto_init()
@@ -986,6 +1339,8 @@ func file_fairlead_agent_v1_session_proto_init() {
 		(*AgentMessage_Status)(nil),
 		(*AgentMessage_CommandResult)(nil),
 		(*AgentMessage_Leaving)(nil),
+		(*AgentMessage_Pong)(nil),
+		(*AgentMessage_TrustAck)(nil),
 	}
 	file_fairlead_agent_v1_session_proto_msgTypes[1].OneofWrappers = []any{
 		(*ControllerMessage_Welcome)(nil),
@@ -994,6 +1349,10 @@ func file_fairlead_agent_v1_session_proto_init() {
 		(*ControllerMessage_StatusAck)(nil),
 		(*ControllerMessage_Command)(nil),
 		(*ControllerMessage_Reconnect)(nil),
+		(*ControllerMessage_Ping)(nil),
+		(*ControllerMessage_CommandResultAck)(nil),
+		(*ControllerMessage_BulkRequest)(nil),
+		(*ControllerMessage_Trust)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1001,7 +1360,7 @@ func file_fairlead_agent_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_session_proto_rawDesc), len(file_fairlead_agent_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -141,7 +141,10 @@ type StatusReport struct {
 	Deployments []*DeploymentStatus    `protobuf:"bytes,2,rep,name=deployments,proto3" json:"deployments,omitempty"`
 	Events      []*DeploymentEvent     `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	// Set when the node's containers changed: the complete list.
-	Containers    *ContainerList `protobuf:"bytes,4,opt,name=containers,proto3" json:"containers,omitempty"`
+	Containers *ContainerList `protobuf:"bytes,4,opt,name=containers,proto3" json:"containers,omitempty"`
+	// Facts in ascending order, and the spool they are numbered in.
+	Facts         []*Fact `protobuf:"bytes,5,rep,name=facts,proto3" json:"facts,omitempty"`
+	SpoolId       string  `protobuf:"bytes,6,opt,name=spool_id,json=spoolId,proto3" json:"spool_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,9 +207,25 @@ func (x *StatusReport) GetContainers() *ContainerList {
 	return nil
 }
 
+func (x *StatusReport) GetFacts() []*Fact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *StatusReport) GetSpoolId() string {
+	if x != nil {
+		return x.SpoolId
+	}
+	return ""
+}
+
 type StatusAck struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Highest fact of the spool that is committed.
+	FactSequence  uint64 `protobuf:"varint,2,opt,name=fact_sequence,json=factSequence,proto3" json:"fact_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +267,279 @@ func (x *StatusAck) GetSequence() uint64 {
 	return 0
 }
 
+func (x *StatusAck) GetFactSequence() uint64 {
+	if x != nil {
+		return x.FactSequence
+	}
+	return 0
+}
+
+// Fact is something that happened on the node and cannot be seen again later.
+// Facts are kept in a bounded spool on the agent's disk until the controller
+// has committed them. They are numbered from 1 in a spool, over restarts of
+// the agent; the controller ignores a number it has committed. A spool that
+// was lost begins anew with another id.
+type Fact struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Sequence     uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Time         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	DeploymentId string                 `protobuf:"bytes,3,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
+	Release      int64                  `protobuf:"varint,4,opt,name=release,proto3" json:"release,omitempty"`
+	InstanceId   string                 `protobuf:"bytes,5,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Prefix       string                 `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Name         string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`
+	EngineId     string                 `protobuf:"bytes,8,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*Fact_Exit
+	//	*Fact_Lost
+	What          isFact_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fact) Reset() {
+	*x = Fact{}
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fact) ProtoMessage() {}
+
+func (x *Fact) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fact.ProtoReflect.Descriptor instead.
+func (*Fact) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Fact) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Fact) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Fact) GetDeploymentId() string {
+	if x != nil {
+		return x.DeploymentId
+	}
+	return ""
+}
+
+func (x *Fact) GetRelease() int64 {
+	if x != nil {
+		return x.Release
+	}
+	return 0
+}
+
+func (x *Fact) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *Fact) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Fact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Fact) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
+}
+
+func (x *Fact) GetWhat() isFact_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *Fact) GetExit() *ContainerExit {
+	if x != nil {
+		if x, ok := x.What.(*Fact_Exit); ok {
+			return x.Exit
+		}
+	}
+	return nil
+}
+
+func (x *Fact) GetLost() *FactsLost {
+	if x != nil {
+		if x, ok := x.What.(*Fact_Lost); ok {
+			return x.Lost
+		}
+	}
+	return nil
+}
+
+type isFact_What interface {
+	isFact_What()
+}
+
+type Fact_Exit struct {
+	Exit *ContainerExit `protobuf:"bytes,9,opt,name=exit,proto3,oneof"`
+}
+
+type Fact_Lost struct {
+	Lost *FactsLost `protobuf:"bytes,10,opt,name=lost,proto3,oneof"`
+}
+
+func (*Fact_Exit) isFact_What() {}
+
+func (*Fact_Lost) isFact_What() {}
+
+// ContainerExit is one end of a container's process.
+type ContainerExit struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ExitCode  int32                  `protobuf:"varint,1,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	OomKilled bool                   `protobuf:"varint,2,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
+	// How often the engine has started the container again.
+	RestartCount  int32    `protobuf:"varint,3,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	LogTail       []string `protobuf:"bytes,4,rep,name=log_tail,json=logTail,proto3" json:"log_tail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerExit) Reset() {
+	*x = ContainerExit{}
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerExit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerExit) ProtoMessage() {}
+
+func (x *ContainerExit) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerExit.ProtoReflect.Descriptor instead.
+func (*ContainerExit) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ContainerExit) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *ContainerExit) GetOomKilled() bool {
+	if x != nil {
+		return x.OomKilled
+	}
+	return false
+}
+
+func (x *ContainerExit) GetRestartCount() int32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *ContainerExit) GetLogTail() []string {
+	if x != nil {
+		return x.LogTail
+	}
+	return nil
+}
+
+// FactsLost stands in place of facts that the full spool could not hold.
+type FactsLost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FactsLost) Reset() {
+	*x = FactsLost{}
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FactsLost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FactsLost) ProtoMessage() {}
+
+func (x *FactsLost) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FactsLost.ProtoReflect.Descriptor instead.
+func (*FactsLost) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FactsLost) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // DeploymentStatus is the latest state of one assignment; a newer one makes
 // older ones worthless.
 type DeploymentStatus struct {
@@ -265,7 +557,7 @@ type DeploymentStatus struct {
 
 func (x *DeploymentStatus) Reset() {
 	*x = DeploymentStatus{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +569,7 @@ func (x *DeploymentStatus) String() string {
 func (*DeploymentStatus) ProtoMessage() {}
 
 func (x *DeploymentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +582,7 @@ func (x *DeploymentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentStatus.ProtoReflect.Descriptor instead.
 func (*DeploymentStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeploymentStatus) GetDeploymentId() string {
@@ -348,7 +640,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +652,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +665,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Failure) GetStep() string {
@@ -465,7 +757,7 @@ type DeploymentEvent struct {
 
 func (x *DeploymentEvent) Reset() {
 	*x = DeploymentEvent{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +769,7 @@ func (x *DeploymentEvent) String() string {
 func (*DeploymentEvent) ProtoMessage() {}
 
 func (x *DeploymentEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +782,7 @@ func (x *DeploymentEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentEvent.ProtoReflect.Descriptor instead.
 func (*DeploymentEvent) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeploymentEvent) GetDeploymentId() string {
@@ -566,7 +858,7 @@ type ContainerList struct {
 
 func (x *ContainerList) Reset() {
 	*x = ContainerList{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +870,7 @@ func (x *ContainerList) String() string {
 func (*ContainerList) ProtoMessage() {}
 
 func (x *ContainerList) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +883,7 @@ func (x *ContainerList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerList.ProtoReflect.Descriptor instead.
 func (*ContainerList) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ContainerList) GetObservedAt() *timestamppb.Timestamp {
@@ -609,32 +901,39 @@ func (x *ContainerList) GetContainers() []*Container {
 }
 
 type Container struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	EngineId      string                 `protobuf:"bytes,3,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
-	Managed       bool                   `protobuf:"varint,4,opt,name=managed,proto3" json:"managed,omitempty"`
-	DeploymentId  string                 `protobuf:"bytes,5,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
-	InstanceId    string                 `protobuf:"bytes,6,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
-	Release       int64                  `protobuf:"varint,7,opt,name=release,proto3" json:"release,omitempty"`
-	SpecHash      string                 `protobuf:"bytes,8,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
-	ImageName     string                 `protobuf:"bytes,9,opt,name=image_name,json=imageName,proto3" json:"image_name,omitempty"`
-	ImageTag      string                 `protobuf:"bytes,10,opt,name=image_tag,json=imageTag,proto3" json:"image_tag,omitempty"`
-	ImageDigest   string                 `protobuf:"bytes,11,opt,name=image_digest,json=imageDigest,proto3" json:"image_digest,omitempty"`
-	Command       string                 `protobuf:"bytes,12,opt,name=command,proto3" json:"command,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	State         string                 `protobuf:"bytes,14,opt,name=state,proto3" json:"state,omitempty"`
-	Reason        string                 `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
-	ExitCode      int32                  `protobuf:"varint,16,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
-	Health        string                 `protobuf:"bytes,17,opt,name=health,proto3" json:"health,omitempty"`
-	Ports         []*ContainerPort       `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Prefix       string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Name         string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	EngineId     string                 `protobuf:"bytes,3,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	Managed      bool                   `protobuf:"varint,4,opt,name=managed,proto3" json:"managed,omitempty"`
+	DeploymentId string                 `protobuf:"bytes,5,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
+	InstanceId   string                 `protobuf:"bytes,6,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Release      int64                  `protobuf:"varint,7,opt,name=release,proto3" json:"release,omitempty"`
+	SpecHash     string                 `protobuf:"bytes,8,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	ImageName    string                 `protobuf:"bytes,9,opt,name=image_name,json=imageName,proto3" json:"image_name,omitempty"`
+	ImageTag     string                 `protobuf:"bytes,10,opt,name=image_tag,json=imageTag,proto3" json:"image_tag,omitempty"`
+	ImageDigest  string                 `protobuf:"bytes,11,opt,name=image_digest,json=imageDigest,proto3" json:"image_digest,omitempty"`
+	Command      string                 `protobuf:"bytes,12,opt,name=command,proto3" json:"command,omitempty"`
+	CreatedAt    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	State        string                 `protobuf:"bytes,14,opt,name=state,proto3" json:"state,omitempty"`
+	Reason       string                 `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
+	ExitCode     int32                  `protobuf:"varint,16,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Health       string                 `protobuf:"bytes,17,opt,name=health,proto3" json:"health,omitempty"`
+	Ports        []*ContainerPort       `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`
+	// Ours by its labels, but of a prefix that is in no assignment: left as it
+	// is and reported.
+	Leftover      bool                   `protobuf:"varint,19,opt,name=leftover,proto3" json:"leftover,omitempty"`
+	OomKilled     bool                   `protobuf:"varint,20,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
+	RestartCount  int32                  `protobuf:"varint,21,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	FinishedAt    *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +945,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +958,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Container) GetPrefix() string {
@@ -788,6 +1087,41 @@ func (x *Container) GetPorts() []*ContainerPort {
 	return nil
 }
 
+func (x *Container) GetLeftover() bool {
+	if x != nil {
+		return x.Leftover
+	}
+	return false
+}
+
+func (x *Container) GetOomKilled() bool {
+	if x != nil {
+		return x.OomKilled
+	}
+	return false
+}
+
+func (x *Container) GetRestartCount() int32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *Container) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Container) GetFinishedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishedAt
+	}
+	return nil
+}
+
 type ContainerPort struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Internal      int32                  `protobuf:"varint,1,opt,name=internal,proto3" json:"internal,omitempty"`
@@ -799,7 +1133,7 @@ type ContainerPort struct {
 
 func (x *ContainerPort) Reset() {
 	*x = ContainerPort{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +1145,7 @@ func (x *ContainerPort) String() string {
 func (*ContainerPort) ProtoMessage() {}
 
 func (x *ContainerPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +1158,7 @@ func (x *ContainerPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerPort.ProtoReflect.Descriptor instead.
 func (*ContainerPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ContainerPort) GetInternal() int32 {
@@ -852,16 +1186,41 @@ var File_fairlead_agent_v1_status_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\n" +
-	"\x1efairlead/agent/v1/status.proto\x12\x11fairlead.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n" +
+	"\x1efairlead/agent/v1/status.proto\x12\x11fairlead.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x02\n" +
 	"\fStatusReport\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12E\n" +
 	"\vdeployments\x18\x02 \x03(\v2#.fairlead.agent.v1.DeploymentStatusR\vdeployments\x12:\n" +
 	"\x06events\x18\x03 \x03(\v2\".fairlead.agent.v1.DeploymentEventR\x06events\x12@\n" +
 	"\n" +
 	"containers\x18\x04 \x01(\v2 .fairlead.agent.v1.ContainerListR\n" +
-	"containers\"'\n" +
+	"containers\x12-\n" +
+	"\x05facts\x18\x05 \x03(\v2\x17.fairlead.agent.v1.FactR\x05facts\x12\x19\n" +
+	"\bspool_id\x18\x06 \x01(\tR\aspoolId\"L\n" +
 	"\tStatusAck\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xd7\x01\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12#\n" +
+	"\rfact_sequence\x18\x02 \x01(\x04R\ffactSequence\"\xef\x02\n" +
+	"\x04Fact\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12#\n" +
+	"\rdeployment_id\x18\x03 \x01(\tR\fdeploymentId\x12\x18\n" +
+	"\arelease\x18\x04 \x01(\x03R\arelease\x12\x1f\n" +
+	"\vinstance_id\x18\x05 \x01(\tR\n" +
+	"instanceId\x12\x16\n" +
+	"\x06prefix\x18\x06 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x12\x1b\n" +
+	"\tengine_id\x18\b \x01(\tR\bengineId\x126\n" +
+	"\x04exit\x18\t \x01(\v2 .fairlead.agent.v1.ContainerExitH\x00R\x04exit\x122\n" +
+	"\x04lost\x18\n" +
+	" \x01(\v2\x1c.fairlead.agent.v1.FactsLostH\x00R\x04lostB\x06\n" +
+	"\x04what\"\x8b\x01\n" +
+	"\rContainerExit\x12\x1b\n" +
+	"\texit_code\x18\x01 \x01(\x05R\bexitCode\x12\x1d\n" +
+	"\n" +
+	"oom_killed\x18\x02 \x01(\bR\toomKilled\x12#\n" +
+	"\rrestart_count\x18\x03 \x01(\x05R\frestartCount\x12\x19\n" +
+	"\blog_tail\x18\x04 \x03(\tR\alogTail\"!\n" +
+	"\tFactsLost\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"\xd7\x01\n" +
 	"\x10DeploymentStatus\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
 	"\n" +
@@ -905,7 +1264,7 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"observedAt\x12<\n" +
 	"\n" +
 	"containers\x18\x02 \x03(\v2\x1c.fairlead.agent.v1.ContainerR\n" +
-	"containers\"\xba\x04\n" +
+	"containers\"\x92\x06\n" +
 	"\tContainer\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -928,7 +1287,15 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x06reason\x18\x0f \x01(\tR\x06reason\x12\x1b\n" +
 	"\texit_code\x18\x10 \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06health\x18\x11 \x01(\tR\x06health\x126\n" +
-	"\x05ports\x18\x12 \x03(\v2 .fairlead.agent.v1.ContainerPortR\x05ports\"c\n" +
+	"\x05ports\x18\x12 \x03(\v2 .fairlead.agent.v1.ContainerPortR\x05ports\x12\x1a\n" +
+	"\bleftover\x18\x13 \x01(\bR\bleftover\x12\x1d\n" +
+	"\n" +
+	"oom_killed\x18\x14 \x01(\bR\toomKilled\x12#\n" +
+	"\rrestart_count\x18\x15 \x01(\x05R\frestartCount\x129\n" +
+	"\n" +
+	"started_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12;\n" +
+	"\vfinished_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishedAt\"c\n" +
 	"\rContainerPort\x12\x1a\n" +
 	"\binternal\x18\x01 \x01(\x05R\binternal\x12\x1a\n" +
 	"\bexternal\x18\x02 \x01(\x05R\bexternal\x12\x1a\n" +
@@ -960,37 +1327,46 @@ func file_fairlead_agent_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_agent_v1_status_proto_goTypes = []any{
 	(Phase)(0),                    // 0: fairlead.agent.v1.Phase
 	(EventLevel)(0),               // 1: fairlead.agent.v1.EventLevel
 	(*StatusReport)(nil),          // 2: fairlead.agent.v1.StatusReport
 	(*StatusAck)(nil),             // 3: fairlead.agent.v1.StatusAck
-	(*DeploymentStatus)(nil),      // 4: fairlead.agent.v1.DeploymentStatus
-	(*Failure)(nil),               // 5: fairlead.agent.v1.Failure
-	(*DeploymentEvent)(nil),       // 6: fairlead.agent.v1.DeploymentEvent
-	(*ContainerList)(nil),         // 7: fairlead.agent.v1.ContainerList
-	(*Container)(nil),             // 8: fairlead.agent.v1.Container
-	(*ContainerPort)(nil),         // 9: fairlead.agent.v1.ContainerPort
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Fact)(nil),                  // 4: fairlead.agent.v1.Fact
+	(*ContainerExit)(nil),         // 5: fairlead.agent.v1.ContainerExit
+	(*FactsLost)(nil),             // 6: fairlead.agent.v1.FactsLost
+	(*DeploymentStatus)(nil),      // 7: fairlead.agent.v1.DeploymentStatus
+	(*Failure)(nil),               // 8: fairlead.agent.v1.Failure
+	(*DeploymentEvent)(nil),       // 9: fairlead.agent.v1.DeploymentEvent
+	(*ContainerList)(nil),         // 10: fairlead.agent.v1.ContainerList
+	(*Container)(nil),             // 11: fairlead.agent.v1.Container
+	(*ContainerPort)(nil),         // 12: fairlead.agent.v1.ContainerPort
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_status_proto_depIdxs = []int32{
-	4,  // 0: fairlead.agent.v1.StatusReport.deployments:type_name -> fairlead.agent.v1.DeploymentStatus
-	6,  // 1: fairlead.agent.v1.StatusReport.events:type_name -> fairlead.agent.v1.DeploymentEvent
-	7,  // 2: fairlead.agent.v1.StatusReport.containers:type_name -> fairlead.agent.v1.ContainerList
-	0,  // 3: fairlead.agent.v1.DeploymentStatus.phase:type_name -> fairlead.agent.v1.Phase
-	5,  // 4: fairlead.agent.v1.DeploymentStatus.failure:type_name -> fairlead.agent.v1.Failure
-	10, // 5: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 6: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
-	10, // 7: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
-	8,  // 8: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
-	10, // 9: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	9,  // 10: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	7,  // 0: fairlead.agent.v1.StatusReport.deployments:type_name -> fairlead.agent.v1.DeploymentStatus
+	9,  // 1: fairlead.agent.v1.StatusReport.events:type_name -> fairlead.agent.v1.DeploymentEvent
+	10, // 2: fairlead.agent.v1.StatusReport.containers:type_name -> fairlead.agent.v1.ContainerList
+	4,  // 3: fairlead.agent.v1.StatusReport.facts:type_name -> fairlead.agent.v1.Fact
+	13, // 4: fairlead.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	5,  // 5: fairlead.agent.v1.Fact.exit:type_name -> fairlead.agent.v1.ContainerExit
+	6,  // 6: fairlead.agent.v1.Fact.lost:type_name -> fairlead.agent.v1.FactsLost
+	0,  // 7: fairlead.agent.v1.DeploymentStatus.phase:type_name -> fairlead.agent.v1.Phase
+	8,  // 8: fairlead.agent.v1.DeploymentStatus.failure:type_name -> fairlead.agent.v1.Failure
+	13, // 9: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 10: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
+	13, // 11: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
+	11, // 12: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
+	13, // 13: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	12, // 14: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
+	13, // 15: fairlead.agent.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	13, // 16: fairlead.agent.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_status_proto_init() }
@@ -998,14 +1374,18 @@ func file_fairlead_agent_v1_status_proto_init() {
 	if File_fairlead_agent_v1_status_proto != nil {
 		return
 	}
-	file_fairlead_agent_v1_status_proto_msgTypes[3].OneofWrappers = []any{}
+	file_fairlead_agent_v1_status_proto_msgTypes[2].OneofWrappers = []any{
+		(*Fact_Exit)(nil),
+		(*Fact_Lost)(nil),
+	}
+	file_fairlead_agent_v1_status_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_status_proto_rawDesc), len(file_fairlead_agent_v1_status_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
