@@ -431,8 +431,11 @@ type ContainerExit struct {
 	ExitCode  int32                  `protobuf:"varint,1,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	OomKilled bool                   `protobuf:"varint,2,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
 	// How often the engine has started the container again.
-	RestartCount  int32    `protobuf:"varint,3,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
-	LogTail       []string `protobuf:"bytes,4,rep,name=log_tail,json=logTail,proto3" json:"log_tail,omitempty"`
+	RestartCount int32    `protobuf:"varint,3,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	LogTail      []string `protobuf:"bytes,4,rep,name=log_tail,json=logTail,proto3" json:"log_tail,omitempty"`
+	// The end was only noticed by the start that followed it, so that exit_code
+	// and oom_killed are not known.
+	Unseen        bool `protobuf:"varint,5,opt,name=unseen,proto3" json:"unseen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +496,13 @@ func (x *ContainerExit) GetLogTail() []string {
 		return x.LogTail
 	}
 	return nil
+}
+
+func (x *ContainerExit) GetUnseen() bool {
+	if x != nil {
+		return x.Unseen
+	}
+	return false
 }
 
 // FactsLost stands in place of facts that the full spool could not hold.
@@ -849,9 +859,13 @@ func (x *DeploymentEvent) GetReason() string {
 }
 
 type ContainerList struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ObservedAt    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=observed_at,json=observedAt,proto3" json:"observed_at,omitempty"`
-	Containers    []*Container           `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the containers were last seen so.
+	ObservedAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=observed_at,json=observedAt,proto3" json:"observed_at,omitempty"`
+	Containers []*Container           `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`
+	// Not empty: the engine does not answer, and why. The containers are those
+	// that were seen last and may well run on.
+	EngineError   string `protobuf:"bytes,3,opt,name=engine_error,json=engineError,proto3" json:"engine_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +912,13 @@ func (x *ContainerList) GetContainers() []*Container {
 		return x.Containers
 	}
 	return nil
+}
+
+func (x *ContainerList) GetEngineError() string {
+	if x != nil {
+		return x.EngineError
+	}
+	return ""
 }
 
 type Container struct {
@@ -1212,13 +1233,14 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x04exit\x18\t \x01(\v2 .fairlead.agent.v1.ContainerExitH\x00R\x04exit\x122\n" +
 	"\x04lost\x18\n" +
 	" \x01(\v2\x1c.fairlead.agent.v1.FactsLostH\x00R\x04lostB\x06\n" +
-	"\x04what\"\x8b\x01\n" +
+	"\x04what\"\xa3\x01\n" +
 	"\rContainerExit\x12\x1b\n" +
 	"\texit_code\x18\x01 \x01(\x05R\bexitCode\x12\x1d\n" +
 	"\n" +
 	"oom_killed\x18\x02 \x01(\bR\toomKilled\x12#\n" +
 	"\rrestart_count\x18\x03 \x01(\x05R\frestartCount\x12\x19\n" +
-	"\blog_tail\x18\x04 \x03(\tR\alogTail\"!\n" +
+	"\blog_tail\x18\x04 \x03(\tR\alogTail\x12\x16\n" +
+	"\x06unseen\x18\x05 \x01(\bR\x06unseen\"!\n" +
 	"\tFactsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\"\xd7\x01\n" +
 	"\x10DeploymentStatus\x12#\n" +
@@ -1258,13 +1280,14 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"instanceId\x12\x14\n" +
 	"\x05lines\x18\a \x03(\tR\x05lines\x12\x14\n" +
 	"\x05state\x18\b \x01(\tR\x05state\x12\x16\n" +
-	"\x06reason\x18\t \x01(\tR\x06reason\"\x8a\x01\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\"\xad\x01\n" +
 	"\rContainerList\x12;\n" +
 	"\vobserved_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"observedAt\x12<\n" +
 	"\n" +
 	"containers\x18\x02 \x03(\v2\x1c.fairlead.agent.v1.ContainerR\n" +
-	"containers\"\x92\x06\n" +
+	"containers\x12!\n" +
+	"\fengine_error\x18\x03 \x01(\tR\vengineError\"\x92\x06\n" +
 	"\tContainer\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
