@@ -114,6 +114,10 @@ gen: $(TOOL_STAMP) ## write what is generated: protobuf code, golden files
 	@go test -count=1 -run '^TestMigrationsMakeTheSchemaOfAFreshDatabase$$' ./controller/internal/postgres -update >/dev/null
 	@go test -count=1 -run '^TestGolden' ./install-scripts -update >/dev/null
 
+.PHONY: freeze
+freeze: $(TOOL_STAMP) ## keep the agent protocol of VERSION, once a release, to be held to
+	@scripts/freeze-protocol.sh $(TOOLS)/buf $(VERSION)
+
 .PHONY: gen-check
 gen-check:
 	@scripts/unchanged.sh 'generated files are stale: run make gen and commit what it changes' "$(GENERATED)" $(MAKE) gen

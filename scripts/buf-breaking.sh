@@ -1,10 +1,17 @@
 #!/bin/sh
 # buf-breaking.sh BUF: fails when the agent protocol breaks what agents in the
-# field were built with: that of the last release, or, before there is one, of
-# the main branch.
+# field were built with: every protocol in protobuf/frozen, and that of the last
+# release, or, before there is one, of the main branch.
 set -eu
 
 buf=$(CDPATH='' cd "$(dirname "$1")" && pwd)/$(basename "$1")
+
+for old in protobuf/frozen/*.binpb; do
+	if ! (cd protobuf && "$buf" breaking --against "../$old"); then
+		echo "the agent protocol breaks $(basename "$old" .binpb): messages only grow"
+		exit 1
+	fi
+done
 
 base() {
 	git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null && return
