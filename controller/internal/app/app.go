@@ -23,6 +23,7 @@ import (
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/wake"
+	"fairlead.dev/shared/debugserver"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/taskgroup"
 )
@@ -39,6 +40,8 @@ type App struct {
 	agents   *agentrpc.Server
 	http     net.Listener
 	grpc     net.Listener
+	// debug is nil when no profiles are asked for.
+	debug net.Listener
 }
 
 // New builds the controller. When it fails, nothing is left running.
@@ -59,6 +62,11 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	}
 	if a.grpc, err = listen(ctx, c.AgentAddr, "agent", "FAIRLEAD_AGENT_ADDR"); err != nil {
 		return a, err
+	}
+	if c.DebugAddr != "" {
+		if a.debug, err = debugserver.Listen(ctx, c.DebugAddr); err != nil {
+			return a, fmt.Errorf("listen for profiles (FAIRLEAD_DEBUG_ADDR): %w", err)
+		}
 	}
 	metrics := newMetrics()
 	if a.database, err = openDatabase(ctx, c, log); err != nil {
@@ -97,6 +105,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
+		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},
 	)
 	a.log.Info("controller is stopping")
 	a.close(context.WithoutCancel(ctx))
@@ -104,10 +113,18 @@ func (a *App) Run(ctx context.Context) error {
 	return err
 }
 
+func (a *App) serveProfiles(ctx context.Context) error {
+	if a.debug == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return debugserver.Run(ctx, a.debug)
+}
+
 func (a *App) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.config.StopTimeout)
 	defer cancel()
-	for _, l := range []net.Listener{a.http, a.grpc} {
+	for _, l := range []net.Listener{a.http, a.grpc, a.debug} {
 		if l != nil {
 			_ = l.Close() // closed already when its server ran
 		}

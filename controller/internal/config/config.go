@@ -44,8 +44,10 @@ type Config struct {
 	// WebhookAllowPrivate is "true" or "false".
 	WebhookAllowPrivate string
 	StopTimeout         time.Duration
-	LogLevel            string
-	LogFormat           string
+	// DebugAddr is empty for no profiles.
+	DebugAddr string
+	LogLevel  string
+	LogFormat string
 }
 
 // Load reads the settings from the arguments after the sub-command, the

@@ -108,3 +108,13 @@ func TestUsageNamesEverySetting(t *testing.T) {
 		}
 	}
 }
+
+func TestProfilesAreForThisMachineAlone(t *testing.T) {
+	c, err := config.Load(nil, []string{"FAIRLEAD_DEBUG_ADDR=127.0.0.1:6060"})
+	if err != nil || c.DebugAddr != "127.0.0.1:6060" {
+		t.Errorf("%q, %v", c.DebugAddr, err)
+	}
+	if _, err := config.Load(nil, []string{"FAIRLEAD_DEBUG_ADDR=:6060"}); err == nil || !strings.Contains(err.Error(), "FAIRLEAD_DEBUG_ADDR") {
+		t.Errorf("profiles for everybody: %v", err)
+	}
+}

@@ -61,6 +61,8 @@ func options() []option {
 			set: oneOf(func(c *Config) *string { return &c.WebhookAllowPrivate }, "true", "false")},
 		{name: "stop-timeout", fallback: "20s", usage: "how long a graceful stop may take",
 			set: duration(func(c *Config) *time.Duration { return &c.StopTimeout })},
+		{name: "debug-addr", usage: "loopback address for profiles and memory figures; default: none",
+			set: loopback(func(c *Config) *string { return &c.DebugAddr })},
 		{name: "log-level", fallback: "info", usage: "debug, info, warn or error",
 			set: oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{name: "log-format", fallback: "text", usage: "text or json",

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fairlead.dev/shared/debugserver"
 )
 
 func text(field func(*Config) *string) func(*Config, string) error {
@@ -41,6 +43,18 @@ func address(field func(*Config) *string) func(*Config, string) error {
 		}
 		if _, port, err := net.SplitHostPort(value); err != nil || port == "" {
 			return fmt.Errorf("%q: want host:port or :port", value)
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+func loopback(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if value != "" {
+			if err := debugserver.Check(value); err != nil {
+				return err
+			}
 		}
 		*field(c) = value
 		return nil
