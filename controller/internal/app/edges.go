@@ -42,7 +42,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
 		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
-		Projects: s.projects, Versions: s.versions, Images: s.images,
+		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates,
 		Health: a.database, SignScript: s.signScript,
 		Notifications: s.notifications,
 		Audit:         audit.NewReader(s.db), Dashboard: dashboard.New(s.db),

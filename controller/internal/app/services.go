@@ -30,6 +30,8 @@ import (
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
+	"fairlead.dev/controller/internal/template"
+	"fairlead.dev/controller/internal/templatefile"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/controller/internal/version"
@@ -57,6 +59,7 @@ type services struct {
 	projects      *project.Service
 	versions      *version.Service
 	images        *image.Service
+	templates     *template.Service
 	notifications *notification.Service
 	courier       *notification.Courier
 	dispatcher    *dispatch.Dispatcher
@@ -105,6 +108,13 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	s.projects = project.New(db, auditLog, now)
 	s.versions = version.New(db, auditLog, liveness(db), now).WithOutbox(outbox)
 	s.images = image.New(db, auditLog, now)
+	builtIn, err := templatefile.BuiltIn()
+	if err != nil {
+		return nil, err
+	}
+	s.templates = template.New(template.Config{
+		Library: builtIn, Store: db, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
+	})
 	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
 	return s, nil

@@ -30,18 +30,19 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":      {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook"},
-		"rest":     {},
-		"agentrpc": {"dispatch", "wake"},
-		"dispatch": {"wake"},
-		"postgres": {},
-		"wake":     {},
-		"artifact": {}, // renders install scripts from the archives it serves
-		"keys":     {},
-		"webhook":  {}, // calls the receivers of notifications
-		"config":   {},
-		"pgserver": {},
-		"archtest": {},
+		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile"},
+		"rest":         {},
+		"agentrpc":     {"dispatch", "wake"},
+		"dispatch":     {"wake"},
+		"postgres":     {},
+		"wake":         {},
+		"artifact":     {}, // renders install scripts from the archives it serves
+		"keys":         {},
+		"webhook":      {}, // calls the receivers of notifications
+		"templatefile": {}, // reads the templates that come with the program
+		"config":       {},
+		"pgserver":     {},
+		"archtest":     {},
 	}
 }
 

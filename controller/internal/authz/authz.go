@@ -92,13 +92,17 @@ const (
 
 	InvitationAccept  Action = "invitation.accept"
 	InvitationDecline Action = "invitation.decline"
+
+	TemplateRead Action = "template.read"
+	// TemplateUse is checked once more for each thing it makes in a team.
+	TemplateUse Action = "template.use"
 )
 
 // own holds what needs no team.
 func own(a Action) bool {
 	switch a {
 	case TeamList, TeamCreate, TokenRead, TokenCreate, TokenDelete, SelfRead, SelfLogout,
-		InvitationAccept, InvitationDecline:
+		InvitationAccept, InvitationDecline, TemplateRead, TemplateUse:
 		return true
 	default:
 		return false

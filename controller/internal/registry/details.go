@@ -102,6 +102,13 @@ func (d Details) normalizeGitLab() (Details, error) {
 	return n, err
 }
 
+// SamePlace reports whether both lead to the same images by the same names.
+func (d Details) SamePlace(other Details) bool {
+	a, errA := d.normalize()
+	b, errB := other.normalize()
+	return errA == nil && errB == nil && a == b
+}
+
 func (d Details) namespace(words ...string) (string, error) {
 	if !slices.Contains(words, d.Namespace) {
 		return "", apperr.InvalidField("details.namespace", d.Namespace, "must be %s", strings.Join(words, " or "))

@@ -115,6 +115,7 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images":            []any{map[string]any{"registryId": id, "images": []string{"a:1"}}},
 		"PUT /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/order":       []string{id},
 		"PATCH /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/{imageId}": map[string]any{"tag": "1"},
+		"POST /api/templates":                                                              named(map[string]any{"id": "gitea", "teamSlug": "acme", "type": "versionless"}),
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
 		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},

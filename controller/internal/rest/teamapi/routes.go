@@ -19,6 +19,7 @@ import (
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
+	"fairlead.dev/controller/internal/template"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/controller/internal/version"
@@ -39,6 +40,7 @@ type Deps struct {
 	Projects     *project.Service
 	Versions     *version.Service
 	Images       *image.Service
+	Templates    *template.Service
 	Health       Health
 	// SignScript returns the release key's signature over an install script.
 	SignScript    func(script []byte) string
@@ -78,6 +80,7 @@ func (a *api) routes() {
 	a.projectRoutes()
 	a.versionRoutes()
 	a.imageRoutes()
+	a.templateRoutes()
 }
 
 // TeamPath is the start of every route inside a team. The team itself is in
