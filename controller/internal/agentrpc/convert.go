@@ -3,6 +3,7 @@ package agentrpc
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -12,6 +13,7 @@ import (
 	"fairlead.dev/controller/internal/deployment"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -43,7 +45,7 @@ func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
 		}
 		phase, err := specpb.PhaseFromProto(s.GetPhase())
 		if err != nil {
-			return agent.Report{}, err
+			continue // of a newer agent: refused, it would only be sent again
 		}
 		r.Statuses = append(r.Statuses, deployment.Status{
 			DeploymentID: id, Generation: s.GetGeneration(), Release: s.GetRelease(),
@@ -60,7 +62,11 @@ func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
 	if list := p.GetContainers(); list != nil {
 		r.HasContainers = true
 		for _, c := range list.GetContainers() {
-			r.Containers = append(r.Containers, specpb.ObservedFromProto(c))
+			seen := specpb.ObservedFromProto(c)
+			if !slices.Contains(seen.State.Values(), seen.State) {
+				seen.State = spec.StateWaiting // of a newer agent; its own word is the reason
+			}
+			r.Containers = append(r.Containers, seen)
 		}
 	}
 	return r, nil
