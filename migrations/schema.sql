@@ -1,3 +1,11 @@
+CREATE FUNCTION public.mark_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.changed := pg_current_xact_id();
+    return new;
+end $$;
+
 CREATE TABLE public.access_tokens (
     id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -33,7 +41,31 @@ CREATE TABLE public.agents (
     connected_at timestamp with time zone,
     disconnected_at timestamp with time zone,
     said_goodbye boolean DEFAULT false NOT NULL,
-    containers_seen_at timestamp with time zone
+    containers_seen_at timestamp with time zone,
+    replica_id uuid,
+    capabilities text DEFAULT ''::text NOT NULL,
+    silent_since timestamp with time zone,
+    expected_until timestamp with time zone,
+    quarantine text DEFAULT ''::text NOT NULL,
+    quarantined_at timestamp with time zone,
+    recoveries bigint DEFAULT 0 NOT NULL,
+    recovered_at timestamp with time zone,
+    cloned_at timestamp with time zone,
+    cloned_address text DEFAULT ''::text NOT NULL,
+    changed xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    spool_id text DEFAULT ''::text NOT NULL,
+    fact_sequence bigint DEFAULT 0 NOT NULL,
+    containers_hash bytea,
+    containers_hash_at timestamp with time zone,
+    engine_error text DEFAULT ''::text NOT NULL,
+    engine_error_at timestamp with time zone,
+    refused_generation bigint DEFAULT 0 NOT NULL,
+    refused_at timestamp with time zone,
+    diverged text DEFAULT ''::text NOT NULL,
+    diverged_at timestamp with time zone,
+    diverged_lineage text DEFAULT ''::text NOT NULL,
+    diverged_generation bigint DEFAULT 0 NOT NULL,
+    replaces_lineage text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE public.assignments (
@@ -44,6 +76,7 @@ CREATE TABLE public.assignments (
     release_id uuid,
     tombstone text,
     updated_at timestamp with time zone NOT NULL,
+    removal_confirmed boolean DEFAULT false NOT NULL,
     CONSTRAINT assignments_desired_ck CHECK (((release_id IS NULL) <> (tombstone IS NULL)))
 );
 
@@ -82,7 +115,43 @@ CREATE TABLE public.commands (
     error text DEFAULT ''::text NOT NULL,
     error_kind text DEFAULT ''::text NOT NULL,
     lines jsonb,
-    CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text])))
+    issued xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    engine_id text DEFAULT ''::text NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    inspection bytea,
+    CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text, 'inspect'::text, 'update'::text])))
+);
+
+CREATE TABLE public.container_events (
+    id bigint NOT NULL,
+    node_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    spool_id text NOT NULL,
+    sequence bigint NOT NULL,
+    type text NOT NULL,
+    prefix text NOT NULL,
+    name text NOT NULL,
+    engine_id text NOT NULL,
+    deployment_id uuid,
+    instance_id uuid,
+    release bigint DEFAULT 0 NOT NULL,
+    exit_code integer DEFAULT 0 NOT NULL,
+    oom_killed boolean DEFAULT false NOT NULL,
+    restart_count integer DEFAULT 0 NOT NULL,
+    unseen boolean DEFAULT false NOT NULL,
+    lost bigint DEFAULT 0 NOT NULL,
+    lines jsonb NOT NULL,
+    happened_at timestamp with time zone NOT NULL,
+    CONSTRAINT container_events_type_ck CHECK ((type = ANY (ARRAY['exit'::text, 'lost'::text])))
+);
+
+ALTER TABLE public.container_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.container_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.containers (
@@ -104,6 +173,11 @@ CREATE TABLE public.containers (
     exit_code integer DEFAULT 0 NOT NULL,
     health text DEFAULT ''::text NOT NULL,
     ports jsonb NOT NULL,
+    leftover boolean DEFAULT false NOT NULL,
+    oom_killed boolean DEFAULT false NOT NULL,
+    restart_count integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
     CONSTRAINT containers_state_ck CHECK ((state = ANY (ARRAY['running'::text, 'waiting'::text, 'exited'::text])))
 );
 
@@ -157,6 +231,12 @@ CREATE TABLE public.deployments (
     updated_at timestamp with time zone NOT NULL,
     updated_by text NOT NULL,
     CONSTRAINT deployments_status_ck CHECK ((status = ANY (ARRAY['preparing'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'obsolete'::text, 'downgraded'::text])))
+);
+
+CREATE TABLE public.forgotten_assignments (
+    node_id uuid NOT NULL,
+    prefix text NOT NULL,
+    generation bigint NOT NULL
 );
 
 CREATE TABLE public.images (
@@ -223,6 +303,14 @@ ALTER TABLE public.node_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE public.node_refusals (
+    node_id uuid NOT NULL,
+    reason text NOT NULL,
+    message text NOT NULL,
+    address text NOT NULL,
+    at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.nodes (
     id uuid NOT NULL,
     team_id uuid NOT NULL,
@@ -235,6 +323,7 @@ CREATE TABLE public.nodes (
     created_by text NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     updated_by text NOT NULL,
+    changed xid8 DEFAULT pg_current_xact_id() NOT NULL,
     CONSTRAINT nodes_type_ck CHECK ((type = ANY (ARRAY['docker'::text, 'k8s'::text])))
 );
 
@@ -318,7 +407,16 @@ CREATE TABLE public.releases (
     outcome text DEFAULT 'pending'::text NOT NULL,
     finished_at timestamp with time zone,
     failure jsonb,
+    set_part text,
     CONSTRAINT releases_outcome_ck CHECK ((outcome = ANY (ARRAY['pending'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'superseded'::text])))
+);
+
+CREATE TABLE public.replicas (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    address text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    lease_until timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.settings (
@@ -399,6 +497,9 @@ ALTER TABLE ONLY public.audit_log
 ALTER TABLE ONLY public.commands
     ADD CONSTRAINT commands_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.container_events
+    ADD CONSTRAINT container_events_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.containers
     ADD CONSTRAINT containers_pk PRIMARY KEY (node_id, engine_id);
 
@@ -410,6 +511,9 @@ ALTER TABLE ONLY public.deployment_tokens
 
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.forgotten_assignments
+    ADD CONSTRAINT forgotten_assignments_pk PRIMARY KEY (node_id, prefix);
 
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_pk PRIMARY KEY (id);
@@ -425,6 +529,9 @@ ALTER TABLE ONLY public.invitations
 
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.node_refusals
+    ADD CONSTRAINT node_refusals_pk PRIMARY KEY (node_id);
 
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_pk PRIMARY KEY (id);
@@ -443,6 +550,9 @@ ALTER TABLE ONLY public.registries
 
 ALTER TABLE ONLY public.releases
     ADD CONSTRAINT releases_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.replicas
+    ADD CONSTRAINT replicas_pk PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pk PRIMARY KEY (key);
@@ -466,13 +576,25 @@ CREATE INDEX access_tokens_expires_idx ON public.access_tokens USING btree (expi
 
 CREATE UNIQUE INDEX access_tokens_name_uq ON public.access_tokens USING btree (user_id, name) WHERE (kind = 'personal'::text);
 
+CREATE INDEX agents_changed_idx ON public.agents USING btree (changed);
+
 CREATE UNIQUE INDEX agents_key_hash_uq ON public.agents USING btree (key_hash);
 
 CREATE UNIQUE INDEX agents_node_uq ON public.agents USING btree (node_id) WHERE (revoked_at IS NULL);
 
+CREATE INDEX agents_replica_idx ON public.agents USING btree (replica_id) WHERE connected;
+
 CREATE INDEX audit_log_team_idx ON public.audit_log USING btree (team_id, created_at);
 
+CREATE INDEX commands_deadline_idx ON public.commands USING btree (deadline);
+
+CREATE INDEX commands_issued_idx ON public.commands USING btree (issued) WHERE (finished_at IS NULL);
+
 CREATE INDEX commands_pending_idx ON public.commands USING btree (node_id, created_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX container_events_node_idx ON public.container_events USING btree (node_id, id);
+
+CREATE UNIQUE INDEX container_events_sequence_uq ON public.container_events USING btree (agent_id, spool_id, sequence);
 
 CREATE INDEX deployment_events_deployment_idx ON public.deployment_events USING btree (deployment_id, id);
 
@@ -508,6 +630,8 @@ CREATE INDEX invitations_user_idx ON public.invitations USING btree (user_id);
 
 CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
 
+CREATE INDEX nodes_changed_idx ON public.nodes USING btree (changed);
+
 CREATE UNIQUE INDEX nodes_name_uq ON public.nodes USING btree (team_id, name);
 
 CREATE INDEX notification_deliveries_due_idx ON public.notification_deliveries USING btree (due_at) WHERE (finished_at IS NULL);
@@ -521,6 +645,8 @@ CREATE UNIQUE INDEX projects_name_uq ON public.projects USING btree (team_id, na
 CREATE UNIQUE INDEX registries_name_uq ON public.registries USING btree (team_id, name);
 
 CREATE UNIQUE INDEX releases_number_uq ON public.releases USING btree (deployment_id, number);
+
+CREATE UNIQUE INDEX replicas_name_uq ON public.replicas USING btree (name);
 
 CREATE UNIQUE INDEX storages_name_uq ON public.storages USING btree (team_id, name);
 
@@ -537,6 +663,10 @@ CREATE UNIQUE INDEX versions_default_uq ON public.versions USING btree (project_
 CREATE UNIQUE INDEX versions_name_uq ON public.versions USING btree (project_id, name);
 
 CREATE UNIQUE INDEX versions_parent_uq ON public.versions USING btree (parent_id);
+
+CREATE TRIGGER agents_changed BEFORE UPDATE OF epoch, revoked_at, quarantine ON public.agents FOR EACH ROW WHEN (((old.epoch <> new.epoch) OR (old.revoked_at IS DISTINCT FROM new.revoked_at) OR (old.quarantine <> new.quarantine))) EXECUTE FUNCTION public.mark_changed();
+
+CREATE TRIGGER nodes_changed BEFORE UPDATE OF generation ON public.nodes FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.mark_changed();
 
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
@@ -555,6 +685,9 @@ ALTER TABLE ONLY public.audit_log
 
 ALTER TABLE ONLY public.commands
     ADD CONSTRAINT commands_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.container_events
+    ADD CONSTRAINT container_events_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.containers
     ADD CONSTRAINT containers_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
@@ -576,6 +709,9 @@ ALTER TABLE ONLY public.deployments
 
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_version_fk FOREIGN KEY (version_id) REFERENCES public.versions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.forgotten_assignments
+    ADD CONSTRAINT forgotten_assignments_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_registry_fk FOREIGN KEY (registry_id) REFERENCES public.registries(id);
@@ -603,6 +739,9 @@ ALTER TABLE ONLY public.invitations
 
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.node_refusals
+    ADD CONSTRAINT node_refusals_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
