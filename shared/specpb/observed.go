@@ -28,6 +28,11 @@ func ObservedToProto(c workload.Container) *agentv1.Container {
 		ExitCode:     int32(c.ExitCode),
 		Health:       c.Health,
 		Ports:        convert(c.Ports, observedPortToProto),
+		Leftover:     c.Leftover,
+		OomKilled:    c.OOMKilled,
+		RestartCount: int32(c.RestartCount),
+		StartedAt:    timeToProto(c.StartedAt),
+		FinishedAt:   timeToProto(c.FinishedAt),
 	}
 }
 
@@ -52,6 +57,11 @@ func ObservedFromProto(p *agentv1.Container) workload.Container {
 		ExitCode:     int(p.GetExitCode()),
 		Health:       p.GetHealth(),
 		Ports:        convert(p.GetPorts(), observedPortFromProto),
+		Leftover:     p.GetLeftover(),
+		OOMKilled:    p.GetOomKilled(),
+		RestartCount: int(p.GetRestartCount()),
+		StartedAt:    timeFromProto(p.GetStartedAt()),
+		FinishedAt:   timeFromProto(p.GetFinishedAt()),
 	}
 }
 

@@ -34,21 +34,27 @@ func SetHash(set *agentv1.AssignmentSet) string {
 		return cmp.Compare(a.GetPrefix(), b.GetPrefix())
 	})
 	for _, a := range assignments {
-		w.write("assignment", a.GetPrefix(), decimal(a.GetGeneration()))
-		switch desired := a.GetDesired().(type) {
-		case *agentv1.Assignment_Deployment:
-			d := desired.Deployment
-			w.write("deployment", d.GetId(), strconv.FormatInt(d.GetRelease(), 10), strconv.Itoa(len(d.GetWorkloads())))
-			for _, workload := range d.GetWorkloads() {
-				w.write("workload", workload.GetInstanceId(), workload.GetHash())
-			}
-		case *agentv1.Assignment_Tombstone:
-			w.write("tombstone", desired.Tombstone.GetDeploymentId(), desired.Tombstone.GetAct())
-		default:
-			w.write("nothing")
-		}
+		w.write(assignmentWords(a)...)
 	}
 	return hex.EncodeToString(w.Sum(nil))
+}
+
+// assignmentWords is what the hash sees of an assignment.
+func assignmentWords(a *agentv1.Assignment) []string {
+	words := []string{"assignment", a.GetPrefix(), decimal(a.GetGeneration())}
+	switch desired := a.GetDesired().(type) {
+	case *agentv1.Assignment_Deployment:
+		d := desired.Deployment
+		words = append(words, "deployment", d.GetId(), strconv.FormatInt(d.GetRelease(), 10), strconv.Itoa(len(d.GetWorkloads())))
+		for _, workload := range d.GetWorkloads() {
+			words = append(words, "workload", workload.GetInstanceId(), workload.GetHash())
+		}
+		return words
+	case *agentv1.Assignment_Tombstone:
+		return append(words, "tombstone", desired.Tombstone.GetDeploymentId(), desired.Tombstone.GetAct())
+	default:
+		return append(words, "nothing")
+	}
 }
 
 type setWriter struct{ hash.Hash }

@@ -67,7 +67,25 @@ type Driver interface {
 
 	// Logs calls line for each log line, oldest first, until the log ends,
 	// ctx ends, or line returns an error, which Logs returns.
+	//
+	// A line that takes long holds the log up, and nothing else: Logs never
+	// gathers more than a few lines ahead of it.
 	Logs(ctx context.Context, id ContainerID, opts LogOptions, line func(LogLine) error) error
+
+	// Inspect returns what the engine knows of a container, foreign ones
+	// included, as one JSON object. The values of environment variables, and
+	// whatever else may be a secret, are taken out. It fails with NotFound
+	// when there is none of that name.
+	Inspect(ctx context.Context, id ContainerID) ([]byte, error)
+
+	// Exec runs a command in a running container of the driver's own making
+	// and returns its exit code when it has ended and all that it wrote was
+	// handed over. It fails with NotFound when there is no such container,
+	// Forbidden for one that is not ours, Precondition when it does not run,
+	// and with Invalid when the command cannot be run in it. When ctx ends
+	// first, or Output fails, it returns that error and tries to end the
+	// command too.
+	Exec(ctx context.Context, id ContainerID, opts ExecOptions, streams ExecStreams) (exitCode int, err error)
 }
 
 // EngineInfo describes an engine.
@@ -111,11 +129,26 @@ type Container struct {
 	CreatedAt   time.Time
 	State       spec.ContainerState
 	// Reason is the engine's own word, e.g. "running", "restarting", "OOMKilled".
-	Reason   string
+	Reason string
+	// ExitCode is of the process that ended last; 0 while one runs.
 	ExitCode int
+	// OOMKilled is true when that process ended for want of memory.
+	OOMKilled bool
+	// RestartCount is how often the engine has started the container again by
+	// itself. Engines may count from 0 again when somebody starts it.
+	RestartCount int
+	// StartedAt is when the present process began, or the one that ended last;
+	// zero when none has. FinishedAt is when the last one ended; zero when none
+	// has. Both are exact and, with RestartCount, only of containers that are
+	// Managed: engines do not list them.
+	StartedAt  time.Time
+	FinishedAt time.Time
 	// Health is "", "starting", "healthy" or "unhealthy".
 	Health string
 	Ports  []Port
+	// Leftover is true for a container of ours whose prefix nothing is assigned
+	// to. Drivers do not set it: they do not know what is assigned.
+	Leftover bool
 }
 
 // Port is a port of a container, published when External is not 0.
@@ -142,4 +175,45 @@ type LogLine struct {
 	// Stream is "stdout" or "stderr".
 	Stream string
 	Text   string
+}
+
+// ExecOptions say what is run in a container, and how.
+type ExecOptions struct {
+	// Command is the program and its arguments; at least one word.
+	Command []string
+	// Terminal gives the command a terminal, so that all it writes is
+	// StreamStdout. Size is the terminal's at the beginning; the zero value
+	// leaves it to the engine.
+	Terminal bool
+	Size     TerminalSize
+	// Environment is added to the container's.
+	Environment map[string]string
+}
+
+// TerminalSize is the size of a terminal in characters.
+type TerminalSize struct {
+	Columns uint16
+	Rows    uint16
+}
+
+// Names of what a process writes to.
+const (
+	StreamStdout = "stdout"
+	StreamStderr = "stderr"
+)
+
+// ExecStreams connect a command. Everything here may be slow: the command then
+// waits, and nothing is gathered for it beyond a few pieces.
+type ExecStreams struct {
+	// Input is what the command reads, at most 32 KiB a piece; closing it is
+	// the end of the input. Nil means that the command gets no input at all.
+	// Exec takes from it until it returns; whoever sends must not wait for
+	// longer than that.
+	Input <-chan []byte
+	// Resize changes the size of the terminal; nil when it never does.
+	Resize <-chan TerminalSize
+	// Output is given what the command writes, one piece at a time, at most
+	// 32 KiB each, which it must not keep. It may block, and must return when
+	// the ctx of Exec ends. An error ends the Exec.
+	Output func(stream string, data []byte) error
 }

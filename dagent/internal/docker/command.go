@@ -44,20 +44,29 @@ func (d *Driver) Delete(ctx context.Context, id workload.ContainerID) error {
 
 // act does something to a container that the driver made, and refuses others.
 func (d *Driver) act(ctx context.Context, verb string, id workload.ContainerID, do func(engineID string) error) error {
+	seen, err := d.findOurs(ctx, verb, id)
+	if err != nil {
+		return err
+	}
+	if err := do(seen.ID); err != nil {
+		return engineError(err, "%s container %s", verb, spec.ContainerName(id.Prefix, id.Name))
+	}
+	return nil
+}
+
+// findOurs looks up a container that the driver made; others are refused.
+func (d *Driver) findOurs(ctx context.Context, verb string, id workload.ContainerID) (container.InspectResponse, error) {
 	name := spec.ContainerName(id.Prefix, id.Name)
 	seen, err := d.find(ctx, id)
 	if err != nil {
-		return engineError(err, "%s container %s", verb, name)
+		return seen, engineError(err, "%s container %s", verb, name)
 	}
 	// The engine also finds containers by the beginning of their id.
 	if strings.TrimPrefix(seen.Name, "/") != name {
-		return apperr.New(apperr.NotFound, "%s container %s: there is none of that name", verb, name)
+		return seen, apperr.New(apperr.NotFound, "%s container %s: there is none of that name", verb, name)
 	}
 	if !isManaged(seen) {
-		return apperr.New(apperr.Forbidden, "%s container %s: it was not made by this agent", verb, name)
+		return seen, apperr.New(apperr.Forbidden, "%s container %s: it was not made by this agent", verb, name)
 	}
-	if err := do(seen.ID); err != nil {
-		return engineError(err, "%s container %s", verb, name)
-	}
-	return nil
+	return seen, nil
 }

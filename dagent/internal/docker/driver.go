@@ -49,6 +49,7 @@ type Engine interface {
 
 	ContainerExecCreate(ctx context.Context, id string, options container.ExecOptions) (container.ExecCreateResponse, error)
 	ContainerExecAttach(ctx context.Context, execID string, options container.ExecAttachOptions) (types.HijackedResponse, error)
+	ContainerExecResize(ctx context.Context, execID string, options container.ResizeOptions) error
 	ContainerExecInspect(ctx context.Context, execID string) (container.ExecInspect, error)
 
 	ImagePull(ctx context.Context, reference string, options image.PullOptions) (io.ReadCloser, error)

@@ -24,6 +24,7 @@ func TestDriverKeepsTheContract(t *testing.T) {
 		return workloadtest.Subject{
 			Driver:       docker.New(engine, quick()),
 			Image:        programImage,
+			Program:      "/program",
 			MissingImage: missingImage,
 			Unsupported: func(c *spec.Container) string {
 				c.Routing = &spec.Routing{Domain: "web.test"}

@@ -3,21 +3,23 @@ package docker
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
-// killed is the exit code of a process that ended by SIGKILL, which is how the
-// kernel ends one that ran out of memory.
-const killed = 137
+// parallelInspects is how many containers are looked at at once for a list.
+const parallelInspects = 4
 
 // List returns every container on the engine, foreign ones included.
 func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
@@ -28,18 +30,57 @@ func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
 	if err != nil {
 		return nil, engineError(err, "list the containers")
 	}
-	list := make([]workload.Container, 0, len(all))
-	for _, c := range all {
-		seen := see(c)
-		if seen.Managed && seen.ExitCode == killed {
-			// Only an inspection tells a lack of memory from other ends.
-			if detail, err := d.engine.ContainerInspect(ctx, c.ID); err == nil && detail.State.OOMKilled {
-				seen.State, seen.Reason = stateOf(c.State, true)
-			}
+	list := make([]workload.Container, len(all))
+	var details errgroup.Group
+	details.SetLimit(parallelInspects)
+	for i, c := range all {
+		list[i] = see(c)
+		if list[i].Managed {
+			details.Go(func() error { return d.detail(ctx, &list[i]) })
 		}
-		list = append(list, seen)
 	}
-	return list, nil
+	if err := details.Wait(); err != nil {
+		return nil, engineError(err, "look at the containers")
+	}
+	// One that went away meanwhile is not listed.
+	return slices.DeleteFunc(list, func(c workload.Container) bool { return c.EngineID == "" }), nil
+}
+
+// detail adds what only an inspection tells. A container that is gone becomes
+// the zero value.
+func (d *Driver) detail(ctx context.Context, c *workload.Container) error {
+	seen, err := d.engine.ContainerInspect(ctx, c.EngineID)
+	if cerrdefs.IsNotFound(err) {
+		*c = workload.Container{}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s := seen.State
+	if s == nil {
+		return nil
+	}
+	c.RestartCount = seen.RestartCount
+	c.StartedAt, c.FinishedAt = readTime(s.StartedAt), readTime(s.FinishedAt)
+	c.State, c.Reason = stateOf(s.Status, s.OOMKilled)
+	c.ExitCode, c.OOMKilled, c.Health = 0, false, ""
+	if !s.Running || s.Restarting {
+		c.ExitCode, c.OOMKilled = s.ExitCode, s.OOMKilled
+	}
+	if hasHealthCheck(s) && s.Running {
+		c.Health = s.Health.Status
+	}
+	return nil
+}
+
+// readTime reads a time of the engine, which has a year for never.
+func readTime(text string) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.Year() <= 1 {
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // see turns what the engine lists of a container into what the port tells.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
@@ -112,7 +111,7 @@ func (p *probing) once(ctx context.Context) (healthy bool, err error) {
 // listen starts a prepared probe and returns its output when that ends or ctx
 // does.
 func (p *probing) listen(ctx context.Context, execID string) (string, error) {
-	stream, err := p.attach(ctx, execID)
+	stream, err := p.attach(ctx, execID, container.ExecAttachOptions{})
 	if err != nil {
 		return "", engineError(err, "start the health check")
 	}
@@ -129,32 +128,6 @@ func (p *probing) listen(ctx context.Context, execID string) (string, error) {
 		return "", engineError(err, "read the output of the health check")
 	}
 	return strings.TrimSpace(said), nil
-}
-
-// attach starts a prepared probe and connects to its output. The engine's
-// client waits for the answer even after ctx has ended; this does not.
-func (p *probing) attach(ctx context.Context, execID string) (types.HijackedResponse, error) {
-	type answer struct {
-		stream types.HijackedResponse
-		err    error
-	}
-	answers := make(chan answer)
-	go func() {
-		stream, err := p.engine.ContainerExecAttach(ctx, execID, container.ExecAttachOptions{})
-		select {
-		case answers <- answer{stream, err}:
-		case <-ctx.Done():
-			if err == nil {
-				stream.Close()
-			}
-		}
-	}()
-	select {
-	case a := <-answers:
-		return a.stream, a.err
-	case <-ctx.Done():
-		return types.HijackedResponse{}, ctx.Err()
-	}
 }
 
 // awaitProbe waits until the process of a probe has ended. Its output may end

@@ -21,7 +21,7 @@ import (
 // Op is one thing a FakeDriver is about to do on its engine.
 type Op struct {
 	// Name is the step of a deploy, or the method: "info", "list", "watch",
-	// "start", "stop", "restart", "delete", "logs".
+	// "start", "stop", "restart", "delete", "logs", "inspect", "exec".
 	Name string
 	// Prefix, DeploymentID and InstanceID are empty where none is concerned.
 	Prefix       string
@@ -69,6 +69,7 @@ type fakeContainer struct {
 	workload.Container
 	workload spec.Workload
 	log      []workload.LogLine
+	flood    string // the line it never stops to write; empty when it does not
 }
 
 var _ workload.Driver = (*FakeDriver)(nil)
@@ -108,6 +109,16 @@ func (f *FakeDriver) AddForeign(engineName string) {
 	f.notify()
 }
 
+// RemoveForeign takes a container that no driver made off the engine.
+func (f *FakeDriver) RemoveForeign(engineName string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.containers[engineName]; ok && !c.Managed {
+		delete(f.containers, engineName)
+		f.notify()
+	}
+}
+
 // Exit ends the main process of a container, as if by itself. It reports
 // whether the container was running.
 func (f *FakeDriver) Exit(engineName string, code int) bool {
@@ -117,9 +128,55 @@ func (f *FakeDriver) Exit(engineName string, code int) bool {
 	if !ok || c.State != spec.StateRunning {
 		return false
 	}
-	c.exit(code)
+	c.exit(code, f.options.Now())
 	f.notify()
 	return true
+}
+
+// Crash ends the main process of a container and starts it again, as the
+// engine does by a restart policy; nobody sees it ended. It reports whether
+// the container was running.
+func (f *FakeDriver) Crash(engineName string, code int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.containers[engineName]
+	if !ok || c.State != spec.StateRunning {
+		return false
+	}
+	c.exit(code, f.options.Now())
+	c.RestartCount++
+	c.run(f.options.Now())
+	f.notify()
+	return true
+}
+
+// KillForMemory ends the main process of a container as the kernel does when
+// there is no memory left. It reports whether the container was running.
+func (f *FakeDriver) KillForMemory(engineName string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.containers[engineName]
+	if !ok || c.State != spec.StateRunning {
+		return false
+	}
+	c.exit(137, f.options.Now())
+	c.OOMKilled, c.Reason = true, "OOMKilled"
+	f.notify()
+	return true
+}
+
+// Flood makes a container write the line without end and as fast as it is
+// read by those who follow its log. It reports whether there is such a
+// container.
+func (f *FakeDriver) Flood(engineName, line string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.containers[engineName]
+	if ok {
+		c.flood = line
+		f.notify()
+	}
+	return ok
 }
 
 // Info describes the engine, which is called "fake".
@@ -194,7 +251,8 @@ func (f *FakeDriver) nextID() string {
 
 // run starts the program of a container.
 func (c *fakeContainer) run(now time.Time) {
-	c.State, c.Reason, c.ExitCode = spec.StateRunning, "running", 0
+	c.State, c.Reason, c.ExitCode, c.OOMKilled = spec.StateRunning, "running", 0, false
+	c.StartedAt = now
 	greeting := ""
 	for _, kv := range c.workload.Container.Environment {
 		if kv.Key == "GREETING" {
@@ -208,13 +266,14 @@ func (c *fakeContainer) run(now time.Time) {
 	args := c.workload.Container.Args
 	if len(args) == 2 && args[0].Key == "exit" {
 		if code, err := strconv.Atoi(args[1].Key); err == nil {
-			c.exit(code)
+			c.exit(code, now)
 		}
 	}
 }
 
-func (c *fakeContainer) exit(code int) {
+func (c *fakeContainer) exit(code int, now time.Time) {
 	c.State, c.Reason, c.ExitCode = spec.StateExited, "exited", code
+	c.FinishedAt = now
 }
 
 func wait(ctx context.Context, d time.Duration) error {

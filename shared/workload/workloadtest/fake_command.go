@@ -19,12 +19,21 @@ func (f *FakeDriver) Start(ctx context.Context, id workload.ContainerID) error {
 
 // Stop stops a container of the driver's own making.
 func (f *FakeDriver) Stop(ctx context.Context, id workload.ContainerID) error {
-	return f.command(ctx, "stop", id, func(c *fakeContainer) { c.exit(0) })
+	return f.command(ctx, "stop", id, func(c *fakeContainer) {
+		if c.State == spec.StateRunning {
+			c.exit(0, f.options.Now())
+		}
+	})
 }
 
 // Restart restarts a container of the driver's own making.
 func (f *FakeDriver) Restart(ctx context.Context, id workload.ContainerID) error {
-	return f.command(ctx, "restart", id, func(c *fakeContainer) { c.run(f.options.Now()) })
+	return f.command(ctx, "restart", id, func(c *fakeContainer) {
+		if c.State == spec.StateRunning {
+			c.exit(0, f.options.Now())
+		}
+		c.run(f.options.Now())
+	})
 }
 
 // Delete removes a container of the driver's own making.
@@ -51,48 +60,4 @@ func (f *FakeDriver) command(ctx context.Context, verb string, id workload.Conta
 	act(c)
 	f.notify()
 	return nil
-}
-
-// Logs reads the log of a container.
-func (f *FakeDriver) Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error {
-	name := spec.ContainerName(id.Prefix, id.Name)
-	if err := f.do(ctx, Op{Name: "logs", Container: name}); err != nil {
-		return err
-	}
-	for next, first := 0, true; ; first = false {
-		f.mu.Lock()
-		c, ok := f.containers[name]
-		if !ok || c.Managed && !c.under(id.Prefix) {
-			f.mu.Unlock()
-			if first {
-				return apperr.New(apperr.NotFound, "read the log of container %s: there is none of that name", name)
-			}
-			return nil
-		}
-		if first && opts.Tail >= 0 {
-			next = max(0, len(c.log)-opts.Tail)
-		}
-		next = min(next, len(c.log)) // the name may have gone to a newer container
-		lines := append([]workload.LogLine(nil), c.log[next:]...)
-		next += len(lines)
-		ended, changed := c.State == spec.StateExited, f.changed
-		f.mu.Unlock()
-
-		for _, l := range lines {
-			if l.Time.Before(opts.Since) {
-				continue
-			}
-			if err := line(l); err != nil {
-				return err
-			}
-		}
-		if ended || !opts.Follow {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }

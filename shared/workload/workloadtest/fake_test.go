@@ -18,12 +18,17 @@ func subject(options workloadtest.FakeOptions) workloadtest.Subject {
 	return workloadtest.Subject{
 		Driver:       fake,
 		Image:        "registry.test/program:1",
+		Program:      workloadtest.FakeProgram,
 		MissingImage: options.Missing[0],
 		Unsupported: func(c *spec.Container) string {
 			c.Routing = &spec.Routing{Domain: "web.test"}
 			return "routing"
 		},
-		AddForeign: func(_ *testing.T, name string) { fake.AddForeign(name) },
+		AddForeign: func(t *testing.T, name string) {
+			t.Helper()
+			fake.AddForeign(name)
+			t.Cleanup(func() { fake.RemoveForeign(name) })
+		},
 	}
 }
 

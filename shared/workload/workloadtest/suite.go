@@ -22,6 +22,13 @@ type Subject struct {
 	// standard output. Without arguments it runs until it is stopped; with the arguments
 	// "exit" and a number it ends at once with that exit code.
 	Image string
+	// Program is the path of a program in the image that can be run in its
+	// containers. With the argument "echo" it copies its input to standard
+	// output until that ends, then writes "done" to standard error and ends
+	// with exit code 7; "env" and a name prints the value of that variable;
+	// "flood" writes to standard output for ever; "size" prints the size of its
+	// terminal, as in "80x25", at once and whenever that changes.
+	Program string
 	// MissingImage is a reference that cannot be pulled.
 	MissingImage string
 	// Unsupported makes a container ask for something the driver cannot
@@ -70,6 +77,14 @@ func Run(t *testing.T, factory Factory) {
 		{"commands refuse what is missing or foreign", commandsRefuse},
 		{"logs come in order", logsInOrder},
 		{"logs follow until told to stop", logsFollow},
+		{"logs wait for a slow reader and end with their context", logsWait},
+		{"list tells of starts, ends and their times", listTellsTimes},
+		{"inspect tells no secrets", inspectHides},
+		{"exec connects input, output and exit code", execConnects},
+		{"exec has a terminal that can be resized", execResizes},
+		{"exec refuses what cannot run", execRefuses},
+		{"exec waits for a slow reader and ends with its context", execWaits},
+		{"exec ends when its output is refused", execStops},
 		{"watch tells of changes until its context ends", watchTells},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,6 +8,14 @@
 //	                  "third" and this is its third run; "hang" never ends,
 //	                  "loud" writes much
 //
+// These say no hello; tests run them in containers that run already:
+//
+//	echo              copies its input to its output, then says "done" on
+//	                  standard error and ends with 7
+//	env NAME          prints the value of a variable
+//	flood             writes for ever
+//	size              prints the size of its terminal whenever it changes
+//
 // Called as a shell it does what the words of the command say.
 package main
 
@@ -20,6 +28,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 )
 
 func main() {
@@ -33,6 +42,9 @@ func main() {
 		}
 		return
 	}
+	if len(args) > 0 && visit(args) {
+		return
+	}
 	stop := catchStop()
 	fmt.Fprintln(os.Stderr, "warming up")
 	fmt.Println("hello", os.Getenv("GREETING"))
@@ -41,6 +53,37 @@ func main() {
 		act(args)
 	}
 	<-stop
+}
+
+// visit does what is done in a container that runs already; it reports whether
+// it knows the verb.
+func visit(args []string) bool {
+	switch args[0] {
+	case "echo":
+		_, _ = io.Copy(os.Stdout, os.Stdin)
+		fmt.Fprintln(os.Stderr, "done")
+		os.Exit(7)
+	case "env":
+		fmt.Println(os.Getenv(args[1]))
+	case "flood":
+		for text := []byte(strings.Repeat("flood ", 1<<10)); ; {
+			if _, err := os.Stdout.Write(text); err != nil {
+				return true
+			}
+		}
+	case "size":
+		changed := make(chan os.Signal, 1)
+		signal.Notify(changed, syscall.SIGWINCH)
+		for {
+			var size struct{ rows, columns, width, height uint16 }
+			_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, 1, syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
+			fmt.Printf("%dx%d\n", size.columns, size.rows)
+			<-changed
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 func catchStop() <-chan os.Signal {
