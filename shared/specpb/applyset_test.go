@@ -112,6 +112,8 @@ func TestApplySet(t *testing.T) {
 		{"a change when nothing is held", nothing, delta, nil, refusedBase},
 		{"a change to an older generation", full(6, held.GetAssignments()...), delta, nil, refusedBase},
 		{"a change to another set of the generation", full(5, running("blog", 2, "web")), delta, nil, refusedBase},
+		{"a change that names another generation of the base", held, changed(delta, func(s *agentv1.AssignmentSet) { s.BaseGeneration = 4 }), nil, refusedBase},
+		{"a change that names another hash of the base", held, changed(delta, func(s *agentv1.AssignmentSet) { s.BaseSetHash = next.GetSetHash() }), nil, refusedBase},
 		{"a change that lacks a part", held, changed(delta, func(s *agentv1.AssignmentSet) { s.Assignments = s.Assignments[1:] }), nil, refusedBase},
 		{"a change that assigns a prefix twice", held, changed(delta, func(s *agentv1.AssignmentSet) { s.Assignments = append(s.Assignments, s.Assignments[0]) }), nil, refusedBase},
 		{"a change that forgets what runs", held, changed(delta, func(s *agentv1.AssignmentSet) {
