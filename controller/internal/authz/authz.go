@@ -64,6 +64,7 @@ const (
 	ContainerRead   Action = "container.read"
 	ContainerAct    Action = "container.act"
 	ContainerDelete Action = "container.delete"
+	ContainerExec   Action = "container.exec"
 
 	DeploymentRead   Action = "deployment.read"
 	DeploymentCreate Action = "deployment.create"
@@ -98,6 +99,13 @@ const (
 	TemplateUse Action = "template.use"
 )
 
+// Events that the audit log names and nobody can ask for.
+const (
+	// AgentStreamRefused: an agent came with the id of a stream that it was not
+	// asked for.
+	AgentStreamRefused Action = "agent.stream-refused"
+)
+
 // own holds what needs no team.
 func own(a Action) bool {
 	switch a {
@@ -124,7 +132,7 @@ func least(a Action) (actor.Role, bool) {
 	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
 		RegistryCreate, RegistryUpdate, RegistryDelete, StorageCreate, StorageUpdate, StorageDelete, ProjectDelete,
-		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete:
+		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete, ContainerExec:
 		return actor.Admin, true
 	case TeamDelete:
 		return actor.Owner, true

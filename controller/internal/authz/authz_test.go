@@ -30,7 +30,7 @@ func forAdmins() []authz.Action {
 		authz.NotificationRead, authz.NotificationCreate, authz.NotificationUpdate, authz.NotificationDelete, authz.NotificationTest,
 		authz.RegistryCreate, authz.RegistryUpdate, authz.RegistryDelete,
 		authz.StorageCreate, authz.StorageUpdate, authz.StorageDelete,
-		authz.ProjectDelete, authz.ContainerDelete,
+		authz.ProjectDelete, authz.ContainerDelete, authz.ContainerExec,
 		authz.NodeCreate, authz.NodeUpdate, authz.NodeDelete, authz.NodeInstall, authz.NodeRevoke,
 	}
 }

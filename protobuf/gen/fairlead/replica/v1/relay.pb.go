@@ -339,6 +339,185 @@ func (*RelayUp_Opened) isRelayUp_Body() {}
 
 func (*RelayUp_Up) isRelayUp_Body() {}
 
+type JoinOpen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who the agent is, as its verified certificate told the caller.
+	AgentId       string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	StreamId      string `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinOpen) Reset() {
+	*x = JoinOpen{}
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinOpen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinOpen) ProtoMessage() {}
+
+func (x *JoinOpen) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinOpen.ProtoReflect.Descriptor instead.
+func (*JoinOpen) Descriptor() ([]byte, []int) {
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *JoinOpen) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *JoinOpen) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
+type JoinUp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Body:
+	//
+	//	*JoinUp_Open
+	//	*JoinUp_Up
+	Body          isJoinUp_Body `protobuf_oneof:"body"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinUp) Reset() {
+	*x = JoinUp{}
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinUp) ProtoMessage() {}
+
+func (x *JoinUp) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinUp.ProtoReflect.Descriptor instead.
+func (*JoinUp) Descriptor() ([]byte, []int) {
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *JoinUp) GetBody() isJoinUp_Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *JoinUp) GetOpen() *JoinOpen {
+	if x != nil {
+		if x, ok := x.Body.(*JoinUp_Open); ok {
+			return x.Open
+		}
+	}
+	return nil
+}
+
+func (x *JoinUp) GetUp() *v1.BulkUp {
+	if x != nil {
+		if x, ok := x.Body.(*JoinUp_Up); ok {
+			return x.Up
+		}
+	}
+	return nil
+}
+
+type isJoinUp_Body interface {
+	isJoinUp_Body()
+}
+
+type JoinUp_Open struct {
+	Open *JoinOpen `protobuf:"bytes,1,opt,name=open,proto3,oneof"`
+}
+
+type JoinUp_Up struct {
+	Up *v1.BulkUp `protobuf:"bytes,2,opt,name=up,proto3,oneof"`
+}
+
+func (*JoinUp_Open) isJoinUp_Body() {}
+
+func (*JoinUp_Up) isJoinUp_Body() {}
+
+type JoinDown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Down          *v1.BulkDown           `protobuf:"bytes,1,opt,name=down,proto3" json:"down,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinDown) Reset() {
+	*x = JoinDown{}
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinDown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinDown) ProtoMessage() {}
+
+func (x *JoinDown) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinDown.ProtoReflect.Descriptor instead.
+func (*JoinDown) Descriptor() ([]byte, []int) {
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *JoinDown) GetDown() *v1.BulkDown {
+	if x != nil {
+		return x.Down
+	}
+	return nil
+}
+
 type PingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -348,7 +527,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[5]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +539,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[5]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +552,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PingRequest) GetSession() *Session {
@@ -395,7 +574,7 @@ type PingResponse struct {
 
 func (x *PingResponse) Reset() {
 	*x = PingResponse{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[6]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +586,7 @@ func (x *PingResponse) String() string {
 func (*PingResponse) ProtoMessage() {}
 
 func (x *PingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[6]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +599,7 @@ func (x *PingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
 func (*PingResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PingResponse) GetAlive() bool {
@@ -445,7 +624,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[7]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +636,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[7]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +649,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{10}
 }
 
 type HealthResponse struct {
@@ -485,7 +664,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[8]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +676,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[8]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +689,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HealthResponse) GetDatabase() bool {
@@ -538,7 +717,7 @@ type NotHere struct {
 
 func (x *NotHere) Reset() {
 	*x = NotHere{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[9]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +729,7 @@ func (x *NotHere) String() string {
 func (*NotHere) ProtoMessage() {}
 
 func (x *NotHere) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[9]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +742,7 @@ func (x *NotHere) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotHere.ProtoReflect.Descriptor instead.
 func (*NotHere) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NotHere) GetReplica() string {
@@ -585,7 +764,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[10]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +776,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[10]
+	mi := &file_fairlead_replica_v1_relay_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +789,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_replica_v1_relay_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Fault) GetKind() string {
@@ -647,7 +826,16 @@ const file_fairlead_replica_v1_relay_proto_rawDesc = "" +
 	"\aRelayUp\x12:\n" +
 	"\x06opened\x18\x01 \x01(\v2 .fairlead.replica.v1.RelayOpenedH\x00R\x06opened\x12+\n" +
 	"\x02up\x18\x02 \x01(\v2\x19.fairlead.agent.v1.BulkUpH\x00R\x02upB\x06\n" +
-	"\x04body\"E\n" +
+	"\x04body\"B\n" +
+	"\bJoinOpen\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1b\n" +
+	"\tstream_id\x18\x02 \x01(\tR\bstreamId\"r\n" +
+	"\x06JoinUp\x123\n" +
+	"\x04open\x18\x01 \x01(\v2\x1d.fairlead.replica.v1.JoinOpenH\x00R\x04open\x12+\n" +
+	"\x02up\x18\x02 \x01(\v2\x19.fairlead.agent.v1.BulkUpH\x00R\x02upB\x06\n" +
+	"\x04body\";\n" +
+	"\bJoinDown\x12/\n" +
+	"\x04down\x18\x01 \x01(\v2\x1b.fairlead.agent.v1.BulkDownR\x04down\"E\n" +
 	"\vPingRequest\x126\n" +
 	"\asession\x18\x01 \x01(\v2\x1c.fairlead.replica.v1.SessionR\asession\"=\n" +
 	"\fPingResponse\x12\x14\n" +
@@ -661,9 +849,10 @@ const file_fairlead_replica_v1_relay_proto_rawDesc = "" +
 	"\areplica\x18\x01 \x01(\tR\areplica\"3\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason2\xf9\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason2\xc1\x02\n" +
 	"\fRelayService\x12I\n" +
-	"\x05Carry\x12\x1e.fairlead.replica.v1.RelayDown\x1a\x1c.fairlead.replica.v1.RelayUp(\x010\x01\x12K\n" +
+	"\x05Carry\x12\x1e.fairlead.replica.v1.RelayDown\x1a\x1c.fairlead.replica.v1.RelayUp(\x010\x01\x12F\n" +
+	"\x04Join\x12\x1b.fairlead.replica.v1.JoinUp\x1a\x1d.fairlead.replica.v1.JoinDown(\x010\x01\x12K\n" +
 	"\x04Ping\x12 .fairlead.replica.v1.PingRequest\x1a!.fairlead.replica.v1.PingResponse\x12Q\n" +
 	"\x06Health\x12\".fairlead.replica.v1.HealthRequest\x1a#.fairlead.replica.v1.HealthResponseB9Z7fairlead.dev/protobuf/gen/fairlead/replica/v1;replicav1b\x06proto3"
 
@@ -679,42 +868,50 @@ func file_fairlead_replica_v1_relay_proto_rawDescGZIP() []byte {
 	return file_fairlead_replica_v1_relay_proto_rawDescData
 }
 
-var file_fairlead_replica_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_replica_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_replica_v1_relay_proto_goTypes = []any{
 	(*Session)(nil),        // 0: fairlead.replica.v1.Session
 	(*RelayOpen)(nil),      // 1: fairlead.replica.v1.RelayOpen
 	(*RelayOpened)(nil),    // 2: fairlead.replica.v1.RelayOpened
 	(*RelayDown)(nil),      // 3: fairlead.replica.v1.RelayDown
 	(*RelayUp)(nil),        // 4: fairlead.replica.v1.RelayUp
-	(*PingRequest)(nil),    // 5: fairlead.replica.v1.PingRequest
-	(*PingResponse)(nil),   // 6: fairlead.replica.v1.PingResponse
-	(*HealthRequest)(nil),  // 7: fairlead.replica.v1.HealthRequest
-	(*HealthResponse)(nil), // 8: fairlead.replica.v1.HealthResponse
-	(*NotHere)(nil),        // 9: fairlead.replica.v1.NotHere
-	(*Fault)(nil),          // 10: fairlead.replica.v1.Fault
-	(*v1.BulkRequest)(nil), // 11: fairlead.agent.v1.BulkRequest
-	(*v1.BulkDown)(nil),    // 12: fairlead.agent.v1.BulkDown
-	(*v1.BulkUp)(nil),      // 13: fairlead.agent.v1.BulkUp
+	(*JoinOpen)(nil),       // 5: fairlead.replica.v1.JoinOpen
+	(*JoinUp)(nil),         // 6: fairlead.replica.v1.JoinUp
+	(*JoinDown)(nil),       // 7: fairlead.replica.v1.JoinDown
+	(*PingRequest)(nil),    // 8: fairlead.replica.v1.PingRequest
+	(*PingResponse)(nil),   // 9: fairlead.replica.v1.PingResponse
+	(*HealthRequest)(nil),  // 10: fairlead.replica.v1.HealthRequest
+	(*HealthResponse)(nil), // 11: fairlead.replica.v1.HealthResponse
+	(*NotHere)(nil),        // 12: fairlead.replica.v1.NotHere
+	(*Fault)(nil),          // 13: fairlead.replica.v1.Fault
+	(*v1.BulkRequest)(nil), // 14: fairlead.agent.v1.BulkRequest
+	(*v1.BulkDown)(nil),    // 15: fairlead.agent.v1.BulkDown
+	(*v1.BulkUp)(nil),      // 16: fairlead.agent.v1.BulkUp
 }
 var file_fairlead_replica_v1_relay_proto_depIdxs = []int32{
 	0,  // 0: fairlead.replica.v1.RelayOpen.session:type_name -> fairlead.replica.v1.Session
-	11, // 1: fairlead.replica.v1.RelayOpen.request:type_name -> fairlead.agent.v1.BulkRequest
+	14, // 1: fairlead.replica.v1.RelayOpen.request:type_name -> fairlead.agent.v1.BulkRequest
 	1,  // 2: fairlead.replica.v1.RelayDown.open:type_name -> fairlead.replica.v1.RelayOpen
-	12, // 3: fairlead.replica.v1.RelayDown.down:type_name -> fairlead.agent.v1.BulkDown
+	15, // 3: fairlead.replica.v1.RelayDown.down:type_name -> fairlead.agent.v1.BulkDown
 	2,  // 4: fairlead.replica.v1.RelayUp.opened:type_name -> fairlead.replica.v1.RelayOpened
-	13, // 5: fairlead.replica.v1.RelayUp.up:type_name -> fairlead.agent.v1.BulkUp
-	0,  // 6: fairlead.replica.v1.PingRequest.session:type_name -> fairlead.replica.v1.Session
-	3,  // 7: fairlead.replica.v1.RelayService.Carry:input_type -> fairlead.replica.v1.RelayDown
-	5,  // 8: fairlead.replica.v1.RelayService.Ping:input_type -> fairlead.replica.v1.PingRequest
-	7,  // 9: fairlead.replica.v1.RelayService.Health:input_type -> fairlead.replica.v1.HealthRequest
-	4,  // 10: fairlead.replica.v1.RelayService.Carry:output_type -> fairlead.replica.v1.RelayUp
-	6,  // 11: fairlead.replica.v1.RelayService.Ping:output_type -> fairlead.replica.v1.PingResponse
-	8,  // 12: fairlead.replica.v1.RelayService.Health:output_type -> fairlead.replica.v1.HealthResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 5: fairlead.replica.v1.RelayUp.up:type_name -> fairlead.agent.v1.BulkUp
+	5,  // 6: fairlead.replica.v1.JoinUp.open:type_name -> fairlead.replica.v1.JoinOpen
+	16, // 7: fairlead.replica.v1.JoinUp.up:type_name -> fairlead.agent.v1.BulkUp
+	15, // 8: fairlead.replica.v1.JoinDown.down:type_name -> fairlead.agent.v1.BulkDown
+	0,  // 9: fairlead.replica.v1.PingRequest.session:type_name -> fairlead.replica.v1.Session
+	3,  // 10: fairlead.replica.v1.RelayService.Carry:input_type -> fairlead.replica.v1.RelayDown
+	6,  // 11: fairlead.replica.v1.RelayService.Join:input_type -> fairlead.replica.v1.JoinUp
+	8,  // 12: fairlead.replica.v1.RelayService.Ping:input_type -> fairlead.replica.v1.PingRequest
+	10, // 13: fairlead.replica.v1.RelayService.Health:input_type -> fairlead.replica.v1.HealthRequest
+	4,  // 14: fairlead.replica.v1.RelayService.Carry:output_type -> fairlead.replica.v1.RelayUp
+	7,  // 15: fairlead.replica.v1.RelayService.Join:output_type -> fairlead.replica.v1.JoinDown
+	9,  // 16: fairlead.replica.v1.RelayService.Ping:output_type -> fairlead.replica.v1.PingResponse
+	11, // 17: fairlead.replica.v1.RelayService.Health:output_type -> fairlead.replica.v1.HealthResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_replica_v1_relay_proto_init() }
@@ -730,13 +927,17 @@ func file_fairlead_replica_v1_relay_proto_init() {
 		(*RelayUp_Opened)(nil),
 		(*RelayUp_Up)(nil),
 	}
+	file_fairlead_replica_v1_relay_proto_msgTypes[6].OneofWrappers = []any{
+		(*JoinUp_Open)(nil),
+		(*JoinUp_Up)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_replica_v1_relay_proto_rawDesc), len(file_fairlead_replica_v1_relay_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RelayService_Carry_FullMethodName  = "/fairlead.replica.v1.RelayService/Carry"
+	RelayService_Join_FullMethodName   = "/fairlead.replica.v1.RelayService/Join"
 	RelayService_Ping_FullMethodName   = "/fairlead.replica.v1.RelayService/Ping"
 	RelayService_Health_FullMethodName = "/fairlead.replica.v1.RelayService/Health"
 )
@@ -37,6 +38,10 @@ type RelayServiceClient interface {
 	// Carry opens a stream of an agent whose session this replica holds. The
 	// caller's first message is RelayOpen, the answer's first is RelayOpened.
 	Carry(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RelayDown, RelayUp], error)
+	// Join passes on what an agent carries, when its bulk connection arrived at
+	// another replica than the one that asked for the stream. The caller's first
+	// message is JoinOpen. NOT_FOUND when that stream is not waited for.
+	Join(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[JoinUp, JoinDown], error)
 	// Ping asks whether an agent's session is alive.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error)
 	// Health asks what this replica can do now.
@@ -63,6 +68,19 @@ func (c *relayServiceClient) Carry(ctx context.Context, opts ...grpc.CallOption)
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RelayService_CarryClient = grpc.BidiStreamingClient[RelayDown, RelayUp]
+
+func (c *relayServiceClient) Join(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[JoinUp, JoinDown], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RelayService_ServiceDesc.Streams[1], RelayService_Join_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[JoinUp, JoinDown]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RelayService_JoinClient = grpc.BidiStreamingClient[JoinUp, JoinDown]
 
 func (c *relayServiceClient) Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -97,6 +115,10 @@ type RelayServiceServer interface {
 	// Carry opens a stream of an agent whose session this replica holds. The
 	// caller's first message is RelayOpen, the answer's first is RelayOpened.
 	Carry(grpc.BidiStreamingServer[RelayDown, RelayUp]) error
+	// Join passes on what an agent carries, when its bulk connection arrived at
+	// another replica than the one that asked for the stream. The caller's first
+	// message is JoinOpen. NOT_FOUND when that stream is not waited for.
+	Join(grpc.BidiStreamingServer[JoinUp, JoinDown]) error
 	// Ping asks whether an agent's session is alive.
 	Ping(context.Context, *PingRequest) (*PingResponse, error)
 	// Health asks what this replica can do now.
@@ -113,6 +135,9 @@ type UnimplementedRelayServiceServer struct{}
 
 func (UnimplementedRelayServiceServer) Carry(grpc.BidiStreamingServer[RelayDown, RelayUp]) error {
 	return status.Error(codes.Unimplemented, "method Carry not implemented")
+}
+func (UnimplementedRelayServiceServer) Join(grpc.BidiStreamingServer[JoinUp, JoinDown]) error {
+	return status.Error(codes.Unimplemented, "method Join not implemented")
 }
 func (UnimplementedRelayServiceServer) Ping(context.Context, *PingRequest) (*PingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ping not implemented")
@@ -147,6 +172,13 @@ func _RelayService_Carry_Handler(srv interface{}, stream grpc.ServerStream) erro
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RelayService_CarryServer = grpc.BidiStreamingServer[RelayDown, RelayUp]
+
+func _RelayService_Join_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RelayServiceServer).Join(&grpc.GenericServerStream[JoinUp, JoinDown]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RelayService_JoinServer = grpc.BidiStreamingServer[JoinUp, JoinDown]
 
 func _RelayService_Ping_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PingRequest)
@@ -204,6 +236,12 @@ var RelayService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Carry",
 			Handler:       _RelayService_Carry_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Join",
+			Handler:       _RelayService_Join_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
