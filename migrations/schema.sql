@@ -6,6 +6,14 @@ begin
     return new;
 end $$;
 
+CREATE FUNCTION public.note_gone_agent() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into gone_agents (id) values (old.id) on conflict do nothing;
+    return null;
+end $$;
+
 CREATE TABLE public.access_tokens (
     id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -237,6 +245,12 @@ CREATE TABLE public.forgotten_assignments (
     node_id uuid NOT NULL,
     prefix text NOT NULL,
     generation bigint NOT NULL
+);
+
+CREATE TABLE public.gone_agents (
+    id uuid NOT NULL,
+    gone_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
 CREATE TABLE public.images (
@@ -515,6 +529,9 @@ ALTER TABLE ONLY public.deployments
 ALTER TABLE ONLY public.forgotten_assignments
     ADD CONSTRAINT forgotten_assignments_pk PRIMARY KEY (node_id, prefix);
 
+ALTER TABLE ONLY public.gone_agents
+    ADD CONSTRAINT gone_agents_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_pk PRIMARY KEY (id);
 
@@ -608,6 +625,8 @@ CREATE INDEX deployments_team_idx ON public.deployments USING btree (team_id, cr
 
 CREATE INDEX deployments_version_idx ON public.deployments USING btree (version_id);
 
+CREATE INDEX gone_agents_changed_idx ON public.gone_agents USING btree (changed);
+
 CREATE INDEX images_registry_idx ON public.images USING btree (registry_id);
 
 CREATE INDEX images_storage_idx ON public.images USING btree ((((config -> 'storage'::text) ->> 'storageId'::text))) WHERE (((config -> 'storage'::text) ->> 'storageId'::text) IS NOT NULL);
@@ -665,6 +684,8 @@ CREATE UNIQUE INDEX versions_name_uq ON public.versions USING btree (project_id,
 CREATE UNIQUE INDEX versions_parent_uq ON public.versions USING btree (parent_id);
 
 CREATE TRIGGER agents_changed BEFORE UPDATE OF epoch, revoked_at, quarantine ON public.agents FOR EACH ROW WHEN (((old.epoch <> new.epoch) OR (old.revoked_at IS DISTINCT FROM new.revoked_at) OR (old.quarantine <> new.quarantine))) EXECUTE FUNCTION public.mark_changed();
+
+CREATE TRIGGER agents_gone AFTER DELETE ON public.agents FOR EACH ROW EXECUTE FUNCTION public.note_gone_agent();
 
 CREATE TRIGGER nodes_changed BEFORE UPDATE OF generation ON public.nodes FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.mark_changed();
 
