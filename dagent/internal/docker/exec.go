@@ -19,8 +19,8 @@ import (
 const (
 	// maxPiece is the most output handed over at once.
 	maxPiece = 32 << 10
-	// hangUpTimeout bounds the attempt to end a command nobody listens to.
-	hangUpTimeout = 2 * time.Second
+	// hangUpTimeout bounds the attempt to write to a command that may not read.
+	hangUpTimeout = time.Second
 	// resizeTries is how often the size of a terminal is set before it is
 	// given up: the engine refuses until the command has begun.
 	resizeTries = 20
@@ -31,9 +31,10 @@ const (
 // Exec runs a command in a container of the driver's own making.
 //
 // The engine cannot end a command that it runs. When ctx ends, the input is
-// closed and a terminal is sent an interrupt and an end of input, which ends
-// shells and what they wait for; a command that heeds none of this runs on in
-// its container until that stops.
+// closed, a terminal is sent an interrupt and an end of input, which ends shells
+// and what they wait for, and the process is ended where the agent sees it. In
+// an agent that does not see the host's processes a command that heeds none of
+// this runs on in its container until that stops.
 func (d *Driver) Exec(ctx context.Context, id workload.ContainerID, opts workload.ExecOptions, streams workload.ExecStreams) (int, error) {
 	name := spec.ContainerName(id.Prefix, id.Name)
 	if len(opts.Command) == 0 {
@@ -57,7 +58,7 @@ func (d *Driver) Exec(ctx context.Context, id workload.ContainerID, opts workloa
 	if err != nil {
 		return 0, engineError(err, "run a command in container %s", name)
 	}
-	x := &execution{driver: d, id: made.ID, name: name, terminal: opts.Terminal, stream: stream, streams: streams}
+	x := &execution{driver: d, id: made.ID, container: seen.ID, name: name, terminal: opts.Terminal, stream: stream, streams: streams}
 	return x.run(ctx, opts.Size)
 }
 
@@ -106,12 +107,16 @@ func (d *Driver) attach(ctx context.Context, execID string, options container.Ex
 
 // execution is one command that runs, connected to the caller.
 type execution struct {
-	driver   *Driver
-	id       string
-	name     string
-	terminal bool
-	stream   types.HijackedResponse
-	streams  workload.ExecStreams
+	driver *Driver
+	// id is the engine's of the command, container of its container.
+	id        string
+	container string
+	name      string
+	terminal  bool
+	stream    types.HijackedResponse
+	streams   workload.ExecStreams
+	// pid is the process on the host, 0 when that is not known.
+	pid int
 	// refused is the error that Output returned.
 	refused error
 }
@@ -124,6 +129,7 @@ func (x *execution) run(ctx context.Context, size workload.TerminalSize) (int, e
 	var served sync.WaitGroup
 	served.Go(func() { x.feed(serving) })
 	served.Go(func() { x.resize(serving, size) })
+	served.Go(func() { x.learn(serving) })
 	// Ends reads and writes under way.
 	stop := context.AfterFunc(ctx, x.hangUp)
 	err := x.listen()
@@ -139,6 +145,7 @@ func (x *execution) run(ctx context.Context, size workload.TerminalSize) (int, e
 	cancel()
 	x.stream.Close()
 	served.Wait()
+	x.end(ctx)
 	switch {
 	case x.refused != nil && ctx.Err() == nil:
 		return 0, x.refused
