@@ -1,5 +1,6 @@
 // Package backoff spaces attempts: full jitter below a ceiling that doubles
-// with each attempt.
+// with each attempt, and a floor under the sum of the pauses, so that luck does
+// not make anybody hammer.
 package backoff
 
 import (
@@ -13,11 +14,21 @@ type Policy struct {
 	Cap  time.Duration
 }
 
+// After this many pauses the sum of all is at least a part of the sum of their
+// ceilings; the first ones may be as short as they like.
+const (
+	freePauses = 3
+	floorPart  = 4 // a quarter
+)
+
 // Backoff counts attempts. It is not safe for concurrent use.
 type Backoff struct {
 	policy   Policy
 	random   func() float64
 	attempts int
+	pauses   int
+	paused   time.Duration // sum of the pauses since the last reset
+	ceilings time.Duration // sum of their ceilings
 }
 
 // New returns a back-off that begins at the base. Random returns numbers in
@@ -28,6 +39,8 @@ func New(policy Policy, random func() float64) *Backoff {
 
 // Next returns the pause before the next attempt: anything from 0 to the
 // present ceiling, so that many who failed together do not return together.
+// With the default policy no series has more than 8 attempts in its first 30
+// seconds.
 func (b *Backoff) Next() time.Duration {
 	ceiling := b.policy.Base
 	for range b.attempts {
@@ -40,11 +53,20 @@ func (b *Backoff) Next() time.Duration {
 	if ceiling < b.policy.Cap {
 		b.attempts++
 	}
-	return time.Duration(b.random() * float64(min(ceiling, b.policy.Cap)))
+	ceiling = min(ceiling, b.policy.Cap)
+	b.pauses++
+	b.ceilings += ceiling
+	least := time.Duration(0)
+	if b.pauses > freePauses {
+		least = min(max(0, b.ceilings/floorPart-b.paused), ceiling)
+	}
+	pause := least + time.Duration(b.random()*float64(ceiling-least))
+	b.paused += pause
+	return pause
 }
 
 // Reset begins at the base again.
-func (b *Backoff) Reset() { b.attempts = 0 }
+func (b *Backoff) Reset() { b.attempts, b.pauses, b.paused, b.ceilings = 0, 0, 0, 0 }
 
 // Adopt takes another policy and keeps the count of attempts. Values that are
 // not positive leave the present ones.

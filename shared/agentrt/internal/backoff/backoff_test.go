@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"fairlead.dev/shared/agentrt/internal/backoff"
 )
 
@@ -33,12 +35,40 @@ func TestTheCeilingDoublesUpToTheCap(t *testing.T) {
 }
 
 func TestJitterIsFull(t *testing.T) {
-	b := backoff.New(policy(), func() float64 { return 0 })
-	for range 10 {
-		if got := b.Next(); got != 0 {
+	lucky := backoff.New(policy(), func() float64 { return 0 })
+	for range 3 {
+		if got := lucky.Next(); got != 0 {
 			t.Fatalf("got %v, want 0", got)
 		}
 	}
+}
+
+// TestLuckMakesNobodyHammer: whatever the dice say, a series has at most 8
+// attempts in its first 30 seconds, the pauses stay below their ceilings, and
+// over a long time none is much shorter than a quarter of the cap.
+func TestLuckMakesNobodyHammer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dice := rapid.Float64Range(0, 0.999999)
+		if rapid.Bool().Draw(t, "lucky") {
+			dice = rapid.Just(0.0)
+		}
+		b := backoff.New(policy(), func() float64 { return dice.Draw(t, "dice") })
+		ceiling, total := policy().Base, time.Duration(0)
+		early := 1 // the attempt that failed first
+		for range 60 {
+			pause := b.Next()
+			if pause < 0 || pause > ceiling {
+				t.Fatalf("pause %v above the ceiling %v", pause, ceiling)
+			}
+			ceiling = min(2*ceiling, policy().Cap)
+			if total += pause; total < 30*time.Second {
+				early++
+			}
+		}
+		if early > 8 || total < 60*policy().Cap/5 {
+			t.Fatalf("%d attempts in 30 seconds, %v in all", early, total)
+		}
+	})
 }
 
 func TestAnotherPolicyKeepsTheCount(t *testing.T) {
