@@ -3,10 +3,14 @@ module fairlead.dev/e2e
 go 1.26.0
 
 require (
+	fairlead.dev/protobuf v0.0.0
 	fairlead.dev/shared v0.0.0
 	fairlead.dev/shared/ociimage v0.0.0
 	github.com/google/go-containerregistry v0.21.9
 	golang.org/x/crypto v0.58.0
+	golang.org/x/sync v0.24.0
+	google.golang.org/grpc v1.85.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
@@ -16,8 +20,10 @@ require (
 	github.com/opencontainers/go-digest v1.0.0 // indirect
 	github.com/opencontainers/image-spec v1.1.1 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
-	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 )
 
 replace fairlead.dev/protobuf => ../protobuf

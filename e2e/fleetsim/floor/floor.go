@@ -1,0 +1,138 @@
+// Package floor is the least a controller can be: a tuned gRPC server over
+// mutual TLS that signs whoever asks, welcomes, echoes heartbeats and
+// acknowledges reports, and remembers nothing. What it costs is the floor that
+// the controller's figures are compared with.
+package floor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+	"fairlead.dev/shared/pki"
+	"fairlead.dev/shared/specpb"
+
+	"crypto/tls"
+	"crypto/x509"
+)
+
+const (
+	window     = 64 << 10
+	readBuffer = 1 << 10
+	lifetime   = 24 * time.Hour
+	keepAlive  = 15 * time.Second
+)
+
+// Server is the floor. New makes one with a root of its own.
+type Server struct {
+	agentv1.UnimplementedEnrolmentServiceServer
+	agentv1.UnimplementedSessionServiceServer
+	authority *pki.Authority
+	heartbeat time.Duration
+	grpc      *grpc.Server
+	agents    atomic.Int64
+}
+
+// New returns a server that asks for heartbeats with a period.
+func New(heartbeat time.Duration) (*Server, error) {
+	authority, err := pki.NewAuthority(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	own, err := authority.Server(time.Now(), time.Now().Add(lifetime))
+	if err != nil {
+		return nil, err
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(authority.Root)
+	s := &Server{authority: authority, heartbeat: heartbeat}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(&tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*own},
+			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients, SessionTicketsDisabled: true,
+		})),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window), grpc.ReadBufferSize(readBuffer),
+		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepAlive}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+	)
+	agentv1.RegisterEnrolmentServiceServer(s.grpc, s)
+	agentv1.RegisterSessionServiceServer(s.grpc, s)
+	return s, nil
+}
+
+// Pin is of the server's root.
+func (s *Server) Pin() pki.Pin { return pki.PinOf(s.authority.Root) }
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, s.grpc.Stop)
+	defer stop()
+	if err := s.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve the floor: %w", err)
+	}
+	return nil
+}
+
+// Enrol signs.
+func (s *Server) Enrol(_ context.Context, r *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+	key, err := pki.RequestKey(r.GetCertificateRequest())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	id := "agent-" + strconv.FormatInt(s.agents.Add(1), 10)
+	now := time.Now()
+	chain, err := s.authority.Agent(id, key, now.Add(-pki.Skew), now.Add(lifetime))
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.EnrolResponse{CertificateChain: chain, AgentId: id, NodeId: "node-" + id, NodeName: id}, nil
+}
+
+// Session welcomes, echoes and acknowledges.
+func (s *Server) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessage, agentv1.ControllerMessage]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetHello() == nil {
+		return status.Error(codes.InvalidArgument, "no hello")
+	}
+	err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
+		Protocol: 1, Epoch: 1, HeartbeatPeriodMs: uint32(s.heartbeat.Milliseconds()),
+	}}})
+	for err == nil {
+		var m *agentv1.AgentMessage
+		if m, err = stream.Recv(); err != nil {
+			break
+		}
+		switch body := m.GetBody().(type) {
+		case *agentv1.AgentMessage_Heartbeat:
+			err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_HeartbeatAck{
+				HeartbeatAck: &agentv1.HeartbeatAck{Sequence: body.Heartbeat.GetSequence()},
+			}})
+		case *agentv1.AgentMessage_Status:
+			err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{
+				StatusAck: &agentv1.StatusAck{Sequence: body.Status.GetSequence()},
+			}})
+		case *agentv1.AgentMessage_Leaving:
+			return nil
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
