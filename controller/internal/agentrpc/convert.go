@@ -18,9 +18,13 @@ import (
 )
 
 func setToProto(set deployment.Set) *agentv1.AssignmentSet {
-	p := &agentv1.AssignmentSet{Lineage: set.Lineage, Generation: set.Generation}
+	p := &agentv1.AssignmentSet{
+		Lineage: set.Lineage, Generation: set.Generation, SetHash: set.Hash,
+		BaseGeneration: set.Base.Generation, BaseSetHash: set.Base.Hash, Forgotten: set.Forgotten,
+		ReplacesLineage: set.Replaces,
+	}
 	for _, a := range set.Assignments {
-		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation}
+		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation, RemovalConfirmed: a.RemovalConfirmed}
 		if a.Deployment != nil {
 			one.Desired = &agentv1.Assignment_Deployment{Deployment: specpb.DeploymentToProto(*a.Deployment)}
 		} else {
@@ -28,7 +32,9 @@ func setToProto(set deployment.Set) *agentv1.AssignmentSet {
 		}
 		p.Assignments = append(p.Assignments, one)
 	}
-	p.SetHash = specpb.SetHash(p)
+	if p.GetSetHash() == "" { // everything, read without the hash
+		p.SetHash = specpb.SetHash(p)
+	}
 	return p
 }
 
@@ -113,4 +119,11 @@ func resultFrom(p *agentv1.CommandResult) command.Result {
 		r.Lines = append(r.Lines, specpb.LogLineFromProto(line))
 	}
 	return r
+}
+
+// RemovalOf counts what a node loses when it goes from one set to another, by
+// the function that its agent uses.
+func RemovalOf(held, next []deployment.Assignment) deployment.Removal {
+	r := specpb.RemovalOf(setToProto(deployment.Set{Assignments: held}), setToProto(deployment.Set{Assignments: next}))
+	return deployment.Removal{Workloads: r.Workloads, Held: r.Held, TooMany: r.TooMany()}
 }

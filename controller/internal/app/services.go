@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/artifact"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/command"
@@ -104,6 +105,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Logger: log, Now: now, Watch: watch(bus),
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
+		Removal: agentrpc.RemovalOf,
 	})
 	s.projects = project.New(db, auditLog, now)
 	s.versions = version.New(db, auditLog, liveness(db), now).WithOutbox(outbox)

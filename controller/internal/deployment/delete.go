@@ -62,7 +62,8 @@ func (s *Service) vacate(ctx context.Context, d Deployment, who string) error {
 	if err != nil {
 		return err
 	}
-	a = Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, Tombstone: string(authz.DeploymentDelete)}
+	// Whoever deletes a deployment means that all of it goes.
+	a = Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, Tombstone: string(authz.DeploymentDelete), RemovalConfirmed: true}
 	return s.Store.PutAssignment(ctx, d.Node.ID, a, s.Now())
 }
 
@@ -72,6 +73,6 @@ func (s *Service) fallBack(ctx context.Context, d Deployment, who string) error 
 	if err != nil {
 		return err
 	}
-	_, err = s.assign(ctx, d, r.Spec, TriggerFallback, who)
+	_, err = s.assign(ctx, d, r.Spec, TriggerFallback, who, true)
 	return err
 }

@@ -137,11 +137,11 @@ func (s *Service) recordRemoval(ctx context.Context, nodeID uuid.UUID, a Assignm
 	if phase != workload.PhaseRemoved {
 		return nil
 	}
-	if err := s.Store.DeleteAssignment(ctx, nodeID, a.Prefix); err != nil {
+	generation, err := s.Store.RaiseGeneration(ctx, nodeID)
+	if err != nil {
 		return err
 	}
-	_, err := s.Store.RaiseGeneration(ctx, nodeID)
-	return err
+	return s.Store.ForgetAssignment(ctx, nodeID, a.Prefix, generation)
 }
 
 // succeed makes the release's deployment the one that serves under its prefix.

@@ -74,13 +74,26 @@ type Assignment struct {
 	Deployment *spec.Deployment
 	// Tombstone names the act that wants the prefix emptied; "" otherwise.
 	Tombstone string
+	// RemovalConfirmed is set when who wanted this was told how many workloads
+	// it removes, or could not but know.
+	RemovalConfirmed bool
 }
 
-// Set is everything a node should run.
+// Set is what a node should run: everything, or what differs from a set that
+// its agent holds.
 type Set struct {
 	// Lineage names the database that generations are counted in.
 	Lineage string
 	// Generation rises with every change of the set.
-	Generation  uint64
+	Generation uint64
+	// Hash identifies the whole resulting set.
+	Hash string
+	// Assignments are all, or those that a change adds or replaces.
 	Assignments []Assignment
+	// Base is the set that this is a change to; zero when this is everything.
+	Base Held
+	// Forgotten are the prefixes that a change takes out.
+	Forgotten []string
+	// Replaces is the lineage whose set this one was decided to replace.
+	Replaces string
 }

@@ -63,13 +63,22 @@ type Store interface {
 	// feeds the node's agent once the transaction is committed.
 	RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error)
 	PutAssignment(ctx context.Context, nodeID uuid.UUID, a Assignment, at time.Time) error
-	DeleteAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) error
+	// ForgetAssignment takes a prefix out of a node's set at a generation. That
+	// it was there is kept until the node's agent holds a set without it.
+	ForgetAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error
 	// FindAssignment returns a prefix's assignment, FindAssignmentOf that of a
 	// deployment; each deployment has at most one.
 	FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (Assignment, error)
 	FindAssignmentOf(ctx context.Context, nodeID, deploymentID uuid.UUID) (Assignment, error)
 	// ReadSet returns a node's assignments as they are at one moment.
 	ReadSet(ctx context.Context, nodeID uuid.UUID) (Set, error)
+	// ReadStandings returns how agents stand, by agent, with what has to be
+	// sent to them; agents and nodes that are not there are missing.
+	ReadStandings(ctx context.Context, asks []Ask) (map[uuid.UUID]StandingRow, error)
+	// SetDiverged notes why an agent is sent nothing, or with "" that it is
+	// again; it reports false when the epoch is not the agent's any more.
+	SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, held Held, why string, at time.Time) (bool, error)
+	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 	// MeasureSet returns how many assignments a node has and about how many
 	// bytes they take together.
 	MeasureSet(ctx context.Context, nodeID uuid.UUID) (count, bytes int64, err error)
@@ -108,6 +117,9 @@ type Config struct {
 	// it takes no log-in, NotFound when the registry is gone. The actor is not
 	// asked: agents have none.
 	Credentials func(ctx context.Context, registryID uuid.UUID) (*spec.RegistryAuth, error)
+	// Removal counts what a node loses when it goes from one set to another,
+	// as its agent will. Assignments that confirm their removals don't count.
+	Removal func(held, next []Assignment) Removal
 	// Liveness returns what is known of the nodes' agents; a node may be
 	// missing from it.
 	Liveness func(ctx context.Context, nodeIDs []uuid.UUID) (map[uuid.UUID]LivenessInfo, error)

@@ -32,9 +32,24 @@ const (
 // nothing is ever stuck in progress.
 //
 // Errors: NotFound; Precondition for a state that can't be started, for no
-// instances, for required secrets without a value, and for a node that is full;
-// Invalid when what was rendered is not a valid spec, naming the field.
+// instances, for required secrets without a value, for a node that is full, and
+// for a release that removes many workloads without a confirmation; Invalid
+// when what was rendered is not a valid spec, naming the field.
 func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID) (int64, error) {
+	return s.StartWith(ctx, id, StartOptions{Instances: instances})
+}
+
+// StartOptions are the choices of a start.
+type StartOptions struct {
+	// Instances are those to be rendered anew; nil means all.
+	Instances []uuid.UUID
+	// ConfirmRemoval says that the release may remove any number of the node's
+	// workloads.
+	ConfirmRemoval bool
+}
+
+// StartWith is Start with all choices.
+func (s *Service) StartWith(ctx context.Context, id uuid.UUID, o StartOptions) (int64, error) {
 	var number int64
 	err := s.Store.InTx(ctx, func(ctx context.Context) error {
 		_, who, err := authz.RequireOn(ctx, authz.DeploymentStart, id)
@@ -48,25 +63,33 @@ func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID
 		if !d.Startable() {
 			return wrongState(d, "started")
 		}
-		rendered, err := s.render(ctx, d, instances)
+		rendered, err := s.render(ctx, d, o.Instances)
 		if err != nil {
 			return err
 		}
-		number, err = s.assign(ctx, d, rendered, TriggerStart, who.Ref())
+		if !o.ConfirmRemoval {
+			if err := s.checkRemoval(ctx, d, rendered); err != nil {
+				return err
+			}
+		}
+		number, err = s.assign(ctx, d, rendered, TriggerStart, who.Ref(), o.ConfirmRemoval)
 		if err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.DeploymentStart, map[string]any{
-			"id": d.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "release": number,
-		})
+		data := map[string]any{"id": d.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "release": number}
+		if o.ConfirmRemoval {
+			data["confirmRemoval"] = true
+		}
+		return s.Audit.Record(ctx, authz.DeploymentStart, data)
 	})
 	return number, err
 }
 
 // assign stores the content as the deployment's next release, moves the
 // prefix to it at the node's next generation, and supersedes what was under
-// way there. It returns the release's number.
-func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deployment, why Trigger, who string) (int64, error) {
+// way there. Confirmed tells that it may remove any number of workloads. It
+// returns the release's number.
+func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deployment, why Trigger, who string, confirmed bool) (int64, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return 0, err
@@ -89,7 +112,7 @@ func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deploym
 	if err != nil {
 		return 0, err
 	}
-	a := Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, ReleaseID: id}
+	a := Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, ReleaseID: id, RemovalConfirmed: confirmed}
 	if err := s.Store.PutAssignment(ctx, d.Node.ID, a, now); err != nil {
 		return 0, err
 	}

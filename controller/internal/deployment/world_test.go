@@ -75,6 +75,10 @@ func newWorld(t *testing.T) *world {
 		Liveness: func(context.Context, []uuid.UUID) (map[uuid.UUID]deployment.LivenessInfo, error) {
 			return w.live, nil
 		},
+		Removal: func(held, next []deployment.Assignment) deployment.Removal {
+			r := specpb.RemovalOf(wire(deployment.Set{Assignments: held}), wire(deployment.Set{Assignments: next}))
+			return deployment.Removal{Workloads: r.Workloads, Held: r.Held, TooMany: r.TooMany()}
+		},
 	})
 	w.registry = w.insert(`insert into registries (id, team_id, name, type, url, created_at, created_by, updated_at, updated_by)
 		values ($1, $2, 'Registry', 'v2', 'registry.example', now(), '', now(), '')`, w.team)

@@ -19,7 +19,9 @@ type assignmentRow struct {
 	DeploymentID uuid.UUID
 	ReleaseID    *uuid.UUID
 	Tombstone    *string
-	UpdatedAt    time.Time
+	// RemovalConfirmed: who wanted this knew how much it removes.
+	RemovalConfirmed bool
+	UpdatedAt        time.Time
 }
 
 func (assignmentRow) TableName() string { return "assignments" }
@@ -34,6 +36,7 @@ func (r assignmentView) toAssignment() (deployment.Assignment, error) {
 	a := deployment.Assignment{
 		Prefix: r.Assignment.Prefix, Generation: toGeneration(r.Assignment.Generation),
 		DeploymentID: r.Assignment.DeploymentID, ReleaseID: orZero(r.Assignment.ReleaseID), Tombstone: orZero(r.Assignment.Tombstone),
+		RemovalConfirmed: r.Assignment.RemovalConfirmed,
 	}
 	if r.Spec != nil {
 		content, err := decodeSpec(*r.Spec)
@@ -63,16 +66,23 @@ func (db *DB) RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, er
 func (db *DB) PutAssignment(ctx context.Context, nodeID uuid.UUID, a deployment.Assignment, at time.Time) error {
 	row := assignmentRow{
 		NodeID: nodeID, Prefix: a.Prefix, Generation: int64(a.Generation),
-		DeploymentID: a.DeploymentID, ReleaseID: orNull(a.ReleaseID), Tombstone: orNull(a.Tombstone), UpdatedAt: at,
+		DeploymentID: a.DeploymentID, ReleaseID: orNull(a.ReleaseID), Tombstone: orNull(a.Tombstone),
+		RemovalConfirmed: a.RemovalConfirmed, UpdatedAt: at,
 	}
-	err := db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
-	return mapError(err, "assign the prefix")
+	if err := db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
+		return mapError(err, "assign the prefix")
+	}
+	_, err := db.execRows(ctx, "assign the prefix", "delete from forgotten_assignments where node_id = $1 and prefix = $2", nodeID, a.Prefix)
+	return err
 }
 
-// DeleteAssignment forgets a prefix of a node.
-func (db *DB) DeleteAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) error {
-	err := db.in(ctx).Where("node_id = ? and prefix = ?", nodeID, prefix).Delete(&assignmentRow{}).Error
-	return mapError(err, "forget the assignment")
+// ForgetAssignment takes a prefix out of a node's set and keeps a trace of it.
+func (db *DB) ForgetAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error {
+	_, err := db.execRows(ctx, "forget the assignment", `with gone as (
+			delete from assignments where node_id = $1 and prefix = $2 returning node_id, prefix)
+		insert into forgotten_assignments (node_id, prefix, generation) select node_id, prefix, $3 from gone
+		on conflict (node_id, prefix) do update set generation = excluded.generation`, nodeID, prefix, int64(generation))
+	return err
 }
 
 func (db *DB) findAssignment(ctx context.Context, where string, args ...any) (deployment.Assignment, error) {

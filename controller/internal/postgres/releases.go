@@ -9,6 +9,7 @@ import (
 
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
 )
 
@@ -23,6 +24,8 @@ type releaseRow struct {
 	Outcome      string
 	FinishedAt   *time.Time
 	Failure      *string
+	// SetPart is what the spec adds to the hash of a node's set.
+	SetPart *string
 }
 
 func (releaseRow) TableName() string { return "releases" }
@@ -55,6 +58,7 @@ func (db *DB) InsertRelease(ctx context.Context, r deployment.Release) error {
 	row := releaseRow{
 		ID: r.ID, DeploymentID: r.DeploymentID, Number: r.Number, Spec: content, Trigger: string(r.Trigger),
 		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Outcome: string(r.Outcome), FinishedAt: orNull(r.FinishedAt),
+		SetPart: setPart(specpb.DeploymentToProto(r.Spec)),
 	}
 	return mapError(db.in(ctx).Create(&row).Error, "store the release")
 }
@@ -85,7 +89,7 @@ func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release
 // FindReleaseByNumber returns a release of a deployment, without its spec.
 func (db *DB) FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (deployment.Release, error) {
 	var row releaseRow
-	err := db.in(ctx).Omit("spec").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
+	err := db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
 	if err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}
@@ -106,7 +110,7 @@ func (db *DB) FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o d
 // their specs.
 func (db *DB) ListReleases(ctx context.Context, deploymentID uuid.UUID, limit int) ([]deployment.Release, error) {
 	var rows []releaseRow
-	err := db.in(ctx).Omit("spec").Where("deployment_id = ?", deploymentID).Order("number desc").Limit(limit).Find(&rows).Error
+	err := db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ?", deploymentID).Order("number desc").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, mapError(err, "list the releases")
 	}

@@ -16,7 +16,9 @@ import (
 type startDeploymentInput struct {
 	DeploymentPath
 	Wait string `query:"wait" doc:"Answer when the release has its outcome, or when this time is over; at most 10m. Without it the answer comes at once" example:"5m"`
-	Body *struct {
+	// Confirm is asked for by an error that says what would be removed.
+	Confirm bool `query:"confirmRemoval" doc:"The release may remove any number of the node's workloads; without it one that removes more than 3 and more than a fifth of them is refused"`
+	Body    *struct {
 		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
 	}
 }
@@ -53,7 +55,7 @@ func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*s
 	if in.Body != nil && in.Body.Instances.value != nil {
 		instances = *in.Body.Instances.value
 	}
-	number, err := a.deps.Deployments.Start(ctx, in.DeploymentID, instances)
+	number, err := a.deps.Deployments.StartWith(ctx, in.DeploymentID, deployment.StartOptions{Instances: instances, ConfirmRemoval: in.Confirm})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
@@ -80,6 +81,7 @@ func newShop(t *testing.T) *shop {
 		Deployments: deployment.New(deployment.Config{
 			Store: db, Audit: auditLog, Logger: log, Now: now,
 			Reference: registries.PullReference, Credentials: registries.Credentials, Liveness: lost,
+			Removal: agentrpc.RemovalOf,
 		}),
 		DeployTokens: deploytoken.New(db, issuer, auditLog, now),
 		Registries:   registries,

@@ -1,0 +1,296 @@
+package deployment_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/specpb"
+	"fairlead.dev/shared/workload"
+)
+
+// holder is an agent as far as sets go: it takes what it is sent by the rules
+// that real agents follow.
+type holder struct {
+	w   *world
+	id  uuid.UUID
+	set *agentv1.AssignmentSet
+	// sure is set while the present session has acknowledged what is held.
+	sure bool
+}
+
+func (w *world) newHolder() *holder {
+	w.t.Helper()
+	id := w.insert(`insert into agents (id, node_id, key_hash, certificate_not_after, enrolled_at, epoch)
+		values ($1, $2, gen_random_uuid()::text::bytea, now(), now(), 1)`, w.node)
+	return &holder{w: w, id: id, set: &agentv1.AssignmentSet{}}
+}
+
+func (h *holder) ask() deployment.Ask {
+	return deployment.Ask{AgentID: h.id, NodeID: h.w.node, Epoch: 1, Sure: h.sure, Held: deployment.Held{
+		Lineage: h.set.GetLineage(), Generation: h.set.GetGeneration(), Hash: h.set.GetSetHash(),
+	}}
+}
+
+func (h *holder) update(ask deployment.Ask) deployment.Update {
+	h.w.t.Helper()
+	updates, err := h.w.Updates(h.w.t.Context(), []deployment.Ask{ask})
+	if err != nil {
+		h.w.t.Fatalf("ask what is new: %v", err)
+	}
+	return updates[0]
+}
+
+// take has the agent ask and take what it is told, which must be of the given
+// standing; it returns what that was. The database hears of it unless the
+// acknowledgement is lost.
+func (h *holder) take(want deployment.Standing, lost ...bool) *agentv1.AssignmentSet {
+	h.w.t.Helper()
+	u := h.update(h.ask())
+	if u.Standing != want {
+		h.w.t.Fatalf("the agent is %s, want %s; it holds %d", u.Standing, want, h.set.GetGeneration())
+	}
+	if want != deployment.Behind {
+		return nil
+	}
+	sent := wire(u.Set)
+	result, err := specpb.ApplySet(h.set, sent)
+	if err != nil {
+		h.w.t.Fatalf("the agent refuses the set: %v", err)
+	}
+	h.set = result
+	if !slices.Contains(lost, true) {
+		h.sure = true
+		h.w.exec("update agents set applied_generation = $2, applied_set_hash = $3 where id = $1",
+			h.id, int64(result.GetGeneration()), result.GetSetHash())
+		h.w.exec("delete from forgotten_assignments where node_id = $1 and generation <= $2", h.w.node, int64(result.GetGeneration()))
+	}
+	return sent
+}
+
+// wire is what goes to an agent.
+func wire(set deployment.Set) *agentv1.AssignmentSet {
+	p := &agentv1.AssignmentSet{
+		Lineage: set.Lineage, Generation: set.Generation, SetHash: set.Hash,
+		BaseGeneration: set.Base.Generation, BaseSetHash: set.Base.Hash, Forgotten: set.Forgotten, ReplacesLineage: set.Replaces,
+	}
+	for _, a := range set.Assignments {
+		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation, RemovalConfirmed: a.RemovalConfirmed}
+		if a.Deployment != nil {
+			one.Desired = &agentv1.Assignment_Deployment{Deployment: specpb.DeploymentToProto(*a.Deployment)}
+		} else {
+			one.Desired = &agentv1.Assignment_Tombstone{Tombstone: &agentv1.Tombstone{DeploymentId: a.DeploymentID.String(), Act: a.Tombstone}}
+		}
+		p.Assignments = append(p.Assignments, one)
+	}
+	return p
+}
+
+func prefixes(set *agentv1.AssignmentSet) []string {
+	list := []string{}
+	for _, a := range set.GetAssignments() {
+		list = append(list, a.GetPrefix())
+	}
+	return list
+}
+
+func (h *holder) wantSent(sent *agentv1.AssignmentSet, base bool, want ...string) {
+	h.w.t.Helper()
+	if got := prefixes(sent); fmt.Sprint(got) != fmt.Sprint(want) {
+		h.w.t.Errorf("sent were %v, want %v", got, want)
+	}
+	if (sent.GetBaseGeneration() != 0) != base {
+		h.w.t.Errorf("it is to base %d, want a change: %v", sent.GetBaseGeneration(), base)
+	}
+}
+
+func TestOnlyWhatChangedIsSent(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	h.take(deployment.Current) // nothing was ever wanted
+
+	version := w.version(w.project("shop"), "rolling", nil, "web", "db")
+	shop, blog := w.create(version, "shop"), w.create(version, "blog")
+	w.start(shop)
+	h.wantSent(h.take(deployment.Behind), false, "shop")
+	h.take(deployment.Current)
+
+	w.start(blog)
+	h.wantSent(h.take(deployment.Behind), true, "blog")
+
+	// Starts that come together are one change.
+	w.start(shop)
+	w.start(shop)
+	sent := h.take(deployment.Behind)
+	h.wantSent(sent, true, "shop")
+	if got := sent.GetAssignments()[0].GetDeployment().GetRelease(); got != 3 {
+		t.Errorf("release %d was sent, want 3", got)
+	}
+
+	// A new session of an agent whose set the database knows goes on from it.
+	h.sure = false
+	h.take(deployment.Current)
+	w.start(blog)
+	h.wantSent(h.take(deployment.Behind), true, "blog")
+
+	// A set whose acknowledgement was lost is recognised when it is the newest,
+	// and is no base when it is not.
+	w.start(blog)
+	h.take(deployment.Behind, true)
+	h.sure = false
+	h.take(deployment.Current)
+	w.start(shop)
+	h.wantSent(h.take(deployment.Behind), false, "blog", "shop")
+	h.wantWhole()
+
+	// Who does not take changes gets it all.
+	w.start(shop)
+	ask := h.ask()
+	ask.Whole = true
+	if u := h.update(ask); u.Standing != deployment.Behind || u.Set.Base != (deployment.Held{}) || len(u.Set.Assignments) != 2 {
+		t.Errorf("whole: %+v", u)
+	}
+}
+
+// wantWhole compares what the agent came to hold with the node's set.
+func (h *holder) wantWhole() {
+	h.w.t.Helper()
+	p := wire(h.w.set())
+	if got, want := h.set.GetSetHash(), specpb.SetHash(p); got != want {
+		h.w.t.Errorf("the agent holds %s, the node's set is %s", got, want)
+	}
+}
+
+func TestATombstoneStaysUntilTheRemovalIsKnownAndItsTraceUntilTheAgentKnowsThat(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	shop, blog := w.create(version, "shop"), w.create(version, "blog")
+	w.deploy(shop, workload.PhaseSuccessful)
+	w.deploy(blog, workload.PhaseSuccessful)
+	h.take(deployment.Behind)
+
+	if err := w.Delete(w.ctx, shop.ID); err != nil {
+		t.Fatal(err)
+	}
+	sent := h.take(deployment.Behind)
+	h.wantSent(sent, true, "shop")
+	if a := sent.GetAssignments()[0]; a.GetTombstone().GetDeploymentId() != shop.ID.String() || !a.GetRemovalConfirmed() {
+		t.Errorf("the tombstone is %v", a)
+	}
+	w.start(blog) // the tombstone is still wanted
+	h.take(deployment.Behind)
+	if w.assignment("shop").Tombstone == "" {
+		t.Error("the tombstone went before it was done")
+	}
+
+	w.report(shop, workload.PhaseRemoved, nil)
+	w.start(blog)
+	sent = h.take(deployment.Behind, true)
+	h.wantSent(sent, true, "blog")
+	if fmt.Sprint(sent.GetForgotten()) != "[shop]" {
+		t.Errorf("forgotten are %v", sent.GetForgotten())
+	}
+	h.sure = true
+	if n := value[int](w, "select count(*) from forgotten_assignments"); n != 1 {
+		t.Errorf("%d traces of forgotten prefixes before the agent is known to hold a set without", n)
+	}
+
+	// A prefix that is used again is forgotten no more.
+	again := w.create(version, "shop")
+	w.start(again)
+	sent = h.take(deployment.Behind)
+	h.wantSent(sent, true, "shop")
+	if len(sent.GetForgotten()) != 0 {
+		t.Errorf("forgotten are %v", sent.GetForgotten())
+	}
+	h.wantWhole()
+}
+
+func TestReleasesOfBeforePartsWereKeptAreHashedAllTheSame(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	shop, blog := w.create(version, "shop"), w.create(version, "blog")
+	w.start(shop)
+	w.exec("update releases set set_part = null")
+	h.take(deployment.Behind)
+	w.start(blog)
+	h.wantSent(h.take(deployment.Behind), true, "blog")
+	h.wantWhole()
+}
+
+func TestManyAgentsAreAnsweredTogether(t *testing.T) {
+	w := newWorld(t)
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	first := w.node
+	var holders []*holder
+	for i := range 5 {
+		w.node = w.newNode(fmt.Sprint("node-", i))
+		h := w.newHolder()
+		h.w = &world{}
+		*h.w = *w
+		w.start(w.create(version, "shop"))
+		holders = append(holders, h)
+	}
+	w.node = first
+	asks := []deployment.Ask{{AgentID: uuid.New(), NodeID: uuid.New()}}
+	for _, h := range holders {
+		asks = append(asks, h.ask())
+	}
+	updates, err := w.Updates(t.Context(), asks)
+	if err != nil || len(updates) != 6 || updates[0].Standing != deployment.Current {
+		t.Fatalf("%+v, %v", updates, err)
+	}
+	for i, h := range holders {
+		if _, err := specpb.ApplySet(h.set, wire(updates[i+1].Set)); err != nil || len(updates[i+1].Set.Assignments) != 1 {
+			t.Errorf("node %d: %+v, %v", i, updates[i+1], err)
+		}
+	}
+}
+
+func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	shop := w.create(version, "shop")
+	w.start(shop)
+	h.take(deployment.Behind)
+	w.start(shop)
+	events := func(event string) int {
+		return value[int](w, "select count(*) from node_events where node_id = $1 and event = $2", w.node, event)
+	}
+	known := h.set
+	for name, held := range map[string]*agentv1.AssignmentSet{
+		"ahead":                 {Lineage: known.GetLineage(), Generation: 9, SetHash: "x"},
+		"the same generation":   {Lineage: known.GetLineage(), Generation: 2, SetHash: "x"},
+		"another database":      {Lineage: "another", Generation: 1, SetHash: "x"},
+		"a generation too high": {Lineage: known.GetLineage(), Generation: 1 << 63, SetHash: "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := events("diverged")
+			h.set, h.sure = held, false
+			h.take(deployment.Diverged)
+			h.take(deployment.Diverged)
+			if n := events("diverged") - before; n != 1 {
+				t.Errorf("%d events, want 1", n)
+			}
+			if why := value[string](w, "select diverged from agents where id = $1 and diverged_at is not null", h.id); why == "" {
+				t.Error("it is not said why")
+			}
+			// It comes back to what this database knows.
+			h.set = known
+			if u := h.update(h.ask()); u.Standing != deployment.Behind {
+				t.Errorf("then it is %s", u.Standing)
+			}
+			if n := value[int](w, "select count(*) from agents where diverged <> '' or diverged_at is not null"); n != 0 {
+				t.Error("it still says that it diverged")
+			}
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/specpb"
+)
+
+// readStandings reads, for each question, only what its answer needs: nothing
+// of the node's set when the agent holds it for certain; of a set that is known
+// up to a generation the parts of its hash, and the specs of what came after.
+const readStandings = `
+	with asked as (
+		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::bool[])
+			as q (agent_id, node_id, lineage, generation, hash, sure, whole)
+	), known as (
+		select q.agent_id, q.node_id, q.generation as held, q.whole,
+			s.value as lineage, n.generation, g.applied_generation, g.applied_set_hash, g.replaces_lineage, g.diverged,
+			q.lineage = s.value as ours,
+			q.lineage = s.value and (q.sure or q.generation = g.applied_generation and q.hash = g.applied_set_hash) as certain
+		from asked q
+		join nodes n on n.id = q.node_id
+		join agents g on g.id = q.agent_id
+		join settings s on s.key = 'lineage'
+	), wanted as (
+		select *,
+			case when certain and not whole and held < generation then held else 0 end as base,
+			case when ours then held < generation or held = generation and not certain
+				else held = 0 and generation > 0 or replaces_lineage <> '' end as needed
+		from known
+	)
+	select w.agent_id, w.lineage, w.generation, w.applied_generation, w.applied_set_hash, w.replaces_lineage, w.diverged,
+		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part, x.spec
+	from wanted w
+	left join lateral (
+		select a.prefix, a.generation, a.deployment_id, a.release_id, a.tombstone, a.removal_confirmed, r.set_part,
+			case when a.generation > w.base and (w.held < w.generation or not w.ours) or r.set_part is null then r.spec end as spec
+		from assignments a left join releases r on r.id = a.release_id
+		where a.node_id = w.node_id
+		union all
+		select f.prefix, f.generation, null, null, null, false, null, null
+		from forgotten_assignments f
+		where f.node_id = w.node_id and w.base > 0 and f.generation > w.base
+	) x on w.needed
+	order by w.agent_id, x.prefix`
+
+// standingLine is one row of readStandings: an agent's standing with one
+// assignment, or with a prefix that was forgotten, or with neither.
+type standingLine struct {
+	agentID     uuid.UUID
+	standing    deployment.StandingRow
+	generation  int64
+	applied     int64
+	appliedHash string
+	base        int64
+	needed      bool
+	prefix      *string
+	assigned    *int64
+	deployment  *uuid.UUID
+	release     *uuid.UUID
+	tombstone   *string
+	confirmed   *bool
+	part        *string
+	spec        *string
+}
+
+func (l *standingLine) scan(rows *sql.Rows) error {
+	return rows.Scan(&l.agentID, &l.standing.Lineage, &l.generation, &l.applied, &l.appliedHash, &l.standing.Replaces, &l.standing.Diverged,
+		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec)
+}
+
+// ReadStandings returns how agents stand, by agent, each as it is at one
+// moment. Agents and nodes that are not there are missing.
+func (db *DB) ReadStandings(ctx context.Context, asks []deployment.Ask) (map[uuid.UUID]deployment.StandingRow, error) {
+	found := make(map[uuid.UUID]deployment.StandingRow, len(asks))
+	parts := map[uuid.UUID][]specpb.SetPart{}
+	needed := map[uuid.UUID]bool{}
+	err := db.queryRows(ctx, "read what nodes should run", func(rows *sql.Rows) error {
+		var l standingLine
+		if err := l.scan(rows); err != nil {
+			return err
+		}
+		row, known := found[l.agentID]
+		if !known {
+			row = l.standing
+			row.Generation, row.Known = toGeneration(l.generation), toGeneration(l.base)
+			row.Applied = deployment.Held{Lineage: row.Lineage, Generation: toGeneration(l.applied), Hash: l.appliedHash}
+			needed[l.agentID] = l.needed
+		}
+		switch {
+		case l.prefix == nil: // nothing is assigned, or nothing had to be read
+		case l.deployment == nil:
+			row.Forgotten = append(row.Forgotten, *l.prefix)
+		default:
+			a, part, err := l.assignment()
+			if err != nil {
+				return err
+			}
+			parts[l.agentID] = append(parts[l.agentID], part)
+			if a.Generation > row.Known {
+				row.Assignments = append(row.Assignments, a)
+			}
+		}
+		found[l.agentID] = row
+		return nil
+	}, readStandings,
+		ids(asks, func(a deployment.Ask) uuid.UUID { return a.AgentID }),
+		ids(asks, func(a deployment.Ask) uuid.UUID { return a.NodeID }),
+		column(asks, func(a deployment.Ask) string { return a.Held.Lineage }),
+		column(asks, func(a deployment.Ask) int64 { return int64(a.Held.Generation) }),
+		column(asks, func(a deployment.Ask) string { return a.Held.Hash }),
+		column(asks, func(a deployment.Ask) bool { return a.Sure }),
+		column(asks, func(a deployment.Ask) bool { return a.Whole }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	for id, row := range found {
+		if needed[id] {
+			row.Hash = specpb.HashParts(row.Lineage, row.Generation, parts[id])
+			found[id] = row
+		}
+	}
+	return found, nil
+}
+
+// assignment returns the line's assignment, and what it adds to the hash of
+// its set.
+func (l *standingLine) assignment() (deployment.Assignment, specpb.SetPart, error) {
+	a := deployment.Assignment{
+		Prefix: *l.prefix, Generation: toGeneration(*l.assigned), DeploymentID: *l.deployment,
+		ReleaseID: orZero(l.release), Tombstone: orZero(l.tombstone), RemovalConfirmed: orZero(l.confirmed),
+	}
+	part := specpb.SetPart{Prefix: a.Prefix, Generation: a.Generation}
+	if l.spec != nil {
+		content, err := decodeSpec(*l.spec)
+		if err != nil {
+			return a, part, fmt.Errorf("read assignment of prefix %s: %w", a.Prefix, err)
+		}
+		a.Deployment = &content
+	}
+	switch {
+	case l.tombstone != nil:
+		part.Desired = specpb.TombstonePart(a.DeploymentID.String(), a.Tombstone)
+	case l.part != nil:
+		part.Desired = *l.part
+	case a.Deployment != nil: // a release of before parts were kept
+		part.Desired = specpb.DeploymentPart(specpb.DeploymentToProto(*a.Deployment))
+	}
+	return a, part, nil
+}
+
+// SetDiverged notes why an agent is sent nothing, or with "" that it is again.
+// It reports false when the epoch is not the agent's any more.
+func (db *DB) SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, held deployment.Held, why string, at time.Time) (bool, error) {
+	n, err := db.execRows(ctx, "note what the agent holds", `update agents set
+			diverged = $3, diverged_at = case when $3 = '' then null else coalesce(diverged_at, $4) end,
+			diverged_lineage = $5, diverged_generation = $6
+		where id = $1 and epoch = $2 and revoked_at is null`,
+		agentID, epoch, why, at, held.Lineage, int64(held.Generation))
+	return n > 0, err
+}
+
+// setPart returns what a release adds to the hash of a set.
+func setPart(d *agentv1.Deployment) *string {
+	part := specpb.DeploymentPart(d)
+	return &part
+}
