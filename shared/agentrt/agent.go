@@ -128,7 +128,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults,
 		Random: a.config.Random, Now: a.config.Now, Log: a.config.Log,
 	})
-	held, err := resume(dir, reconciler)
+	held, err := resume(dir, reconciler, a.config.Log)
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,19 @@
 package agentrt_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/shared/agentrt/agentrttest"
+	"fairlead.dev/shared/protocol"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -31,7 +36,7 @@ func (n *node) stored() *agentv1.AssignmentSet {
 
 func TestASetIsStoredAcknowledgedAndApplied(t *testing.T) {
 	c, n, p, s := enrolled(t, nil)
-	want := set(1, deployment("shop", 1), deployment("blog", 1))
+	want := set(1, deployment("blog", 1), deployment("shop", 1))
 	s.Assign(t, want)
 	if ack := s.AwaitAck(t); ack.GetDetail() != "" || ack.GetGeneration() != 1 || ack.GetSetHash() != want.GetSetHash() {
 		t.Fatalf("answer %v", ack)
@@ -186,5 +191,152 @@ func TestAnAgentStoppedMidApplyGoesOnAfterwards(t *testing.T) {
 			s.AwaitPhase(t, "id-shop", 1, successful)
 			return
 		}
+	}
+}
+
+// awaitPhases waits until the deployments of the set have come to the phase, in
+// whatever order.
+func awaitPhases(t *testing.T, s *agentrttest.Session, of *agentv1.AssignmentSet, phase agentv1.Phase) {
+	t.Helper()
+	missing := map[string]uint64{}
+	for _, a := range of.GetAssignments() {
+		missing["id-"+a.GetPrefix()] = a.GetGeneration()
+	}
+	s.Await(t, "all "+phase.String(), func(m *agentv1.AgentMessage) bool {
+		for _, d := range m.GetStatus().GetDeployments() {
+			if d.GetPhase() == phase && d.GetGeneration() == missing[d.GetDeploymentId()] {
+				delete(missing, d.GetDeploymentId())
+			}
+		}
+		return len(missing) == 0
+	})
+}
+
+// change returns the delta from the one set to the other.
+func change(t *testing.T, from, to *agentv1.AssignmentSet) *agentv1.AssignmentSet {
+	t.Helper()
+	delta, ok := specpb.DiffSet(from, to)
+	if !ok {
+		t.Fatalf("no delta from %v to %v", from, to)
+	}
+	return delta
+}
+
+func TestAChangeIsTakenWhereItFitsAndAWholeSetAskedForWhereNot(t *testing.T) {
+	c, n, p, s := enrolled(t, nil)
+	if !slices.Contains(s.Hello.GetCapabilities(), protocol.Delta) {
+		t.Fatalf("the agent announces %v", s.Hello.GetCapabilities())
+	}
+	first := set(1, deployment("blog", 1), deployment("shop", 1))
+	second := set(2, deployment("blog", 1), deployment("shop", 2))
+	third := set(3, tombstone("blog", 3), deployment("shop", 2))
+	fourth := set(4, deployment("shop", 2))
+	s.Assign(t, first)
+	awaitPhases(t, s, first, successful)
+	blog := n.containers()["blog-web"]
+
+	s.Assign(t, change(t, first, second))
+	if ack := s.AwaitAck(t); ack.GetDetail() != "" || ack.GetGeneration() != 2 || ack.GetSetHash() != second.GetSetHash() {
+		t.Fatalf("answer %v", ack)
+	}
+	s.AwaitPhase(t, "id-shop", 2, successful)
+	if !proto.Equal(n.stored(), second) || n.containers()["blog-web"] != blog {
+		t.Fatalf("holds %v, containers %v", n.stored(), n.containers())
+	}
+	p.quit()
+
+	n.start() // the base of the next change comes from the disk
+	s = c.Welcome(t)
+	if s.Hello.GetGeneration() != 2 || s.Hello.GetSetHash() != second.GetSetHash() {
+		t.Fatalf("hello %v", s.Hello)
+	}
+	s.Assign(t, change(t, third, fourth)) // the one before it was withheld
+	if ack := s.AwaitAck(t); ack.GetRefusal() != agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_BASE || !proto.Equal(n.stored(), second) {
+		t.Fatalf("answer %v, holds %v", ack, n.stored())
+	}
+	s.Assign(t, third)
+	s.AwaitAck(t)
+	s.AwaitPhase(t, "id-blog", 3, removed)
+	s.Assign(t, change(t, third, fourth))
+	if ack := s.AwaitAck(t); ack.GetDetail() != "" || !proto.Equal(n.stored(), fourth) {
+		t.Fatalf("answer %v, holds %v", ack, n.stored())
+	}
+}
+
+func TestTooMuchIsNotRemovedAtOnce(t *testing.T) {
+	_, n, _, s := enrolled(t, nil)
+	var running, gone, agreed []*agentv1.Assignment
+	for _, prefix := range []string{"a", "b", "c", "d"} {
+		running = append(running, deployment(prefix, 1))
+		gone = append(gone, tombstone(prefix, 2))
+		confirmed := tombstone(prefix, 2)
+		confirmed.RemovalConfirmed = true
+		agreed = append(agreed, confirmed)
+	}
+	s.Assign(t, set(1, running...))
+	s.AwaitAck(t)
+	awaitPhases(t, s, set(1, running...), successful)
+	before, stored := n.containers(), n.stored()
+	for _, attempt := range []*agentv1.AssignmentSet{set(2, gone...), change(t, set(1, running...), set(2, gone...))} {
+		s.Assign(t, attempt)
+		ack := s.AwaitAck(t)
+		if ack.GetRefusal() != agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_MASS_REMOVAL || !strings.Contains(ack.GetDetail(), "a, b, c, d") {
+			t.Fatalf("answer %v", ack)
+		}
+	}
+	if !maps.Equal(n.containers(), before) || !proto.Equal(n.stored(), stored) {
+		t.Fatal("a refused set changed something")
+	}
+	s.Assign(t, set(2, agreed...))
+	awaitPhases(t, s, set(2, agreed...), removed)
+}
+
+func TestAnotherDatabaseTakesOverWhenItSaysSo(t *testing.T) {
+	c, n, p, s := enrolled(t, nil)
+	old := set(7, deployment("blog", 6), deployment("shop", 7))
+	s.Assign(t, old)
+	awaitPhases(t, s, old, successful)
+	before := n.containers()
+
+	restored := set(3, deployment("shop", 3), deployment("wiki", 2))
+	restored.Lineage, restored.ReplacesLineage = "restored", "lineage"
+	restored.SetHash = specpb.SetHash(restored)
+	s.Assign(t, restored)
+	awaitPhases(t, s, restored, successful) // although what is known of the shop is newer
+	if after := n.containers(); after["blog-web"] != before["blog-web"] {
+		t.Fatal("absence removed something")
+	}
+	p.quit()
+	n.start()
+	s = c.Welcome(t)
+	if s.Hello.GetLineage() != "restored" || s.Hello.GetGeneration() != 3 {
+		t.Fatalf("hello %v", s.Hello)
+	}
+	s.AwaitPhase(t, "id-shop", 3, successful)
+}
+
+func TestASetThatCannotBeReadIsAskedForAgain(t *testing.T) {
+	c, n, p, s := enrolled(t, nil)
+	want := set(4, deployment("shop", 4))
+	s.Assign(t, want)
+	s.AwaitPhase(t, "id-shop", 4, successful)
+	before := n.containers()
+	p.quit()
+	good := n.read("assignments.pb")
+	for name, content := range map[string]string{"cut": good[:len(good)/2], "another": strings.Replace(good, "id-shop", "id-shoe", 1)} {
+		if err := os.WriteFile(filepath.Join(n.dir, "assignments.pb"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p = n.start()
+		s = c.Welcome(t)
+		if s.Hello.GetLineage() != "" || s.Hello.GetGeneration() != 0 || !n.has("assignments.broken") {
+			t.Errorf("%s: hello %v", name, s.Hello)
+		}
+		s.Assign(t, want)
+		s.AwaitPhase(t, "id-shop", 4, successful)
+		if !maps.Equal(n.containers(), before) {
+			t.Errorf("%s: containers %v, before %v", name, n.containers(), before)
+		}
+		p.quit()
 	}
 }

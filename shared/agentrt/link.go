@@ -63,6 +63,8 @@ type link struct {
 	triedCandidate bool
 	// renewNotBefore holds back renewal after a candidate that failed.
 	renewNotBefore time.Time
+	// quarantine is why the agent is in quarantine; empty when it is not.
+	quarantine string
 }
 
 func newLink(a *Agent, dir *state.Dir, id state.Identity, held *assignments, box *outbox.Outbox, commands *command.Executor) *link {
@@ -114,7 +116,7 @@ func (l *link) connect(leave context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	s := &session{link: l, conn: conn, own: own, onTrial: onTrial, log: l.log, urgent: make(chan *agentv1.AgentMessage, urgentQueue)}
+	s := newSession(l, conn, own, onTrial)
 	err = understand(s.run(leave))
 	if s.healthyFor() >= l.resetAfter {
 		l.pauses.Reset()
@@ -201,4 +203,17 @@ func (l *link) revoked(why *refusal) error {
 		l.log.Error("the revocation cannot be remembered", logging.KeyError, err)
 	}
 	return fmt.Errorf("%w: %s", ErrRevoked, why.Error())
+}
+
+// setQuarantine notes whether the controller keeps the agent in quarantine, and
+// says so when that changes.
+func (l *link) setQuarantine(why string) {
+	switch {
+	case why == l.quarantine:
+	case why == "":
+		l.log.Info("this agent is out of quarantine")
+	default:
+		l.log.Error("this agent is in quarantine: its containers run on and are reported, but nothing is deployed and no command is carried out until somebody releases it in the controller", "reason", why)
+	}
+	l.quarantine = why
 }

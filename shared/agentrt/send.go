@@ -19,12 +19,14 @@ const (
 	farewell = 5 * time.Second
 )
 
-// sender writes one session's stream: acknowledgements first, heartbeats next,
-// then command results, and reports when nothing else waits.
+// sender writes one session's stream, one message at a time: pongs first, then
+// acknowledgements, heartbeats, command results, and reports when nothing else
+// waits.
 type sender struct {
 	*session
 	beat    *time.Ticker
 	beats   uint64
+	results []*agentv1.CommandResult
 	reports []*agentv1.StatusReport
 	// flush ends the gathering of a report; nil when none is gathered.
 	flush <-chan time.Time
@@ -42,13 +44,11 @@ func (s *session) send(ctx, leave context.Context) error {
 		reports: s.link.outbox.Unacked(), // an earlier session may have lost them
 	}
 	defer w.beat.Stop()
+	w.takeResults()
 	err := w.heartbeat() // the first echo proves the whole way
-	if err == nil {
-		err = w.results()
-	}
 	leaving := leave.Done()
 	for err == nil {
-		if w.bye != nil && w.link.outbox.Empty() {
+		if w.bye != nil && len(w.results) == 0 && w.link.outbox.Empty() {
 			return w.goodbye(ctx)
 		}
 		err = w.next(ctx, &leaving)
@@ -63,6 +63,11 @@ func (s *session) send(ctx, leave context.Context) error {
 // next sends the most urgent message, or waits for one.
 func (w *sender) next(ctx context.Context, leaving *<-chan struct{}) error {
 	select {
+	case nonce := <-w.pongs:
+		return w.pong(nonce)
+	default:
+	}
+	select {
 	case m := <-w.urgent:
 		return w.stream.Send(m)
 	default:
@@ -72,18 +77,28 @@ func (w *sender) next(ctx context.Context, leaving *<-chan struct{}) error {
 		return w.heartbeat()
 	default:
 	}
-	if len(w.reports) > 0 {
+	switch {
+	case len(w.results) > 0:
+		return w.result()
+	case len(w.reports) > 0:
 		return w.report()
 	}
+	return w.wait(ctx, leaving)
+}
+
+// wait waits for something to send or to get ready.
+func (w *sender) wait(ctx context.Context, leaving *<-chan struct{}) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case nonce := <-w.pongs:
+		return w.pong(nonce)
 	case m := <-w.urgent:
 		return w.stream.Send(m)
 	case <-w.beat.C:
 		return w.heartbeat()
 	case <-w.link.commands.Ready():
-		return w.results()
+		w.takeResults()
 	case <-w.link.outbox.Ready():
 		w.gather()
 	case <-w.flush:
@@ -92,7 +107,7 @@ func (w *sender) next(ctx context.Context, leaving *<-chan struct{}) error {
 		*leaving = nil
 		w.bye = time.After(farewell)
 		w.cut()
-		return w.results()
+		w.takeResults()
 	case <-w.bye:
 		return w.goodbye(ctx)
 	}
@@ -129,13 +144,17 @@ func (w *sender) heartbeat() error {
 	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{Sequence: w.beats}}})
 }
 
-func (w *sender) results() error {
-	for _, r := range w.link.commands.Take() {
-		if err := w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_CommandResult{CommandResult: r}}); err != nil {
-			return err // the controller asks again for what it did not get
-		}
-	}
-	return nil
+func (w *sender) pong(nonce uint64) error {
+	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Pong{Pong: &agentv1.Pong{Nonce: nonce}}})
+}
+
+func (w *sender) takeResults() { w.results = append(w.results, w.link.commands.Take()...) }
+
+// result sends a result; the controller asks again for what it did not get.
+func (w *sender) result() error {
+	first := w.results[0]
+	w.results = w.results[1:]
+	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_CommandResult{CommandResult: first}})
 }
 
 // goodbye says that the agent leaves, and gives the words time to arrive.

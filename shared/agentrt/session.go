@@ -15,11 +15,9 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/protocol"
 	"fairlead.dev/shared/taskgroup"
 )
-
-// ProtocolVersion is the version of the agent protocol this runtime speaks.
-const ProtocolVersion = 1
 
 const (
 	welcomeTimeout   = 30 * time.Second
@@ -27,6 +25,7 @@ const (
 	// silentPeriods is how many heartbeats may go without an echo.
 	silentPeriods = 3
 	urgentQueue   = 16
+	pongQueue     = 4
 )
 
 // session is one session: its stream is read by one goroutine and written by
@@ -39,7 +38,12 @@ type session struct {
 	log     *slog.Logger
 
 	stream grpc.BidiStreamingClient[agentv1.AgentMessage, agentv1.ControllerMessage]
-	// urgent holds what goes before everything else: acknowledgements.
+	// peer is what the controller announced.
+	peer announced
+	// quarantined: only what is seen is told; nothing is taken.
+	quarantined bool
+	// pongs go before everything else, then urgent: acknowledgements.
+	pongs   chan uint64
 	urgent  chan *agentv1.AgentMessage
 	period  time.Duration
 	began   time.Time
@@ -47,6 +51,13 @@ type session struct {
 	// echo is when the last heartbeat came back, in nanoseconds since began;
 	// 0 when none did.
 	echo atomic.Int64
+}
+
+func newSession(l *link, conn *grpc.ClientConn, own tls.Certificate, onTrial bool) *session {
+	return &session{
+		link: l, conn: conn, own: own, onTrial: onTrial, log: l.log,
+		pongs: make(chan uint64, pongQueue), urgent: make(chan *agentv1.AgentMessage, urgentQueue),
+	}
 }
 
 // run serves the session until it ends. It returns why.
@@ -76,13 +87,15 @@ func (s *session) run(leave context.Context) error {
 
 // open says hello and waits for the welcome.
 func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
+	held := s.link.held.held()
 	hello := &agentv1.Hello{
-		ProtocolMin: ProtocolVersion, ProtocolMax: ProtocolVersion,
-		Agent:      s.link.agent.info(ctx),
-		BootId:     s.link.agent.bootID,
-		Lineage:    s.link.held.set.GetLineage(),
-		Generation: s.link.held.set.GetGeneration(),
-		SetHash:    s.link.held.set.GetSetHash(),
+		ProtocolMin: protocol.VersionMin, ProtocolMax: protocol.VersionMax,
+		Capabilities: s.link.agent.capabilities(),
+		Agent:        s.link.agent.info(ctx),
+		BootId:       s.link.agent.bootID,
+		Lineage:      held.GetLineage(),
+		Generation:   held.GetGeneration(),
+		SetHash:      held.GetSetHash(),
 	}
 	late := time.AfterFunc(welcomeTimeout, cancel)
 	defer late.Stop()
@@ -102,10 +115,10 @@ func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
 	if welcome == nil {
 		return fmt.Errorf("the controller began with %T in place of a welcome", first.GetBody())
 	}
-	if welcome.GetProtocol() != ProtocolVersion {
+	if chosen := welcome.GetProtocol(); chosen < protocol.VersionMin || chosen > protocol.VersionMax {
 		return &refusal{
 			reason: agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL,
-			err:    fmt.Errorf("the controller chose protocol %d, this agent speaks %d", welcome.GetProtocol(), ProtocolVersion),
+			err:    fmt.Errorf("the controller chose protocol %d, this agent speaks %d to %d", chosen, protocol.VersionMin, protocol.VersionMax),
 		}
 	}
 	return s.welcomed(welcome)
@@ -119,6 +132,9 @@ func (s *session) welcomed(w *agentv1.Welcome) error {
 		s.period = time.Duration(ms) * time.Millisecond
 	}
 	adopt(s.link, w.GetBackoff())
+	s.peer = announcedBy(w.GetCapabilities())
+	s.quarantined = w.GetQuarantine() != ""
+	s.link.setQuarantine(w.GetQuarantine())
 	s.link.outbox.Ack(w.GetStatusSequence())
 	s.log.Info("connected", "heartbeat", s.period)
 	return s.link.welcomed(s.own, s.onTrial)
@@ -139,26 +155,58 @@ func (s *session) receive(ctx context.Context) error {
 		case err != nil:
 			return understand(err)
 		}
-		switch body := m.GetBody().(type) {
-		case *agentv1.ControllerMessage_HeartbeatAck:
-			s.echoed()
-		case *agentv1.ControllerMessage_Assignments:
-			ack := s.link.held.take(body.Assignments)
-			s.log.Info("assignments came", logging.KeyGeneration, ack.GetGeneration(), "refusal", ack.GetDetail())
-			select {
-			case s.urgent <- &agentv1.AgentMessage{Body: &agentv1.AgentMessage_AssignmentsAck{AssignmentsAck: ack}}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		case *agentv1.ControllerMessage_StatusAck:
-			s.link.outbox.Ack(body.StatusAck.GetSequence())
-		case *agentv1.ControllerMessage_Command:
-			s.link.commands.Submit(body.Command)
-		case *agentv1.ControllerMessage_Reconnect:
-			return &comeBack{time.Duration(body.Reconnect.GetAfterMs()) * time.Millisecond, body.Reconnect.GetReason()}
-		default:
-			s.log.Debug("a message of a newer controller is ignored", "message", fmt.Sprintf("%T", body))
+		if err := s.handle(ctx, m); err != nil {
+			return err
 		}
+	}
+}
+
+// handle handles one message; an error ends the session.
+func (s *session) handle(ctx context.Context, m *agentv1.ControllerMessage) error {
+	switch body := m.GetBody().(type) {
+	case *agentv1.ControllerMessage_HeartbeatAck:
+		s.echoed()
+	case *agentv1.ControllerMessage_Ping:
+		select {
+		case s.pongs <- body.Ping.GetNonce():
+		default: // whoever asks faster than can be answered gets the answers there is room for
+		}
+	case *agentv1.ControllerMessage_Assignments:
+		return s.assigned(ctx, body.Assignments)
+	case *agentv1.ControllerMessage_StatusAck:
+		s.link.outbox.Ack(body.StatusAck.GetSequence())
+	case *agentv1.ControllerMessage_Command:
+		if s.quarantined {
+			s.log.Warn("a command came in quarantine and is left alone", logging.KeyCommand, body.Command.GetId())
+			return nil
+		}
+		s.link.commands.Submit(body.Command)
+	case *agentv1.ControllerMessage_Reconnect:
+		return &comeBack{time.Duration(body.Reconnect.GetAfterMs()) * time.Millisecond, body.Reconnect.GetReason()}
+	default:
+		s.log.Debug("a message of a newer controller is ignored", "message", fmt.Sprintf("%T", body))
+	}
+	return nil
+}
+
+// assigned takes a set and has it acknowledged.
+func (s *session) assigned(ctx context.Context, set *agentv1.AssignmentSet) error {
+	if s.quarantined {
+		s.log.Warn("assignments came in quarantine and are left alone", logging.KeyGeneration, set.GetGeneration())
+		return nil
+	}
+	ack := s.link.held.take(set)
+	if ack.GetDetail() == "" {
+		s.log.Info("assignments taken", logging.KeyGeneration, ack.GetGeneration(), "base", set.GetBaseGeneration())
+	} else {
+		s.log.Warn("assignments refused", logging.KeyGeneration, ack.GetGeneration(), "base", set.GetBaseGeneration(),
+			"refusal", ack.GetRefusal(), "detail", ack.GetDetail())
+	}
+	select {
+	case s.urgent <- &agentv1.AgentMessage{Body: &agentv1.AgentMessage_AssignmentsAck{AssignmentsAck: ack}}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -188,11 +236,6 @@ func (s *session) pulse(ctx context.Context) error {
 	}
 }
 
-// healthyFor returns how long the session was healthy: 0 unless a heartbeat
-// came back.
-func (s *session) healthyFor() time.Duration {
-	if s.echo.Load() == 0 {
-		return 0
-	}
-	return time.Since(s.began)
-}
+// healthyFor returns how long the session was seen to be healthy: until the
+// last heartbeat that came back, 0 when none did.
+func (s *session) healthyFor() time.Duration { return time.Duration(s.echo.Load()) }

@@ -4,9 +4,13 @@ package reconcile
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -16,6 +20,9 @@ import (
 
 // MaxParallel is how many prefixes are worked on at once.
 const MaxParallel = 16
+
+// errFinished stands in the place of a finished target's deployment.
+var errFinished = errors.New("the target is finished already")
 
 // Target is what one prefix should run.
 type Target struct {
@@ -40,6 +47,8 @@ type Driver interface {
 type Outbox interface {
 	Status(*agentv1.DeploymentStatus)
 	Event(*agentv1.DeploymentEvent)
+	// Restart drops the statuses that wait: another database's will come.
+	Restart()
 }
 
 // Config is what a Reconciler needs; every field is required.
@@ -70,7 +79,9 @@ type Reconciler struct {
 // loop is the work on one prefix.
 type loop struct {
 	want    Target
+	order   uint64             // counts what want was; an attempt is at one of them
 	done    bool               // want is finished
+	restart bool               // what comes next is newer, whatever its generation
 	running bool               // a goroutine works on the prefix
 	cancel  context.CancelFunc // ends the attempt under way
 }
@@ -107,16 +118,17 @@ func (r *Reconciler) Set(targets []Target) {
 
 func (r *Reconciler) set(t Target) {
 	l, known := r.loops[t.Prefix]
-	if known && l.want.Generation >= t.Generation {
+	if known && !l.restart && l.want.Generation >= t.Generation {
 		return
 	}
 	if !known {
 		l = &loop{}
 		r.loops[t.Prefix] = l
 	}
-	l.want, l.done = t, false
+	l.want, l.done, l.restart = t, false, false
+	l.order++
 	if end, ok := r.results[t.Prefix]; ok && end.GetGeneration() >= t.Generation {
-		l.done = true
+		l.rest()
 		r.config.Outbox.Status(end) // the controller may not have it yet
 		return
 	}
@@ -160,31 +172,31 @@ func (r *Reconciler) idle() []*loop {
 // work makes attempts until the prefix's newest target is finished.
 func (r *Reconciler) work(ctx context.Context, l *loop) {
 	for {
-		attempt, target, more := r.begin(ctx, l)
+		attempt, target, order, more := r.begin(ctx, l)
 		if !more {
 			return
 		}
 		end := r.attempt(attempt, target)
-		r.finish(l, target, end)
+		r.finish(l, target, order, end)
 	}
 }
 
-// begin returns the newest target and the context of the attempt at it; more
-// is false when there is nothing to do.
-func (r *Reconciler) begin(ctx context.Context, l *loop) (attempt context.Context, t Target, more bool) {
+// begin returns the newest target, its order, and the context of the attempt
+// at it; more is false when there is nothing to do.
+func (r *Reconciler) begin(ctx context.Context, l *loop) (attempt context.Context, t Target, order uint64, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l.done || ctx.Err() != nil {
 		l.running = false
-		return nil, t, false
+		return nil, t, 0, false
 	}
 	attempt, l.cancel = context.WithCancel(ctx)
-	return attempt, l.want, true
+	return attempt, l.want, l.order, true
 }
 
 // finish keeps the end of an attempt before it tells it; nil means that the
 // attempt was ended from outside and there is nothing to tell.
-func (r *Reconciler) finish(l *loop, t Target, end *agentv1.DeploymentStatus) {
+func (r *Reconciler) finish(l *loop, t Target, order uint64, end *agentv1.DeploymentStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l.cancel()
@@ -192,16 +204,58 @@ func (r *Reconciler) finish(l *loop, t Target, end *agentv1.DeploymentStatus) {
 	if end == nil {
 		return
 	}
+	if l.order != order && l.want.Generation <= t.Generation || l.restart {
+		end = forgetful(end) // its generation was counted in another database
+	}
 	r.results[t.Prefix] = end
 	if err := r.config.Store(r.results); err != nil {
 		// Told all the same: at worst the work is done again after a restart,
 		// and changes nothing.
 		r.log(t).Error("the result is not on disk: check the state folder", "error", err)
 	}
-	if l.want.Generation == t.Generation { // else nobody waits for it any more
-		l.done = true
-		r.config.Outbox.Status(end)
+	if l.order == order { // else nobody waits for it any more
+		l.rest()
+		if !l.restart {
+			r.config.Outbox.Status(end)
+		}
 	}
+}
+
+// rest is for a loop whose target is finished: it keeps what tells the target
+// from others and lets the rest go.
+func (l *loop) rest() {
+	l.done = true
+	l.want.Deployment = nil
+	l.want.Err = errFinished // a target without deployment would remove
+}
+
+// Restart is for a set that comes from another database, whose generations
+// count anew: whatever Set is told next of a prefix is newer than what was
+// known of it. It fails when that cannot be stored.
+func (r *Reconciler) Restart() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	results := make(map[string]*agentv1.DeploymentStatus, len(r.results))
+	for prefix, end := range r.results {
+		results[prefix] = forgetful(end)
+	}
+	if err := r.config.Store(results); err != nil {
+		return fmt.Errorf("begin with another database's assignments: %w", err)
+	}
+	r.results = results
+	for _, l := range r.loops {
+		l.restart = true
+	}
+	r.config.Outbox.Restart()
+	return nil
+}
+
+// forgetful returns an end that is older than any generation: it still tells
+// whether a release serves.
+func forgetful(end *agentv1.DeploymentStatus) *agentv1.DeploymentStatus {
+	end = proto.CloneOf(end)
+	end.Generation = 0
+	return end
 }
 
 // Forget drops the results of prefixes that keep does not name.

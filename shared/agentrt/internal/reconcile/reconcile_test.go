@@ -68,6 +68,12 @@ func (o *told) Event(e *agentv1.DeploymentEvent) {
 	o.events = append(o.events, e)
 }
 
+func (o *told) Restart() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.statuses = nil
+}
+
 // story returns the statuses of a prefix's deployment as "generation phase".
 func (o *told) story() []string {
 	o.mu.Lock()
@@ -336,5 +342,54 @@ func TestAResultThatCannotBeStoredIsStillTold(t *testing.T) {
 		r.Set([]reconcile.Target{target("shop", 1)})
 		synctest.Wait()
 		want(t, told.story(), "1 PHASE_PENDING", "1 PHASE_IN_PROGRESS", "1 PHASE_SUCCESSFUL")
+	})
+}
+
+// TestAnotherDatabaseCountsAnew: after a restart lower generations are newer,
+// in memory, on disk, and over an attempt that was under way.
+func TestAnotherDatabaseCountsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		driver := &scripted{apply: func(_ context.Context, d spec.Deployment) error {
+			if d.Prefix == "slow" && d.Release == 8 {
+				<-release // ends well, however late
+			}
+			return nil
+		}}
+		w := newWorld(t, driver, map[string]*agentv1.DeploymentStatus{
+			"shop": {DeploymentId: "id-shop", Generation: 7, Phase: agentv1.Phase_PHASE_SUCCESSFUL},
+		})
+		w.r.Set([]reconcile.Target{target("shop", 7), target("slow", 8)})
+		w.run(t)
+		synctest.Wait()
+		if err := w.r.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.store["shop"]; got.GetGeneration() != 0 || got.GetPhase() != agentv1.Phase_PHASE_SUCCESSFUL {
+			t.Errorf("after the restart %v is on disk", got)
+		}
+		w.r.Set([]reconcile.Target{target("shop", 2), target("slow", 3)})
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		want(t, driver.applied, "slow/8", "shop/2", "slow/3")
+		if a, b := w.store["shop"].GetGeneration(), w.store["slow"].GetGeneration(); a != 2 || b != 3 {
+			t.Errorf("generations %d and %d are on disk", a, b)
+		}
+		w.r.Set([]reconcile.Target{target("shop", 1)}) // within the new one nothing goes back
+		synctest.Wait()
+		want(t, driver.applied, "slow/8", "shop/2", "slow/3")
+	})
+}
+
+func TestARestartThatCannotBeStoredChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := reconcile.New(reconcile.Config{
+			Driver: &scripted{}, Outbox: &told{}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Store: func(map[string]*agentv1.DeploymentStatus) error { return errors.New("disk full") },
+		})
+		if err := r.Restart(); err == nil {
+			t.Fatal("no error")
+		}
 	})
 }

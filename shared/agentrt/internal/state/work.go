@@ -3,23 +3,27 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/apperr"
 )
 
 const (
 	fileAssignments = "assignments.pb"
+	fileBroken      = "assignments.broken"
 	fileResults     = "results.json"
 	fileRevoked     = "revoked"
 	fileSession     = "session"
 )
 
 // Assignments returns the stored set; an empty one, without lineage, when
-// there is none.
+// there is none. It fails with Invalid when the file is not what was written.
 func (d *Dir) Assignments() (*agentv1.AssignmentSet, error) {
 	set := &agentv1.AssignmentSet{}
 	content, ok, err := d.read(fileAssignments)
@@ -27,9 +31,18 @@ func (d *Dir) Assignments() (*agentv1.AssignmentSet, error) {
 		return set, err
 	}
 	if err := proto.Unmarshal(content, set); err != nil {
-		return nil, fmt.Errorf("read %s: %w", fileAssignments, err)
+		return nil, apperr.Wrap(apperr.Invalid, err, "%s is broken", fileAssignments)
 	}
 	return set, nil
+}
+
+// DropAssignments puts a stored set aside that cannot be used, for people to
+// look at.
+func (d *Dir) DropAssignments() error {
+	if err := os.Rename(d.at(fileAssignments), d.at(fileBroken)); err != nil {
+		return fmt.Errorf("put %s aside: %w", fileAssignments, err)
+	}
+	return syncFolder(d.path)
 }
 
 // SetAssignments stores the set. When it returns nil the set is on the disk.

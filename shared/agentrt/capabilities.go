@@ -1,0 +1,21 @@
+package agentrt
+
+import "fairlead.dev/shared/protocol"
+
+// capabilities are the optional behaviours this agent has. Each is announced
+// only by what really has it.
+func (a *Agent) capabilities() []string {
+	return []string{protocol.Delta, protocol.Ping, protocol.Quarantine}
+}
+
+// announced are the optional behaviours that the other side said it has. It is
+// sent nothing that belongs to another.
+type announced map[string]bool
+
+func announcedBy(capabilities []string) announced {
+	set := make(announced, len(capabilities))
+	for _, name := range capabilities {
+		set[name] = true
+	}
+	return set
+}
