@@ -221,7 +221,8 @@ CREATE TABLE public.deployment_tokens (
     hash bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     created_by text NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    trust_id uuid
 );
 
 CREATE TABLE public.deployments (
@@ -375,6 +376,25 @@ CREATE TABLE public.notifications (
     updated_at timestamp with time zone NOT NULL,
     updated_by text NOT NULL,
     CONSTRAINT notifications_type_ck CHECK ((type = ANY (ARRAY['discord'::text, 'slack'::text, 'teams'::text, 'rocket'::text, 'mattermost'::text])))
+);
+
+CREATE TABLE public.oidc_exchanges (
+    issuer text NOT NULL,
+    token_hash bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.oidc_trusts (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    deployment_id uuid NOT NULL,
+    name text NOT NULL,
+    provider text NOT NULL,
+    issuer text NOT NULL,
+    audience text NOT NULL,
+    conditions jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL
 );
 
 CREATE TABLE public.projects (
@@ -559,6 +579,12 @@ ALTER TABLE ONLY public.notification_deliveries
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.oidc_exchanges
+    ADD CONSTRAINT oidc_exchanges_pk PRIMARY KEY (issuer, token_hash);
+
+ALTER TABLE ONLY public.oidc_trusts
+    ADD CONSTRAINT oidc_trusts_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_pk PRIMARY KEY (id);
 
@@ -615,9 +641,13 @@ CREATE UNIQUE INDEX container_events_sequence_uq ON public.container_events USIN
 
 CREATE INDEX deployment_events_deployment_idx ON public.deployment_events USING btree (deployment_id, id);
 
-CREATE UNIQUE INDEX deployment_tokens_deployment_uq ON public.deployment_tokens USING btree (deployment_id);
+CREATE INDEX deployment_tokens_deployment_idx ON public.deployment_tokens USING btree (deployment_id);
 
-CREATE UNIQUE INDEX deployment_tokens_name_uq ON public.deployment_tokens USING btree (team_id, name);
+CREATE UNIQUE INDEX deployment_tokens_deployment_uq ON public.deployment_tokens USING btree (deployment_id) WHERE (trust_id IS NULL);
+
+CREATE UNIQUE INDEX deployment_tokens_name_uq ON public.deployment_tokens USING btree (team_id, name) WHERE (trust_id IS NULL);
+
+CREATE INDEX deployment_tokens_trust_idx ON public.deployment_tokens USING btree (trust_id) WHERE (trust_id IS NOT NULL);
 
 CREATE INDEX deployments_node_idx ON public.deployments USING btree (node_id, prefix);
 
@@ -658,6 +688,12 @@ CREATE INDEX notification_deliveries_due_idx ON public.notification_deliveries U
 CREATE INDEX notification_deliveries_notification_idx ON public.notification_deliveries USING btree (notification_id);
 
 CREATE UNIQUE INDEX notifications_name_uq ON public.notifications USING btree (team_id, name);
+
+CREATE INDEX oidc_exchanges_expires_idx ON public.oidc_exchanges USING btree (expires_at);
+
+CREATE INDEX oidc_trusts_deployment_idx ON public.oidc_trusts USING btree (deployment_id);
+
+CREATE UNIQUE INDEX oidc_trusts_name_uq ON public.oidc_trusts USING btree (team_id, name);
 
 CREATE UNIQUE INDEX projects_name_uq ON public.projects USING btree (team_id, name);
 
@@ -722,6 +758,9 @@ ALTER TABLE ONLY public.deployment_tokens
 ALTER TABLE ONLY public.deployment_tokens
     ADD CONSTRAINT deployment_tokens_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.deployment_tokens
+    ADD CONSTRAINT deployment_tokens_trust_fk FOREIGN KEY (trust_id) REFERENCES public.oidc_trusts(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id);
 
@@ -772,6 +811,12 @@ ALTER TABLE ONLY public.notification_deliveries
 
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.oidc_trusts
+    ADD CONSTRAINT oidc_trusts_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.oidc_trusts
+    ADD CONSTRAINT oidc_trusts_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;

@@ -24,6 +24,8 @@ import (
 const (
 	loginBurst, loginEvery = 20, 3 * time.Second
 	enrolBurst, enrolEvery = 50, time.Second
+	// The runners of a whole organization may share an address.
+	exchangeBurst, exchangeEvery = 100, time.Second
 )
 
 func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, error) {
@@ -42,13 +44,14 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
 		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
-		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates,
+		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
 		Health: a.database, SignScript: s.signScript,
 		Notifications: s.notifications,
 		Audit:         audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
-		PublicURL:    strings.TrimSuffix(a.config.PublicURL, "/"),
-		Secure:       strings.HasPrefix(a.config.PublicURL, "https://"),
-		LoginAllowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,
+		PublicURL:       strings.TrimSuffix(a.config.PublicURL, "/"),
+		Secure:          strings.HasPrefix(a.config.PublicURL, "https://"),
+		LoginAllowed:    rest.NewLimiter(loginBurst, loginEvery, now).Allow,
+		ExchangeAllowed: rest.NewLimiter(exchangeBurst, exchangeEvery, now).Allow,
 	})
 	listener := a.http
 	if a.config.HTTPTLS == "files" {

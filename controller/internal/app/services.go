@@ -26,6 +26,8 @@ import (
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/oidc"
+	"fairlead.dev/controller/internal/oidctrust"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
@@ -61,6 +63,7 @@ type services struct {
 	versions      *version.Service
 	images        *image.Service
 	templates     *template.Service
+	oidcTrusts    *oidctrust.Service
 	notifications *notification.Service
 	courier       *notification.Courier
 	dispatcher    *dispatch.Dispatcher
@@ -91,6 +94,11 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	})
 	s.tokens = token.NewService(db, issuer, auditLog)
 	s.deployTokens = deploytoken.New(db, issuer, auditLog, now)
+	allowPrivate := c.WebhookAllowPrivate == "true"
+	s.oidcTrusts = oidctrust.New(oidctrust.Config{
+		Store: db, Verifier: oidc.New(allowPrivate, now), Tokens: s.deployTokens, Audit: auditLog, Now: now,
+		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), AllowHTTP: allowPrivate,
+	})
 	s.registries = registry.New(db, k.Vault, auditLog, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
 	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox})
@@ -115,7 +123,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		return nil, err
 	}
 	s.templates = template.New(template.Config{
-		Library: builtIn, Store: db, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
+		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
 	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})

@@ -30,7 +30,7 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile"},
+		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound"},
 		"rest":         {},
 		"agentrpc":     {"dispatch", "wake"},
 		"dispatch":     {"wake"},
@@ -38,8 +38,10 @@ func edges() map[string][]string {
 		"wake":         {},
 		"artifact":     {}, // renders install scripts from the archives it serves
 		"keys":         {},
-		"webhook":      {}, // calls the receivers of notifications
-		"templatefile": {}, // reads the templates that come with the program
+		"oidc":         {"outbound"}, // asks identity providers
+		"outbound":     {},
+		"webhook":      {"outbound"}, // calls the receivers of notifications
+		"templatefile": {},           // reads the templates that come with the program
 		"config":       {},
 		"pgserver":     {},
 		"archtest":     {},

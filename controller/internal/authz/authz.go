@@ -75,6 +75,12 @@ const (
 	DeployTokenCreate Action = "deployment-token.create"
 	DeployTokenDelete Action = "deployment-token.delete"
 
+	OIDCTrustRead   Action = "oidc-trust.read"
+	OIDCTrustCreate Action = "oidc-trust.create"
+	OIDCTrustDelete Action = "oidc-trust.delete"
+	// OIDCTrustExchange is in no row of the table: the identity token decides.
+	OIDCTrustExchange Action = "oidc-trust.exchange"
+
 	StorageRead   Action = "storage.read"
 	StorageCreate Action = "storage.create"
 	StorageUpdate Action = "storage.update"
@@ -127,11 +133,12 @@ func least(a Action) (actor.Role, bool) {
 		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
 		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart,
-		DeployTokenCreate, DeployTokenDelete, StorageRead:
+		DeployTokenCreate, DeployTokenDelete, OIDCTrustRead, StorageRead:
 		return actor.Member, true
 	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
 		RegistryCreate, RegistryUpdate, RegistryDelete, StorageCreate, StorageUpdate, StorageDelete, ProjectDelete,
+		OIDCTrustCreate, OIDCTrustDelete,
 		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, ContainerDelete, ContainerExec:
 		return actor.Admin, true
 	case TeamDelete:

@@ -20,7 +20,7 @@ func forEveryMember() []authz.Action {
 		authz.ImageRead, authz.ImageCreate, authz.ImageUpdate, authz.ImageDelete,
 		authz.NodeRead, authz.ContainerRead, authz.ContainerAct,
 		authz.DeploymentRead, authz.DeploymentCreate, authz.DeploymentUpdate, authz.DeploymentDelete, authz.DeploymentStart,
-		authz.DeployTokenCreate, authz.DeployTokenDelete,
+		authz.DeployTokenCreate, authz.DeployTokenDelete, authz.OIDCTrustRead,
 	}
 }
 
@@ -30,7 +30,7 @@ func forAdmins() []authz.Action {
 		authz.NotificationRead, authz.NotificationCreate, authz.NotificationUpdate, authz.NotificationDelete, authz.NotificationTest,
 		authz.RegistryCreate, authz.RegistryUpdate, authz.RegistryDelete,
 		authz.StorageCreate, authz.StorageUpdate, authz.StorageDelete,
-		authz.ProjectDelete, authz.ContainerDelete, authz.ContainerExec,
+		authz.ProjectDelete, authz.ContainerDelete, authz.ContainerExec, authz.OIDCTrustCreate, authz.OIDCTrustDelete,
 		authz.NodeCreate, authz.NodeUpdate, authz.NodeDelete, authz.NodeInstall, authz.NodeRevoke,
 	}
 }

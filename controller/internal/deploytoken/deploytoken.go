@@ -30,6 +30,18 @@ type Token struct {
 	CreatedAt    time.Time
 	CreatedBy    string
 	ExpiresAt    time.Time
+	// TrustID is the OIDC trust that issued it; the zero UUID for one that a
+	// person made.
+	TrustID uuid.UUID
+}
+
+// Origin says for what, and by which trust, a token is issued.
+type Origin struct {
+	TeamID       uuid.UUID
+	DeploymentID uuid.UUID
+	TrustID      uuid.UUID
+	// Name is the trust's.
+	Name string
 }
 
 // Store keeps tokens; it joins the transaction in ctx. The Find methods and
@@ -40,6 +52,7 @@ type Store interface {
 	// InsertDeployToken returns Conflicts on the name, and on the deployment
 	// when it has a token.
 	InsertDeployToken(ctx context.Context, t Token) error
+	// FindDeployToken returns the one that a person made.
 	FindDeployToken(ctx context.Context, deploymentID uuid.UUID) (Token, error)
 	// FindPresentedDeployToken returns a token by its own id, with its team's
 	// slug.

@@ -40,12 +40,19 @@ func (s *Service) find(id string) (Template, error) {
 	return t, nil
 }
 
-// Apply makes a project of a template in the team of ctx, all of it or nothing:
+// Apply makes a project of a template in one of the actor's teams, all of it or nothing:
 // the registries that are missing, the project, its first version (a versioned
 // project gets an incremental one) and the images with their configuration.
-// Errors: NotFound; Invalid; Conflict on the project's name; Forbidden when a
+// Errors: NotFound, for the team too; Invalid; Conflict on the project's name; Forbidden when a
 // registry is missing and the actor may not add one.
-func (s *Service) Apply(ctx context.Context, id string, typ project.Type, d project.Draft) (project.Project, error) {
+func (s *Service) Apply(ctx context.Context, teamSlug, id string, typ project.Type, d project.Draft) (project.Project, error) {
+	if _, err := authz.RequireSelf(ctx, authz.TemplateUse); err != nil {
+		return project.Project{}, err
+	}
+	ctx, err := s.Teams.Enter(ctx, teamSlug)
+	if err != nil {
+		return project.Project{}, err
+	}
 	t, err := s.find(id)
 	if err != nil {
 		return project.Project{}, err

@@ -61,9 +61,13 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 }
 
-// Registries, Projects, Versions and Images are the services that make what a
+// Teams, Registries, Projects, Versions and Images are the services that make what a
 // template describes; they check that the actor may.
 type (
+	// Teams is team.Service.
+	Teams interface {
+		Enter(ctx context.Context, slug string) (context.Context, error)
+	}
 	// Registries is registry.Service.
 	Registries interface {
 		List(ctx context.Context) ([]registry.Registry, error)
@@ -89,6 +93,7 @@ type (
 type Config struct {
 	Library    Library
 	Store      Store
+	Teams      Teams
 	Registries Registries
 	Projects   Projects
 	Versions   Versions

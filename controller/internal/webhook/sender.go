@@ -10,21 +10,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
 
 	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/outbound"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/buildinfo"
 )
 
 const (
-	timeout         = 10 * time.Second
-	maxAnswerBytes  = 4 << 10
-	maxIdlePerHost  = 2
-	idleConnTimeout = time.Minute
+	timeout        = 10 * time.Second
+	maxAnswerBytes = 4 << 10
 )
 
 // Sender sends messages.
@@ -37,19 +35,7 @@ type Sender struct {
 // New returns a sender whose links lead to publicURL. Only with allowPrivate
 // does it call loopback, private and other addresses that are not public.
 func New(publicURL string, allowPrivate bool) *Sender {
-	dialer := &net.Dialer{Timeout: timeout}
-	if !allowPrivate {
-		dialer.Control = guard
-	}
-	return &Sender{publicURL: publicURL, client: &http.Client{
-		Timeout: timeout,
-		// A redirect could lead a message elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{ // no proxy: it would look names up itself
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: timeout, ForceAttemptHTTP2: true,
-			MaxIdleConnsPerHost: maxIdlePerHost, IdleConnTimeout: idleConnTimeout, MaxResponseHeaderBytes: 64 << 10,
-		},
-	}}
+	return &Sender{publicURL: publicURL, client: outbound.Client(timeout, allowPrivate)}
 }
 
 // Send brings a message to its receiver. Errors: Unavailable when another try
@@ -84,7 +70,7 @@ func (s *Sender) Send(ctx context.Context, d notification.Delivery) error {
 
 // unreachable takes the URL, which is a credential, out of the client's error.
 func unreachable(err error) error {
-	var private errPrivate
+	var private outbound.PrivateError
 	if errors.As(err, &private) {
 		return apperr.New(apperr.Precondition, "%v", private)
 	}

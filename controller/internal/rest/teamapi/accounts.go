@@ -100,7 +100,7 @@ func (a *api) accountRoutes() {
 }
 
 func (a *api) register(ctx context.Context, in *registerInput) (*created[userOutput], error) {
-	if err := a.throttle(in.Address); err != nil {
+	if err := throttle(a.deps.LoginAllowed, in.Address); err != nil {
 		return nil, err
 	}
 	u, err := a.deps.Users.Register(ctx, user.RegisterCommand{
@@ -117,7 +117,7 @@ func (a *api) register(ctx context.Context, in *registerInput) (*created[userOut
 }
 
 func (a *api) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
-	if err := a.throttle(in.Address); err != nil {
+	if err := throttle(a.deps.LoginAllowed, in.Address); err != nil {
 		return nil, err
 	}
 	secret, expiresAt, err := a.deps.Users.Login(ctx, in.Body.Email, in.Body.Password)
@@ -169,8 +169,9 @@ func (a *api) sessionCookie(value string, expires time.Time) http.Cookie {
 	}
 }
 
-func (a *api) throttle(from Address) error {
-	allowed, wait := a.deps.LoginAllowed(from.remote)
+// throttle refuses an address that tries too often.
+func throttle(allow func(address string) (bool, time.Duration), from Address) error {
+	allowed, wait := allow(from.remote)
 	if allowed {
 		return nil
 	}

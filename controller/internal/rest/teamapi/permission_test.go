@@ -115,6 +115,7 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images":            []any{map[string]any{"registryId": id, "images": []string{"a:1"}}},
 		"PUT /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/order":       []string{id},
 		"PATCH /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/{imageId}": map[string]any{"tag": "1"},
+		"POST /api/{teamSlug}/oidc-trusts":                                                 named(map[string]any{"provider": "github", "deploymentId": id, "conditions": map[string]any{"repository_id": []string{"1"}}}),
 		"POST /api/templates":                                                              named(map[string]any{"id": "gitea", "teamSlug": "acme", "type": "versionless"}),
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
@@ -184,7 +185,7 @@ func TestEveryRouteAgainstEveryRoleAndTenant(t *testing.T) {
 				t.Fatalf("security %v but permission %q", o.Security, o.Permission)
 			}
 			if public {
-				known := []string{"/api/health", "/api/auth/login", "/api/auth/register", "/api/{teamSlug}/nodes/{nodeId}/script"}
+				known := []string{"/api/health", "/api/auth/login", "/api/auth/register", "/api/{teamSlug}/deployments/{deploymentId}/token/exchange", "/api/{teamSlug}/nodes/{nodeId}/script"}
 				if !slices.Contains(known, o.Path) {
 					t.Fatal("asks for no log-in, and is not one of those that need none")
 				}

@@ -15,6 +15,7 @@ import (
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/oidctrust"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/storage"
@@ -41,6 +42,7 @@ type Deps struct {
 	Versions     *version.Service
 	Images       *image.Service
 	Templates    *template.Service
+	OIDCTrusts   *oidctrust.Service
 	Health       Health
 	// SignScript returns the release key's signature over an install script.
 	SignScript    func(script []byte) string
@@ -55,6 +57,8 @@ type Deps struct {
 	// LoginAllowed tells whether an address may try to log in or register
 	// now, and if not, how long it should wait.
 	LoginAllowed func(address string) (bool, time.Duration)
+	// ExchangeAllowed is the same for exchanging identity tokens.
+	ExchangeAllowed func(address string) (bool, time.Duration)
 }
 
 // Health is what GET /api/health reports.
@@ -81,6 +85,7 @@ func (a *api) routes() {
 	a.versionRoutes()
 	a.imageRoutes()
 	a.templateRoutes()
+	a.oidcTrustRoutes()
 }
 
 // TeamPath is the start of every route inside a team. The team itself is in

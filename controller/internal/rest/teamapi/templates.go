@@ -61,11 +61,7 @@ func (a *api) listTemplates(ctx context.Context, _ *struct{}) (*ok[[]templateOut
 }
 
 func (a *api) useTemplate(ctx context.Context, in *useTemplateInput) (*created[ProjectOutput], error) {
-	ctx, err := a.deps.Teams.Enter(ctx, in.Body.TeamSlug)
-	if err != nil {
-		return nil, err
-	}
-	p, err := a.deps.Templates.Apply(ctx, in.Body.ID, in.Body.Type, project.Draft{Name: in.Body.Name, Description: in.Body.Description})
+	p, err := a.deps.Templates.Apply(ctx, in.Body.TeamSlug, in.Body.ID, in.Body.Type, project.Draft{Name: in.Body.Name, Description: in.Body.Description})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package webhook
+package outbound
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 )
 
 // forbidden are the ranges, beside those net/netip knows, in which no public
-// receiver is: shared address space, protocol assignments, benchmarks,
+// server is: shared address space, protocol assignments, benchmarks,
 // reserved, and the IPv6 ranges that lead to an IPv4 address inside them.
 //
 // https://www.iana.org/assignments/iana-ipv4-special-registry
@@ -36,10 +36,11 @@ func public(address netip.Addr) bool {
 	return true
 }
 
-// errPrivate says why a receiver is not called.
-type errPrivate struct{ address netip.Addr }
+// PrivateError says why a server is not called.
+type PrivateError struct{ address netip.Addr }
 
-func (e errPrivate) Error() string {
+// Error names the address and the setting that would allow it.
+func (e PrivateError) Error() string {
 	return fmt.Sprintf("the address %s is not a public one; the installation's setting FAIRLEAD_WEBHOOK_ALLOW_PRIVATE would allow it", e.address)
 }
 
@@ -56,7 +57,7 @@ func guard(_, address string, _ syscall.RawConn) error {
 		return err
 	}
 	if !public(ip) {
-		return errPrivate{ip}
+		return PrivateError{ip}
 	}
 	return nil
 }
