@@ -36,10 +36,12 @@ const Patience = 20 * time.Second
 type Controller struct {
 	agentv1.UnimplementedEnrolmentServiceServer
 	agentv1.UnimplementedSessionServiceServer
+	agentv1.UnimplementedBulkServiceServer
 
 	Authority *pki.Authority
 	listener  *cuttable
 	sessions  chan *Session
+	carries   chan *Carry
 
 	mu       sync.Mutex
 	agents   int
@@ -53,6 +55,9 @@ type Controller struct {
 	// came back with an expired certificate.
 	keys      map[string]string
 	recovered int
+	artifacts map[string][]byte
+	// ahead is how far this controller's clock is ahead of the machine's.
+	ahead time.Duration
 }
 
 // Start starts a controller that stops with the test.
@@ -74,6 +79,8 @@ func Start(t testing.TB) *Controller {
 		Authority: authority,
 		listener:  &cuttable{Listener: listener},
 		sessions:  make(chan *Session, 64),
+		carries:   make(chan *Carry, carriesQueue),
+		artifacts: map[string][]byte{},
 		tokens:    map[string]string{},
 		refused:   map[string]agentv1.RefusalReason{},
 		keys:      map[string]string{},
@@ -81,7 +88,7 @@ func Start(t testing.TB) *Controller {
 	}
 	c.SetLifetime(-time.Minute, time.Hour)
 	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(pki.ServerTLS(authority.Root, c.serverCertificate, time.Now))),
+		grpc.Creds(credentials.NewTLS(pki.ServerTLS(authority.Root, c.serverCertificate, c.now))),
 		grpc.StaticStreamWindowSize(64<<10),
 		grpc.StaticConnWindowSize(64<<10),
 		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes),
@@ -89,6 +96,7 @@ func Start(t testing.TB) *Controller {
 	)
 	agentv1.RegisterEnrolmentServiceServer(server, c)
 	agentv1.RegisterSessionServiceServer(server, c)
+	agentv1.RegisterBulkServiceServer(server, c)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(c.listener) }()
 	t.Cleanup(func() {
@@ -119,12 +127,29 @@ func (c *Controller) serverCertificate() (*tls.Certificate, error) {
 	return c.server, nil
 }
 
+// SetClock sets how far this controller's clock is ahead of the machine's. It
+// judges and signs certificates by it.
+func (c *Controller) SetClock(ahead time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead = ahead
+}
+
+func (c *Controller) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
 // SetLifetime sets, relative to the moment of signing, from when to when the
 // agents' certificates are valid.
 func (c *Controller) SetLifetime(from, to time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lifetime = func() (time.Time, time.Time) { return time.Now().Add(from), time.Now().Add(to) }
+	c.lifetime = func() (time.Time, time.Time) {
+		now := time.Now().Add(c.ahead)
+		return now.Add(from), now.Add(to)
+	}
 }
 
 // RefuseToken makes the controller refuse a token.

@@ -10,10 +10,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/protocol"
 )
 
 // Session is one session of an agent, as the controller sees it. Heartbeats
-// are echoed and status reports acknowledged unless the test says otherwise.
+// are echoed, status reports and command results acknowledged, unless the test
+// says otherwise.
 type Session struct {
 	Hello   *agentv1.Hello
 	AgentID string
@@ -28,6 +31,7 @@ type Session struct {
 	silent   bool
 	messages []*agentv1.AgentMessage // all but heartbeats
 	seen     int                     // how many of them Await has passed
+	facts    uint64                  // the highest fact seen
 	over     bool
 	arrived  chan struct{} // closed and replaced at every change
 }
@@ -99,14 +103,34 @@ func (c *Controller) NoSession(t testing.TB, quiet <-chan struct{}) {
 	}
 }
 
-// Welcome answers the agent's hello. Committed is the status sequence of the
-// agent's boot that the controller has.
+// Capabilities are the names of all optional behaviours of the protocol.
+func Capabilities() []string {
+	return []string{
+		protocol.Delta, protocol.Spool, protocol.CommandAck, protocol.Ping, protocol.Bulk, protocol.Exec,
+		protocol.Inspect, protocol.Trust, protocol.Quarantine, protocol.Update,
+	}
+}
+
+// Welcome answers the agent's hello, and announces every capability. Committed
+// is the status sequence of the agent's boot that the controller has.
 func (s *Session) Welcome(t testing.TB, committed uint64) {
 	t.Helper()
-	s.Send(t, &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
-		Protocol: 1, SessionId: "s", Epoch: 1, HeartbeatPeriodMs: 200, StatusSequence: committed,
+	s.WelcomeWith(t, func(w *agentv1.Welcome) { w.StatusSequence = committed })
+}
+
+// WelcomeWith answers the agent's hello with a changed Welcome.
+func (s *Session) WelcomeWith(t testing.TB, change func(*agentv1.Welcome)) {
+	t.Helper()
+	w := &agentv1.Welcome{
+		Protocol: protocol.VersionMax, Capabilities: Capabilities(),
+		SessionId: "s", Epoch: 1, HeartbeatPeriodMs: 200,
 		Backoff: &agentv1.Backoff{BaseMs: 10, CapMs: 50, ResetAfterMs: 1},
-	}}})
+	}
+	change(w)
+	s.mu.Lock()
+	s.facts = w.GetFactSequence()
+	s.mu.Unlock()
+	s.Send(t, &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: w}})
 }
 
 // Send sends the agent a message.
@@ -132,7 +156,8 @@ func (s *Session) Assign(t testing.TB, set *agentv1.AssignmentSet) {
 // End ends the session with the status; nil ends it without one.
 func (s *Session) End(err error) { s.end <- err }
 
-// HoldAcks makes the controller keep its acknowledgements of reports to itself.
+// HoldAcks makes the controller keep its acknowledgements of reports and
+// results to itself.
 func (s *Session) HoldAcks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,9 +278,18 @@ func (s *Session) handle(m *agentv1.AgentMessage) error {
 			HeartbeatAck: &agentv1.HeartbeatAck{Sequence: body.Heartbeat.GetSequence()},
 		}}
 	case *agentv1.AgentMessage_Status:
+		for _, f := range body.Status.GetFacts() {
+			s.facts = max(s.facts, f.GetSequence())
+		}
 		if !s.holdAcks {
 			answer = &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{
-				StatusAck: &agentv1.StatusAck{Sequence: body.Status.GetSequence()},
+				StatusAck: &agentv1.StatusAck{Sequence: body.Status.GetSequence(), FactSequence: s.facts},
+			}}
+		}
+	case *agentv1.AgentMessage_CommandResult:
+		if !s.holdAcks {
+			answer = &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_CommandResultAck{
+				CommandResultAck: &agentv1.CommandResultAck{Id: body.CommandResult.GetId()},
 			}}
 		}
 	}
