@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"path/filepath"
 	"time"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
@@ -132,7 +133,14 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	if err != nil {
 		return err
 	}
-	commands := command.New(a.config.Driver, a.config.Now, a.config.Log)
+	commands, err := command.New(command.Config{
+		Driver: a.config.Driver, Path: filepath.Join(a.config.StateDir, fileCommands), Agent: identity.AgentID,
+		Generation: func() uint64 { return held.held().GetGeneration() },
+		Now:        a.config.Now, Log: a.config.Log,
+	})
+	if err != nil {
+		return err
+	}
 	observer := &observer{driver: a.config.Driver, outbox: box, now: a.config.Now, log: a.config.Log}
 	link := newLink(a, dir, identity, held, box, commands)
 
@@ -174,7 +182,11 @@ func (a *Agent) info(ctx context.Context) *agentv1.AgentInfo {
 	return info
 }
 
-const infoTimeout = 5 * time.Second
+const (
+	infoTimeout = 5 * time.Second
+	// fileCommands is the journal of commands in the state folder.
+	fileCommands = "commands"
+)
 
 // HealthyUntil returns until when the agent that runs on the state folder
 // counts as healthy, unless it says so anew; the zero time means that it has no

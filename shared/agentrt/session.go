@@ -136,6 +136,7 @@ func (s *session) welcomed(w *agentv1.Welcome) error {
 	s.quarantined = w.GetQuarantine() != ""
 	s.link.setQuarantine(w.GetQuarantine())
 	s.link.outbox.Ack(w.GetStatusSequence())
+	s.link.commands.Opened(s.peer[protocol.CommandAck])
 	s.log.Info("connected", "heartbeat", s.period)
 	return s.link.welcomed(s.own, s.onTrial)
 }
@@ -181,6 +182,8 @@ func (s *session) handle(ctx context.Context, m *agentv1.ControllerMessage) erro
 			return nil
 		}
 		s.link.commands.Submit(body.Command)
+	case *agentv1.ControllerMessage_CommandResultAck:
+		s.link.commands.Acked(body.CommandResultAck.GetId())
 	case *agentv1.ControllerMessage_Reconnect:
 		return &comeBack{time.Duration(body.Reconnect.GetAfterMs()) * time.Millisecond, body.Reconnect.GetReason()}
 	default:

@@ -1,20 +1,20 @@
 // Package command carries out one-off acts. A command may arrive more than
-// once; it is carried out at most once while the agent runs.
+// once, before and after restarts of the agent; it is carried out at most once,
+// and its result is told until the controller has it.
 package command
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/shared/agentrt/internal/precondition"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
-	"fairlead.dev/shared/spec"
-	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
 )
 
@@ -22,75 +22,127 @@ import (
 const (
 	maxWaiting  = 64
 	maxParallel = 4
-	maxKnown    = 1024
 	// timeout bounds an act whatever the engine does.
 	timeout = 2 * time.Minute
 	// MaxLogLines and MaxLogBytes bound the answer to ReadLogs.
 	MaxLogLines = 1000
 	MaxLogBytes = 256 << 10
+	// MaxInspection bounds the answer to Inspect, in bytes.
+	MaxInspection = 256 << 10
+	// maxReadBytes bounds the answers that wait together.
+	maxReadBytes = 4 << 20
+	// margin is how long a command is remembered after its deadline: clocks
+	// are set back now and then.
+	margin = time.Hour
+	// remembered is how long one without a deadline is.
+	remembered = 24 * time.Hour
 )
 
 // Driver is the part of workload.Driver that commands need.
 type Driver interface {
+	List(ctx context.Context) ([]workload.Container, error)
 	Start(ctx context.Context, id workload.ContainerID) error
 	Stop(ctx context.Context, id workload.ContainerID) error
 	Restart(ctx context.Context, id workload.ContainerID) error
 	Delete(ctx context.Context, id workload.ContainerID) error
 	Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error
+	Inspect(ctx context.Context, id workload.ContainerID) ([]byte, error)
 }
 
-// Executor carries out commands in the order they come, a few at a time.
+// Config is what an Executor is made of.
+type Config struct {
+	Driver Driver
+	// Path is the journal's file.
+	Path string
+	// Agent is the id of the agent; what another one left is dropped.
+	Agent string
+	// Generation is of the assignment set that the agent holds.
+	Generation func() uint64
+	Now        func() time.Time
+	Log        *slog.Logger
+}
+
+// Executor carries out commands: those of one container in the order they
+// come, others beside each other, a few at a time.
 type Executor struct {
-	driver  Driver
-	now     func() time.Time
-	log     *slog.Logger
+	config   Config
+	check    precondition.Checker
+	ready    chan struct{}
+	runnable chan workload.ContainerID // lanes whose first command may run
+
 	journal *journal
-	waiting chan *agentv1.Command
-	ready   chan struct{}
+	acked   chan struct{} // there are acknowledgements to write
 
 	mu      sync.Mutex
-	results []*agentv1.CommandResult
+	lanes   map[workload.ContainerID][]*agentv1.Command // the first one runs
+	pending map[string]bool                             // commands in lanes, by id
+	results results
 }
 
-// New returns an Executor; Run makes it work.
-func New(driver Driver, now func() time.Time, log *slog.Logger) *Executor {
-	return &Executor{
-		driver: driver, now: now, log: log,
-		journal: newJournal(maxKnown),
-		waiting: make(chan *agentv1.Command, maxWaiting),
-		ready:   make(chan struct{}, 1),
+// New returns an Executor that remembers what is in the journal; Run makes it
+// work. Commands that had begun when the agent was last ended are answered
+// with an error that says so. It fails when the journal cannot be opened.
+func New(config Config) (*Executor, error) {
+	j, err := openJournal(config.Path, config.Agent, config.Now)
+	if err != nil {
+		return nil, err
 	}
+	e := &Executor{
+		config:   config,
+		check:    precondition.Checker{List: config.Driver.List, Generation: config.Generation},
+		ready:    make(chan struct{}, 1),
+		runnable: make(chan workload.ContainerID, maxWaiting+maxParallel),
+		journal:  j,
+		acked:    make(chan struct{}, 1),
+		lanes:    map[workload.ContainerID][]*agentv1.Command{},
+		pending:  map[string]bool{},
+	}
+	for _, entry := range j.order {
+		if entry.result == nil {
+			e.note(j.end(failed(entry.id, errInterrupted())))
+		}
+		if !entry.acked {
+			e.results.put(entry.result, false)
+		}
+	}
+	return e, nil
+}
+
+// errInterrupted answers a command of which nobody knows what became.
+func errInterrupted() error {
+	return apperr.New(apperr.Unavailable, "the agent was stopped while it carried this out: whether it took effect is not known, "+
+		"and it is not tried again by itself; look at the container before you ask again").WithReason("outcomeUnknown")
 }
 
 // Submit takes a command and never blocks. One that is known and has ended is
-// answered again; one that runs will be.
+// answered again; one that runs or waits will be.
 func (e *Executor) Submit(c *agentv1.Command) {
-	result, fresh := e.journal.begin(c.GetId())
-	switch {
-	case result != nil:
-		e.answer(result)
-	case fresh:
-		select {
-		case e.waiting <- c:
-		default:
-			e.end(c, nil, apperr.New(apperr.TooMany, "%d commands wait already", maxWaiting))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id := c.GetId()
+	if result, known := e.journal.known(id); known {
+		if result != nil {
+			e.answer(result, false)
 		}
+		return
+	}
+	if e.pending[id] {
+		return
+	}
+	if len(e.pending) >= maxWaiting {
+		e.answer(failed(id, apperr.New(apperr.TooMany, "%d commands wait already", maxWaiting)), true)
+		return
+	}
+	lane := containerOf(c)
+	e.pending[id] = true
+	e.lanes[lane] = append(e.lanes[lane], c)
+	if len(e.lanes[lane]) == 1 {
+		e.runnable <- lane // has room for every command that may wait
 	}
 }
 
-// Ready is signalled when there are results to take.
-func (e *Executor) Ready() <-chan struct{} { return e.ready }
-
-// Take returns the results that were not taken yet.
-func (e *Executor) Take() []*agentv1.CommandResult {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	taken := e.results
-	e.results = nil
-	return taken
-}
-
-// Run carries out commands until ctx ends; acts under way are then cut short.
+// Run carries out commands until ctx ends; acts under way are then cut short,
+// and those that wait are forgotten: they will be delivered again.
 func (e *Executor) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for range maxParallel {
@@ -99,98 +151,139 @@ func (e *Executor) Run(ctx context.Context) error {
 				select {
 				case <-ctx.Done():
 					return
-				case c := <-e.waiting:
-					lines, err := e.perform(ctx, c)
-					e.end(c, lines, err)
+				case lane := <-e.runnable:
+					e.first(ctx, lane)
 				}
 			}
 		})
 	}
+	workers.Go(func() { e.noteAcks(ctx) })
 	workers.Wait()
-	return nil
+	e.note(e.journal.flush())
+	return e.journal.close()
 }
 
-func (e *Executor) end(c *agentv1.Command, lines []*agentv1.LogLine, err error) {
-	result := &agentv1.CommandResult{Id: c.GetId(), Lines: lines}
-	if err != nil {
-		result.Error = err.Error()
-		result.ErrorKind = apperr.KindOf(err).String()
-		e.log.Warn("a command failed", logging.KeyCommand, c.GetId(), logging.KeyError, err)
+// noteAcks writes what the controller acknowledged, out of the way of whoever
+// heard it.
+func (e *Executor) noteAcks(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.acked:
+			e.note(e.journal.flush())
+		}
 	}
-	if c.GetReadLogs() != nil {
-		e.journal.forget(c.GetId()) // large, and harmless to do again
-	} else {
-		e.journal.end(result)
-	}
-	e.answer(result)
 }
 
-func (e *Executor) answer(result *agentv1.CommandResult) {
+// first carries out the first command of a lane and lets the next follow.
+func (e *Executor) first(ctx context.Context, lane workload.ContainerID) {
+	if ctx.Err() != nil {
+		return
+	}
 	e.mu.Lock()
-	e.results = append(e.results, result)
-	if extra := len(e.results) - maxKnown; extra > 0 { // nobody takes them: they are asked for again
-		e.results = e.results[extra:]
-	}
+	c := e.lanes[lane][0]
 	e.mu.Unlock()
-	select {
-	case e.ready <- struct{}{}:
-	default:
+
+	e.carryOut(ctx, c, lane)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.pending, c.GetId())
+	if rest := e.lanes[lane][1:]; len(rest) > 0 {
+		e.lanes[lane] = rest
+		e.runnable <- lane
+	} else {
+		delete(e.lanes, lane)
 	}
 }
 
-func (e *Executor) perform(ctx context.Context, c *agentv1.Command) (lines []*agentv1.LogLine, err error) {
-	if d := c.GetDeadline(); d != nil && !e.now().Before(d.AsTime()) {
-		return nil, apperr.New(apperr.Precondition, "the command expired at %s before it could begin", d.AsTime().UTC().Format(time.RFC3339)).WithReason("expired")
-	}
+func (e *Executor) carryOut(ctx context.Context, c *agentv1.Command, id workload.ContainerID) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	switch act := c.GetAct().(type) {
-	case *agentv1.Command_Container:
-		return nil, e.container(ctx, act.Container)
-	case *agentv1.Command_ReadLogs:
-		return e.readLogs(ctx, act.ReadLogs)
-	default:
-		return nil, apperr.New(apperr.Unsupported, "this agent does not know the command; update it")
-	}
-}
-
-func (e *Executor) container(ctx context.Context, act *agentv1.ContainerAct) error {
-	id := workload.ContainerID{Prefix: act.GetPrefix(), Name: act.GetName()}
-	switch act.GetOperation() {
-	case agentv1.ContainerOperation_CONTAINER_OPERATION_START:
-		return e.driver.Start(ctx, id)
-	case agentv1.ContainerOperation_CONTAINER_OPERATION_STOP:
-		return e.driver.Stop(ctx, id)
-	case agentv1.ContainerOperation_CONTAINER_OPERATION_RESTART:
-		return e.driver.Restart(ctx, id)
-	case agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE:
-		return e.driver.Delete(ctx, id)
-	default:
-		return apperr.New(apperr.Unsupported, "this agent does not know the operation %d; update it", act.GetOperation())
-	}
-}
-
-// readLogs returns the last lines that fit.
-func (e *Executor) readLogs(ctx context.Context, ask *agentv1.ReadLogs) ([]*agentv1.LogLine, error) {
-	tail := int(ask.GetTail())
-	if tail <= 0 || tail > MaxLogLines {
-		tail = MaxLogLines
-	}
-	id := workload.ContainerID{Prefix: ask.GetPrefix(), Name: ask.GetName()}
-	var lines []*agentv1.LogLine
-	size := 0
-	err := e.driver.Logs(ctx, id, workload.LogOptions{Tail: tail}, func(l workload.LogLine) error {
-		line := specpb.LogLineToProto(l)
-		lines = append(lines, line)
-		size += len(line.GetText())
-		for len(lines) > tail || size > MaxLogBytes {
-			size -= len(lines[0].GetText())
-			lines = lines[1:]
+	err := e.mayBegin(ctx, c, id)
+	switch {
+	case !acts(c):
+		e.tell(e.look(ctx, c, id, err), true)
+	case err != nil:
+		result := e.failure(c, err)
+		repeatable := false
+		if err := e.journal.refuse(result, e.until(c)); err != nil {
+			e.note(err)
+			repeatable = true // nothing happened
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the log of %s: %w", spec.ContainerName(id.Prefix, id.Name), err)
+		e.tell(result, repeatable)
+	default:
+		e.effect(ctx, c, id)
 	}
-	return lines, nil
+}
+
+// look carries out a command without an effect, unless err stands against it.
+func (e *Executor) look(ctx context.Context, c *agentv1.Command, id workload.ContainerID, err error) *agentv1.CommandResult {
+	result := &agentv1.CommandResult{Id: c.GetId()}
+	if err == nil {
+		err = e.read(ctx, c, id, result)
+	}
+	if err != nil {
+		return e.failure(c, err)
+	}
+	return result
+}
+
+// effect carries out a command that has one, once it is in the journal.
+func (e *Executor) effect(ctx context.Context, c *agentv1.Command, id workload.ContainerID) {
+	if err := e.journal.begin(c.GetId(), e.until(c)); err != nil {
+		e.tell(e.failure(c, err), true)
+		return
+	}
+	err := e.act(ctx, c.GetContainer().GetOperation(), id)
+	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		err = errInterrupted()
+	}
+	result := &agentv1.CommandResult{Id: c.GetId()}
+	if err != nil {
+		result = e.failure(c, err)
+	}
+	e.note(e.journal.end(result))
+	e.tell(result, false)
+}
+
+// mayBegin checks what must hold when a command begins.
+func (e *Executor) mayBegin(ctx context.Context, c *agentv1.Command, id workload.ContainerID) error {
+	if d := c.GetDeadline(); d != nil && !e.config.Now().Before(d.AsTime()) {
+		return apperr.New(apperr.Precondition, "the command expired at %s before it could begin", d.AsTime().UTC().Format(time.RFC3339)).WithReason("expired")
+	}
+	if err := known(c); err != nil {
+		return err
+	}
+	return e.check.Check(ctx, c.GetPrecondition(), id)
+}
+
+// until is how long a command must be remembered at least.
+func (e *Executor) until(c *agentv1.Command) time.Time {
+	now := e.config.Now()
+	until := now.Add(remembered)
+	if d := c.GetDeadline(); d != nil {
+		until = d.AsTime().Add(margin)
+		if latest := now.Add(remembered); until.After(latest) {
+			until = latest
+		}
+	}
+	return until.UTC().Truncate(time.Second)
+}
+
+func (e *Executor) failure(c *agentv1.Command, err error) *agentv1.CommandResult {
+	e.config.Log.Warn("a command failed", logging.KeyCommand, c.GetId(), logging.KeyError, err)
+	return failed(c.GetId(), err)
+}
+
+func failed(id string, err error) *agentv1.CommandResult {
+	return &agentv1.CommandResult{Id: id, Error: err.Error(), ErrorKind: apperr.KindOf(err).String()}
+}
+
+// note logs what went wrong with the journal where nothing else can be done.
+func (e *Executor) note(err error) {
+	if err != nil {
+		e.config.Log.Error("the journal of commands", logging.KeyError, err)
+	}
 }

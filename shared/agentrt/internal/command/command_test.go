@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,25 @@ type fake struct {
 	err   error
 	block bool
 	lines []workload.LogLine
+	// containers are what List returns, inspection what Inspect does.
+	containers []workload.Container
+	inspection []byte
+}
+
+func (f *fake) List(context.Context) ([]workload.Container, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.containers, nil
+}
+
+func (f *fake) Inspect(ctx context.Context, id workload.ContainerID) ([]byte, error) {
+	return f.inspection, f.act(ctx, "inspect", id)
+}
+
+func (f *fake) seen() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.acts)
 }
 
 func (f *fake) act(ctx context.Context, what string, id workload.ContainerID) error {
@@ -68,25 +88,55 @@ func (f *fake) Logs(ctx context.Context, id workload.ContainerID, opts workload.
 	return nil
 }
 
-func act(id string, op agentv1.ContainerOperation) *agentv1.Command {
+func act(id string, op agentv1.ContainerOperation) *agentv1.Command { return actOn(id, op, "web") }
+
+func actOn(id string, op agentv1.ContainerOperation, name string) *agentv1.Command {
 	return &agentv1.Command{Id: id, Act: &agentv1.Command_Container{
-		Container: &agentv1.ContainerAct{Operation: op, Prefix: "shop", Name: "web"},
+		Container: &agentv1.ContainerAct{Operation: op, Prefix: "shop", Name: name},
 	}}
+}
+
+const (
+	stop    = agentv1.ContainerOperation_CONTAINER_OPERATION_STOP
+	restart = agentv1.ContainerOperation_CONTAINER_OPERATION_RESTART
+)
+
+// open returns the executor of an agent whose journal is the file.
+func open(t *testing.T, driver *fake, path string) *command.Executor {
+	t.Helper()
+	e, err := command.New(command.Config{
+		Driver: driver, Path: path, Agent: "agent", Generation: func() uint64 { return 7 },
+		Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// run runs an executor; the function returned stops it.
+func run(t *testing.T, e *command.Executor) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // inBubble runs the test with a running executor and virtual time.
 func inBubble(t *testing.T, driver *fake, test func(t *testing.T, e *command.Executor)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e := command.New(driver, time.Now, slog.New(slog.DiscardHandler))
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- e.Run(ctx) }()
+		e := open(t, driver, filepath.Join(t.TempDir(), "commands"))
+		e.Opened(true)
+		end := run(t, e)
 		test(t, e)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		end()
 	})
 }
 
@@ -114,12 +164,12 @@ func TestActs(t *testing.T) {
 func TestACommandIsCarriedOutOnceHoweverOftenItComes(t *testing.T) {
 	driver := &fake{err: apperr.New(apperr.NotFound, "no such container")}
 	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
-		stop := act("c1", agentv1.ContainerOperation_CONTAINER_OPERATION_STOP)
-		e.Submit(stop)
-		e.Submit(stop) // while it runs
+		c := act("c1", stop)
+		e.Submit(c)
+		e.Submit(c) // while it runs
 		synctest.Wait()
 		first := e.Take()
-		e.Submit(stop) // after it ended
+		e.Submit(c) // after it ended
 		again := e.Take()
 		if len(driver.acts) != 1 {
 			t.Fatalf("acts %q", driver.acts)
@@ -133,7 +183,7 @@ func TestACommandIsCarriedOutOnceHoweverOftenItComes(t *testing.T) {
 func TestAnExpiredCommandIsNotBegun(t *testing.T) {
 	driver := &fake{}
 	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
-		c := act("c1", agentv1.ContainerOperation_CONTAINER_OPERATION_STOP)
+		c := act("c1", stop)
 		c.Deadline = timestamppb.New(time.Now())
 		e.Submit(c)
 		synctest.Wait()
@@ -161,7 +211,7 @@ func TestTooManyCommandsAreRefusedAndAnActIsBoundedInTime(t *testing.T) {
 	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
 		const n = 100
 		for i := range n {
-			e.Submit(act(fmt.Sprint(i), agentv1.ContainerOperation_CONTAINER_OPERATION_STOP))
+			e.Submit(actOn(fmt.Sprint(i), stop, fmt.Sprint(i)))
 		}
 		synctest.Wait()
 		refused := 0
