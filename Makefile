@@ -73,6 +73,14 @@ test: machine build artifacts lint tidy-check gen-check clean-check ## everythin
 	$(say) "testing what installs agents, one after the other: they share the engine and its images"
 	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/... ./install-scripts/...
 
+# How long make chaos goes on.
+CHAOS_MINUTES ?= 15
+
+.PHONY: chaos
+chaos: machine ## break everything around controller and agents for CHAOS_MINUTES; CHAOS_SEED replays
+	$(say) "breaking things for $(CHAOS_MINUTES) minutes"
+	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_RACE=1 go test -count=1 -v -timeout 0 -run '^TestChaos$$' ./e2e/chaos
+
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
 	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
