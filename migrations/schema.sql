@@ -73,7 +73,8 @@ CREATE TABLE public.agents (
     diverged_at timestamp with time zone,
     diverged_lineage text DEFAULT ''::text NOT NULL,
     diverged_generation bigint DEFAULT 0 NOT NULL,
-    replaces_lineage text DEFAULT ''::text NOT NULL
+    replaces_lineage text DEFAULT ''::text NOT NULL,
+    trusted_roots jsonb DEFAULT '[]'::jsonb NOT NULL
 );
 
 CREATE TABLE public.assignments (

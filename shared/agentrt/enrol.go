@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -140,23 +139,24 @@ func (a *Agent) enrolOnce(ctx context.Context, e state.Enrolment, key *ecdsa.Pri
 	if err != nil {
 		return id, understand(err)
 	}
-	own, err := ownCertificate(root, answer.GetCertificateChain(), key, answer.GetAgentId(), a.config.Now())
+	own, err := ownCertificate(answer.GetCertificateChain(), key, answer.GetAgentId())
 	if err != nil {
 		return id, err
 	}
 	return state.Identity{
 		AgentID: answer.GetAgentId(), NodeID: answer.GetNodeId(), NodeName: answer.GetNodeName(),
-		Controller: e.Controller, Root: root, Own: own,
+		Controller: e.Controller, Trust: pki.NewTrust(root), Own: own,
 	}, nil
 }
 
 // ownCertificate checks that a chain is a certificate of this agent for this
-// key. It fails with Unauthenticated.
-func ownCertificate(root *x509.Certificate, chain [][]byte, key *ecdsa.PrivateKey, agentID string, now time.Time) (tls.Certificate, error) {
-	leaf, id, err := pki.VerifyAgent(root, chain, now)
+// key. It fails with Unauthenticated. Until when it is good is for the
+// controller to judge, by its clock.
+func ownCertificate(chain [][]byte, key *ecdsa.PrivateKey, agentID string) (tls.Certificate, error) {
+	leaf, id, err := pki.ReadAgent(chain)
 	switch {
 	case err != nil:
-		return tls.Certificate{}, apperr.Wrap(apperr.Unauthenticated, err, "the certificate the controller signed is of no use; is this machine's clock right?")
+		return tls.Certificate{}, apperr.Wrap(apperr.Unauthenticated, err, "the certificate the controller signed is of no use")
 	case id != agentID:
 		return tls.Certificate{}, apperr.New(apperr.Unauthenticated, "the controller signed a certificate for agent %q, this is %q", id, agentID)
 	case !key.PublicKey.Equal(leaf.PublicKey):

@@ -111,7 +111,7 @@ func (l *link) connect(leave context.Context) (err error) {
 		}
 		onTrial = true
 	}
-	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Root, own, l.agent.config.Now))
+	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, own, l.agent.config.Now))
 	if err != nil {
 		return err
 	}

@@ -32,9 +32,7 @@ func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Ce
 	if err != nil {
 		return own, err
 	}
-	config := pki.AgentTLS(l.identity.Root, tls.Certificate{}, l.agent.config.Now)
-	config.Certificates = nil
-	conn, err := dial(l.identity.Controller, config)
+	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, tls.Certificate{}, l.agent.config.Now))
 	if err != nil {
 		return own, err
 	}
@@ -48,7 +46,7 @@ func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Ce
 	if err != nil {
 		return own, fmt.Errorf("ask for another certificate: %w", err)
 	}
-	own, err = ownCertificate(l.identity.Root, answer.GetCertificateChain(), key, l.identity.AgentID, l.agent.config.Now())
+	own, err = ownCertificate(answer.GetCertificateChain(), key, l.identity.AgentID)
 	if err != nil {
 		return own, err
 	}

@@ -72,7 +72,7 @@ func (s *session) renewOnce(ctx context.Context) error {
 		return fmt.Errorf("ask for the next certificate: %w", err)
 	}
 	identity := s.link.identity
-	if _, err := ownCertificate(identity.Root, answer.GetCertificateChain(), key, identity.AgentID, s.link.agent.config.Now()); err != nil {
+	if _, err := ownCertificate(answer.GetCertificateChain(), key, identity.AgentID); err != nil {
 		return err
 	}
 	return s.link.dir.Try(key, answer.GetCertificateChain())

@@ -96,6 +96,7 @@ func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
 		Lineage:      held.GetLineage(),
 		Generation:   held.GetGeneration(),
 		SetHash:      held.GetSetHash(),
+		TrustedRoots: s.trusted(),
 	}
 	late := time.AfterFunc(welcomeTimeout, cancel)
 	defer late.Stop()
@@ -182,6 +183,8 @@ func (s *session) handle(ctx context.Context, m *agentv1.ControllerMessage) erro
 			return nil
 		}
 		s.link.commands.Submit(body.Command)
+	case *agentv1.ControllerMessage_Trust:
+		return s.trust(ctx, body.Trust)
 	case *agentv1.ControllerMessage_CommandResultAck:
 		s.link.commands.Acked(body.CommandResultAck.GetId())
 	case *agentv1.ControllerMessage_Reconnect:

@@ -2,6 +2,7 @@ package agentrt_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -66,9 +67,9 @@ func startOld(t *testing.T, p frozen.Protocol) *oldController {
 		t.Fatal(err)
 	}
 	c.address = listener.Addr().String()
-	current := func() (*tls.Certificate, error) { return certificate, nil }
+	current := func([]string) (*tls.Certificate, error) { return certificate, nil }
 	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(pki.ServerTLS(c.backend.Authority.Root, current, time.Now))),
+		grpc.Creds(credentials.NewTLS(pki.ServerTLS([]*x509.Certificate{c.backend.Authority.Root}, current, time.Now))),
 		grpc.UnknownServiceHandler(c.serve),
 	)
 	served := make(chan error, 1)

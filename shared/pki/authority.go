@@ -14,12 +14,16 @@ import (
 	"fairlead.dev/shared/apperr"
 )
 
-// RootLifetime is how long a root is valid. Replacing it means enrolling every
-// agent anew.
+// RootLifetime is how long a root is valid.
 const RootLifetime = 20 * 365 * 24 * time.Hour
 
-// Skew is how far certificates are dated back for clocks that are behind.
+// Skew is how far agents' certificates are dated back, for controllers whose
+// clocks differ.
 const Skew = 5 * time.Minute
+
+// ClockTolerance is how far roots and servers' certificates, which agents
+// judge by the clocks of their machines, are dated back.
+const ClockTolerance = 48 * time.Hour
 
 // Authority signs certificates with the private root.
 type Authority struct {
@@ -35,7 +39,7 @@ func NewAuthority(now time.Time) (*Authority, error) {
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "Fairlead root"},
-		NotBefore:             now.Add(-Skew),
+		NotBefore:             now.Add(-ClockTolerance),
 		NotAfter:              now.Add(RootLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:                  true,

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,41 +37,78 @@ func (p Pin) String() string { return hex.EncodeToString(p[:]) }
 
 // Verify checks what a server presented: the pinned root must be in the chain
 // and signed by itself, and the leaf must lead to it, be valid now, carry
-// ServerName and be meant for servers. It returns the root. Every failure is
-// Unauthenticated.
+// ServerName and be meant for servers. It returns the root. Every failure is a
+// *StrangerError.
 func (p Pin) Verify(presented []*x509.Certificate, now time.Time) (*x509.Certificate, error) {
 	if len(presented) == 0 {
-		return nil, apperr.New(apperr.Unauthenticated, "the server presented no certificate")
+		return nil, stranger(presented, apperr.New(apperr.Unauthenticated, "the server presented no certificate"))
 	}
-	var root *x509.Certificate
-	between := x509.NewCertPool()
-	for _, cert := range presented {
-		if PinOf(cert) == p {
-			root = cert
-		} else {
-			between.AddCert(cert)
-		}
+	i := slices.IndexFunc(presented, func(cert *x509.Certificate) bool { return PinOf(cert) == p })
+	if i < 0 {
+		return nil, stranger(presented, apperr.New(apperr.Unauthenticated, "the server does not present the pinned root certificate"))
 	}
-	if root == nil {
-		return nil, apperr.New(apperr.Unauthenticated,
-			"the server does not present the pinned root certificate: it is another controller, or something between here and there terminates TLS")
+	if !isRoot(presented[i]) {
+		return nil, stranger(presented, apperr.New(apperr.Unauthenticated, "the pinned certificate is not a root certificate"))
 	}
-	if !root.IsCA || !bytes.Equal(root.RawIssuer, root.RawSubject) || root.CheckSignatureFrom(root) != nil {
-		return nil, apperr.New(apperr.Unauthenticated, "the pinned certificate is not a root certificate")
+	if err := verifyServer(presented[i], presented, now); err != nil {
+		return nil, stranger(presented, err)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(root)
+	return presented[i], nil
+}
+
+// isRoot reports whether the certificate is an authority that signed itself.
+func isRoot(cert *x509.Certificate) bool {
+	return cert.IsCA && bytes.Equal(cert.RawIssuer, cert.RawSubject) && cert.CheckSignatureFrom(cert) == nil
+}
+
+// verifyServer checks that the first certificate presented leads to the root,
+// is valid now, carries ServerName and is meant for servers.
+func verifyServer(root *x509.Certificate, presented []*x509.Certificate, now time.Time) error {
 	_, err := presented[0].Verify(x509.VerifyOptions{
 		DNSName:       ServerName,
-		Roots:         roots,
-		Intermediates: between,
+		Roots:         poolOf(root),
+		Intermediates: poolOf(presented[1:]...),
 		CurrentTime:   now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {
-		return nil, apperr.Wrap(apperr.Unauthenticated, err, "the server's certificate does not prove a controller")
+		return apperr.Wrap(apperr.Unauthenticated, err, "the server's certificate does not prove a controller")
 	}
-	return root, nil
+	return nil
+}
+
+// StrangerError says that a server did not prove to be the controller. Whoever
+// looks for the reason finds what it presented here. Its kind is
+// Unauthenticated.
+type StrangerError struct {
+	// Presented is the server's chain, leaf first; it may be empty.
+	Presented []*x509.Certificate
+	// Err is why the chain was not accepted.
+	Err error
+}
+
+// Error returns why the chain was not accepted, and whose it is.
+func (e *StrangerError) Error() string {
+	if len(e.Presented) == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%v (its certificate is for %q, issued by %q)", e.Err, NameOf(e.Presented[0]), e.Presented[0].Issuer)
+}
+
+// Unwrap returns the reason.
+func (e *StrangerError) Unwrap() error { return e.Err }
+
+func stranger(presented []*x509.Certificate, err error) error {
+	return &StrangerError{Presented: presented, Err: err}
+}
+
+// NameOf returns whom a certificate is for, for people to read: its first DNS
+// name, its subject where there is none.
+func NameOf(cert *x509.Certificate) string {
+	if len(cert.DNSNames) > 0 {
+		return cert.DNSNames[0]
+	}
+	return cert.Subject.String()
 }
 
 // Introduction is the first meeting of an agent with its controller, when the
@@ -93,7 +132,9 @@ func Introduce(pin Pin, now func() time.Time) *Introduction {
 func (i *Introduction) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		ServerName: ServerName,
+		// The server name sent says which root will do; the name that is
+		// verified is always the same.
+		ServerName: HintName(i.pin),
 		// The library can only verify against roots it has, and the root is
 		// what is being introduced: VerifyConnection does the whole of the
 		// verification instead, on every connection.

@@ -82,7 +82,7 @@ func handshake(t *testing.T, client, srv *tls.Config) (tls.ConnectionState, erro
 }
 
 func serverConfig(a *pki.Authority, cert *tls.Certificate) *tls.Config {
-	return pki.ServerTLS(a.Root, func() (*tls.Certificate, error) { return cert, nil }, time.Now)
+	return pki.ServerTLS([]*x509.Certificate{a.Root}, func([]string) (*tls.Certificate, error) { return cert, nil }, time.Now)
 }
 
 func TestIntroductionLearnsTheRootByItsPin(t *testing.T) {
@@ -131,7 +131,7 @@ func TestIntroductionRefuses(t *testing.T) {
 
 func TestAgentIsKnownByItsCertificate(t *testing.T) {
 	a := authority(t)
-	config := pki.AgentTLS(a.Root, agent(t, a, "agent-7", time.Now().Add(time.Hour)), time.Now)
+	config := pki.AgentTLS(pki.NewTrust(a.Root), agent(t, a, "agent-7", time.Now().Add(time.Hour)), time.Now)
 	state, err := handshake(t, config, serverConfig(a, server(t, a)))
 	if err != nil {
 		t.Fatal(err)
@@ -151,10 +151,7 @@ func TestServerRefusesCertificates(t *testing.T) {
 		"that are the root of another": {Certificate: [][]byte{other.Root.Raw}, PrivateKey: agent(t, other, "x", time.Now().Add(time.Hour)).PrivateKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := pki.AgentTLS(ours.Root, cert, time.Now)
-			// The client's library would not offer a certificate of a root
-			// that the server does not name; an attacker would.
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+			config := pki.AgentTLS(pki.NewTrust(ours.Root), cert, time.Now)
 			state, err := handshake(t, config, serverConfig(ours, server(t, ours)))
 			if err == nil {
 				t.Fatalf("the handshake succeeded with %v", state.PeerCertificates)
@@ -258,7 +255,8 @@ func TestAuthoritySurvivesItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := pki.VerifyAgent(a.Root, agent(t, again, "a1", time.Now().Add(time.Hour)).Certificate, time.Now()); err != nil {
+	config := pki.AgentTLS(pki.NewTrust(a.Root), agent(t, again, "a1", time.Now().Add(time.Hour)), time.Now)
+	if _, err := handshake(t, config, serverConfig(a, server(t, again))); err != nil {
 		t.Fatal(err)
 	}
 	_, otherKey, err := authority(t).Encode()

@@ -17,6 +17,10 @@ import (
 // renews it at half of that.
 const CertificateLifetime = 24 * time.Hour
 
+// skew is how far certificates are dated back, for another controller whose
+// clock is behind.
+const skew = 5 * time.Minute
+
 // Reasons that errors of this package carry, for agents to act on.
 const (
 	ReasonTokenUnknown = "token-unknown"

@@ -65,7 +65,7 @@ func (s *Service) Enrol(ctx context.Context, cmd EnrolCommand) (Enrolment, error
 			return err
 		}
 		now := s.Now()
-		chain, err := s.Authority.Agent(agentID.String(), cmd.Key, now, now.Add(CertificateLifetime))
+		chain, err := s.Authority.Agent(agentID.String(), cmd.Key, now.Add(-skew), now.Add(CertificateLifetime))
 		if err != nil {
 			return fmt.Errorf("sign the agent's certificate: %w", err)
 		}

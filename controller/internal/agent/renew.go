@@ -64,5 +64,5 @@ func (s *Service) sign(ctx context.Context, a Agent, key *ecdsa.PublicKey) ([][]
 	if err := s.Store.RenewAgent(ctx, a.ID, notAfter); err != nil {
 		return nil, err
 	}
-	return s.Authority.Agent(a.ID.String(), key, now, notAfter)
+	return s.Authority.Agent(a.ID.String(), key, now.Add(-skew), notAfter)
 }

@@ -5,8 +5,6 @@ package agentrpc
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"fairlead.dev/controller/internal/agent"
@@ -24,7 +21,6 @@ import (
 	"fairlead.dev/controller/internal/dispatch"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/logging"
-	"fairlead.dev/shared/pki"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -43,15 +39,14 @@ const (
 	pingEvery   = 15 * time.Second
 	pingTimeout = 5 * time.Second
 
-	serverCertificateLifetime = 90 * 24 * time.Hour
-	handshakeTimeout          = 10 * time.Second
-	maxStreamsPerConnection   = 16
+	handshakeTimeout        = 10 * time.Second
+	maxStreamsPerConnection = 16
 )
 
 // Config is what a Server needs.
 type Config struct {
 	Listener   net.Listener
-	Authority  *pki.Authority
+	Authority  Authority
 	Agents     *agent.Service
 	Commands   *command.Service
 	Dispatcher *dispatch.Dispatcher
@@ -62,6 +57,8 @@ type Config struct {
 	EnrolAllowed func(address string) (bool, time.Duration)
 	// StopTimeout bounds how long Run waits for sessions to end.
 	StopTimeout time.Duration
+	// Trusted writes down which private roots agents said they trust.
+	Trusted func(ctx context.Context, list []agent.Trust) error
 	// Sessions is told when the number of open sessions changes.
 	Sessions func(open int)
 }
@@ -71,8 +68,9 @@ type Server struct {
 	agentv1.UnimplementedEnrolmentServiceServer
 	agentv1.UnimplementedSessionServiceServer
 	Config
-	log  *slog.Logger
-	grpc *grpc.Server
+	log    *slog.Logger
+	grpc   *grpc.Server
+	trusts *trusts
 
 	mu   sync.Mutex
 	open map[uuid.UUID]int
@@ -85,10 +83,10 @@ type Server struct {
 // New returns a server that serves once Run is called.
 func New(c Config) *Server {
 	s := &Server{Config: c, log: c.Log.With(logging.KeyComponent, "agentrpc"), open: map[uuid.UUID]int{}}
+	s.trusts = newTrusts(c.Authority, c.Trusted, c.Now, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	certificates := &certificates{authority: c.Authority, now: c.Now}
 	s.grpc = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(pki.ServerTLS(c.Authority.Root, certificates.current, c.Now))),
+		grpc.Creds(newCredentials(c.Authority, c.Now)),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),
@@ -107,6 +105,11 @@ func New(c Config) *Server {
 // the sessions to end within the stop timeout, and cuts the rest.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.stop()
+	trusting, stopTrusting := context.WithCancel(context.WithoutCancel(ctx)) // until the last session ended
+	var kept sync.WaitGroup
+	kept.Go(func() { s.trusts.run(trusting) })
+	defer kept.Wait()
+	defer stopTrusting()
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(s.Listener) }()
 	select {
@@ -150,31 +153,4 @@ func (s *Server) count(agentID uuid.UUID, by int) {
 	if s.Sessions != nil {
 		s.Sessions(s.all)
 	}
-}
-
-// certificates keeps the listener's certificate and makes the next one when
-// half of its time is over.
-type certificates struct {
-	authority *pki.Authority
-	now       func() time.Time
-
-	mu  sync.Mutex
-	own *tls.Certificate
-}
-
-func (c *certificates) current() (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	if c.own != nil {
-		if leaf, err := x509.ParseCertificate(c.own.Certificate[0]); err == nil && now.Before(leaf.NotAfter.Add(-serverCertificateLifetime/2)) {
-			return c.own, nil
-		}
-	}
-	own, err := c.authority.Server(now, now.Add(serverCertificateLifetime))
-	if err != nil {
-		return nil, fmt.Errorf("make the agent listener's certificate: %w", err)
-	}
-	c.own = own
-	return own, nil
 }

@@ -50,6 +50,9 @@ type session struct {
 	stream sessionStream
 	log    *slog.Logger
 
+	// trusting is set before anything is received.
+	trusting *trustee
+
 	sending sync.Mutex
 	goodbye atomic.Bool
 }
@@ -141,6 +144,12 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 	// Whichever side ends first, ends the other; the handler waits for both.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	trusting, leave, err := x.server.trusts.join(ctx, x.Session, hello, x.send, cancel)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	x.trusting = trusting
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
@@ -208,6 +217,8 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 		return x.record(ctx, body.Status)
 	case *agentv1.AgentMessage_CommandResult:
 		return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(body.CommandResult))
+	case *agentv1.AgentMessage_TrustAck:
+		return x.server.trusts.acked(x.trusting, body.TrustAck)
 	case *agentv1.AgentMessage_Leaving:
 		x.goodbye.Store(true)
 		return nil

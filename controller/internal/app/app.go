@@ -36,6 +36,7 @@ type App struct {
 	database *database
 	bus      *wake.Bus
 	courier  *notification.Courier
+	roots    *keys.Roots
 	rest     *rest.Server
 	agents   *agentrpc.Server
 	http     net.Listener
@@ -83,6 +84,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if a.rest, err = newREST(a, services, metrics); err != nil {
 		return a, err
 	}
+	a.roots = k.Roots
 	a.courier = services.courier
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
@@ -104,6 +106,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
+		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
 		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},
 	)

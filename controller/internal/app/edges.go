@@ -16,7 +16,6 @@ import (
 	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/rest/teamapi"
 	"fairlead.dev/shared/buildinfo"
-	"fairlead.dev/shared/pki"
 )
 
 // Rates of tries per address: enough for a person or an office behind one
@@ -70,14 +69,12 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 	})
 	metrics.MustRegister(connected)
 	return agentrpc.New(agentrpc.Config{
-		Listener: a.grpc, Authority: k.Root, Agents: s.agents, Commands: s.commands, Dispatcher: s.dispatcher,
+		Listener: a.grpc, Authority: k.Roots, Trusted: s.db.RecordTrust, Agents: s.agents, Commands: s.commands, Dispatcher: s.dispatcher,
 		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
 		EnrolAllowed: rest.NewLimiter(enrolBurst, enrolEvery, now).Allow,
 		Sessions:     func(open int) { connected.Set(float64(open)) },
 	})
 }
-
-func rootPin(k *keys.Keys) string { return pki.PinOf(k.Root.Root).String() }
 
 func collectors() []prometheus.Collector {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

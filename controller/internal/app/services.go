@@ -106,7 +106,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		Store: db, Audit: auditLog, Outbox: outbox, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{
 			Library: library, PublicURL: c.PublicURL, AgentAddr: c.AgentPublicAddr,
-			RootPin: rootPin(k), ReleaseKey: k.Release.Public().(ed25519.PublicKey),
+			RootPin: k.Roots.Pin, ReleaseKey: k.Release.Public().(ed25519.PublicKey),
 		},
 	})
 	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
@@ -125,7 +125,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 	s.templates = template.New(template.Config{
 		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
-	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Root, Now: now})
+	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Roots, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
 	return s, nil
 }

@@ -15,9 +15,10 @@ import (
 type Scripts struct {
 	Library *Library
 	// PublicURL is where nodes reach the controller, AgentAddr where agents do.
-	PublicURL  string
-	AgentAddr  string
-	RootPin    string
+	PublicURL string
+	AgentAddr string
+	// RootPin returns the root that agents are to pin now: SHA-256, hex.
+	RootPin    func() string
 	ReleaseKey ed25519.PublicKey
 }
 
@@ -29,7 +30,7 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 			"this controller has no agent to install: build the archives (make artifacts) into its artifact folder and start it again")
 	}
 	script, err = installscripts.Render(installscripts.Params{
-		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin,
+		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
 		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath,
 		ContainerName: containerName(r.NodeID),
 		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,

@@ -32,7 +32,7 @@ func scripts(t *testing.T, archives ...string) artifact.Scripts {
 	}
 	return artifact.Scripts{
 		Library: library, PublicURL: "https://fairlead.example.org", AgentAddr: "fairlead.example.org:8443",
-		RootPin: strings.Repeat("ab", 32), ReleaseKey: key.Public().(ed25519.PublicKey),
+		RootPin: func() string { return strings.Repeat("ab", 32) }, ReleaseKey: key.Public().(ed25519.PublicKey),
 	}
 }
 

@@ -15,10 +15,14 @@ import (
 // is written last: a key without one is from an interrupted first start and
 // nothing was ever signed with it.
 func openAuthority(keyPath, certPath string) (*pki.Authority, error) {
-	cert, err := os.ReadFile(certPath)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(certPath); errors.Is(err, fs.ErrNotExist) {
 		return newAuthority(keyPath, certPath)
 	}
+	return readAuthority(keyPath, certPath)
+}
+
+func readAuthority(keyPath, certPath string) (*pki.Authority, error) {
+	cert, err := os.ReadFile(certPath)
 	if err != nil {
 		return nil, fmt.Errorf("read root certificate: %w", err)
 	}
@@ -38,12 +42,16 @@ func newAuthority(keyPath, certPath string) (*pki.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return root, writeAuthority(root, keyPath, certPath)
+}
+
+func writeAuthority(root *pki.Authority, keyPath, certPath string) error {
 	cert, key, err := root.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode the private root: %w", err)
+		return fmt.Errorf("encode the private root: %w", err)
 	}
 	if err := writeFile(keyPath, key); err != nil {
-		return nil, err
+		return err
 	}
-	return root, writeFile(certPath, cert)
+	return writeFile(certPath, cert)
 }

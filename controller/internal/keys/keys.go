@@ -13,8 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"fairlead.dev/shared/pki"
+	"time"
 )
 
 // Keys are the private keys of one controller installation.
@@ -23,8 +22,8 @@ type Keys struct {
 	Token ed25519.PrivateKey
 	// Release signs install scripts and the artifacts they download.
 	Release ed25519.PrivateKey
-	// Root signs agents' and the controller's certificates.
-	Root *pki.Authority
+	// Roots sign agents' and the controller's certificates.
+	Roots *Roots
 	// Vault encrypts at rest what the controller itself must read.
 	Vault *Vault
 }
@@ -47,7 +46,7 @@ func Open(dir string) (*Keys, error) {
 	if k.Vault, err = openVault(filepath.Join(dir, "vault.key")); err != nil {
 		return nil, err
 	}
-	if k.Root, err = openAuthority(filepath.Join(dir, "root.key"), filepath.Join(dir, "root.crt")); err != nil {
+	if k.Roots, err = openRoots(dir, time.Now); err != nil {
 		return nil, err
 	}
 	return &k, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -88,7 +89,7 @@ func Start(t testing.TB) *Controller {
 	}
 	c.SetLifetime(-time.Minute, time.Hour)
 	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(pki.ServerTLS(authority.Root, c.serverCertificate, c.now))),
+		grpc.Creds(credentials.NewTLS(pki.ServerTLS([]*x509.Certificate{authority.Root}, c.serverCertificate, c.now))),
 		grpc.StaticStreamWindowSize(64<<10),
 		grpc.StaticConnWindowSize(64<<10),
 		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes),
@@ -121,7 +122,7 @@ func (c *Controller) UseServerCertificate(certificate *tls.Certificate) {
 	c.server = certificate
 }
 
-func (c *Controller) serverCertificate() (*tls.Certificate, error) {
+func (c *Controller) serverCertificate([]string) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.server, nil

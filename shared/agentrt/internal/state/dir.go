@@ -6,7 +6,8 @@
 //	enrol-error      why enrolment was refused, for the install script to show
 //	enrolled         empty; there once enrolment is complete
 //	identity/        agent.json, root.pem, key.pem, cert.pem; key.next and
-//	                 cert.next while a renewed certificate is on trial
+//	                 cert.next while a renewed certificate is on trial;
+//	                 trust.pem once the controller changed its roots
 //	identity.new/    the identity that an enrolment under way will become
 //	assignments.pb   the assignment set, registry credentials included
 //	results.json     how each prefix's last finished assignment ended

@@ -3,7 +3,6 @@ package state
 import (
 	"crypto/ecdsa"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,9 @@ type Identity struct {
 	NodeID     string
 	NodeName   string
 	Controller string
-	Root       *x509.Certificate
+	// Trust is whom the agent takes for its controller. It changes while the
+	// agent runs; SetTrust keeps it.
+	Trust *pki.Trust
 	// Own is the client certificate; its Leaf is set.
 	Own tls.Certificate
 
@@ -68,13 +69,18 @@ func (d *Dir) Identity() (id Identity, ok bool, err error) {
 	if pki.PinOf(roots[0]).String() != file.RootSHA256 {
 		return id, false, apperr.New(apperr.Invalid, "%s is not the root this agent was enrolled with", fileRoot)
 	}
+	if later, ok, err := d.trust(); err != nil {
+		return id, false, err
+	} else if ok {
+		roots = later
+	}
 	own, err := d.pair(folderIdentity+"/"+fileCert, folderIdentity+"/"+fileKey)
 	if err != nil {
 		return id, false, err
 	}
 	return Identity{
 		AgentID: file.AgentID, NodeID: file.NodeID, NodeName: file.NodeName,
-		Controller: file.Controller, Root: roots[0], Own: own, enrolledWith: file.TokenSHA256,
+		Controller: file.Controller, Trust: pki.NewTrust(roots...), Own: own, enrolledWith: file.TokenSHA256,
 	}, true, nil
 }
 
@@ -138,9 +144,13 @@ func (d *Dir) pair(certName, keyName string) (tls.Certificate, error) {
 // writeNewIdentity completes the folder of the identity to be; agent.json is
 // last and says that the rest is there.
 func (d *Dir) writeNewIdentity(id Identity, token string) error {
+	roots := id.Trust.Roots()
+	if len(roots) != 1 {
+		return apperr.New(apperr.Invalid, "an agent enrols with one root, not %d", len(roots))
+	}
 	file, err := json.MarshalIndent(agentFile{
 		AgentID: id.AgentID, NodeID: id.NodeID, NodeName: id.NodeName, Controller: id.Controller,
-		RootSHA256: pki.PinOf(id.Root).String(), TokenSHA256: token,
+		RootSHA256: pki.PinOf(roots[0]).String(), TokenSHA256: token,
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -150,7 +160,7 @@ func (d *Dir) writeNewIdentity(id Identity, token string) error {
 		content []byte
 	}{
 		{fileCert, pki.EncodeCertificates(id.Own.Certificate...)},
-		{fileRoot, pki.EncodeCertificates(id.Root.Raw)},
+		{fileRoot, pki.EncodeCertificates(roots[0].Raw)},
 		{fileAgent, file},
 	} {
 		if err := d.write(folderNewIdentity+"/"+f.name, f.content); err != nil {

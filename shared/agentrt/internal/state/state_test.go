@@ -61,7 +61,7 @@ func enrol(t *testing.T, d *state.Dir, authority *pki.Authority, agentID string)
 	chain, err := authority.Agent(agentID, &key.PublicKey, time.Now(), time.Now().Add(time.Hour))
 	must(t, err)
 	must(t, d.Enrolled(e, state.Identity{
-		AgentID: agentID, NodeID: "node", Controller: e.Controller, Root: authority.Root,
+		AgentID: agentID, NodeID: "node", Controller: e.Controller, Trust: pki.NewTrust(authority.Root),
 		Own: tls.Certificate{Certificate: chain},
 	}))
 	return e
@@ -108,7 +108,7 @@ func TestEnrolmentBecomesAnIdentity(t *testing.T) {
 
 	e := enrol(t, d, authority, "a1")
 	id := identity(t, d)
-	if id.AgentID != "a1" || id.Controller != "ctl:8443" || !id.Root.Equal(authority.Root) || !key.PublicKey.Equal(id.Own.Leaf.PublicKey) {
+	if id.AgentID != "a1" || id.Controller != "ctl:8443" || !id.Trust.Roots()[0].Equal(authority.Root) || !key.PublicKey.Equal(id.Own.Leaf.PublicKey) {
 		t.Fatalf("identity %+v", id)
 	}
 	if !d.Answered(e, id) {
