@@ -96,7 +96,18 @@ func (a *Agent) NodeID() string {
 }
 
 // Line is what its connections go over; nil when they go directly.
-func (a *Agent) Line() *faultnet.Line { return a.line }
+func (a *Agent) Line() *faultnet.Line {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.line
+}
+
+// SetLine makes later connections go over another line.
+func (a *Agent) SetLine(l *faultnet.Line) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.line = l
+}
 
 // State returns what the agent is like now.
 func (a *Agent) State() State {
@@ -241,8 +252,8 @@ func (a *Agent) dial(ctx context.Context, b *boot, address string) (net.Conn, er
 		return d.DialContext(ctx, "tcp", address)
 	}
 	connect := direct
-	if a.line != nil {
-		connect = func(ctx context.Context) (net.Conn, error) { return a.line.Dial(ctx, direct) }
+	if line := a.Line(); line != nil {
+		connect = func(ctx context.Context) (net.Conn, error) { return line.Dial(ctx, direct) }
 	}
 	conn, err := connect(ctx)
 	if err != nil || b == nil {

@@ -211,6 +211,17 @@ func statusOf(x *agentv1.Assignment, phase agentv1.Phase) *agentv1.DeploymentSta
 	return s
 }
 
+// SetForeign changes how many containers the node runs that nobody assigned, and
+// tells of them.
+func (a *Agent) SetForeign(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.engine.foreign = n
+	if a.boot != nil {
+		a.boot.outbox.list()
+	}
+}
+
 // Report tells the containers again; with change, every container that nobody
 // assigned has become another since.
 func (a *Agent) Report(change bool) {

@@ -68,7 +68,8 @@ type Config struct {
 	Engine Engine
 	// Gather is how long what there is to report is gathered; 0 is 100 ms.
 	Gather time.Duration
-	// Heartbeat overrides the period the controller asks for.
+	// Heartbeat is the period of heartbeats, in place of the one the controller
+	// asks for, by which its silence is judged all the same.
 	Heartbeat time.Duration
 	// Line returns the line that an agent's connections go over; nil, or a nil
 	// line, connects directly.
@@ -139,6 +140,30 @@ func (f *Fleet) Enrol(ctx context.Context, tokens []Token, parallel int) error {
 		group.Go(func() error { return a.enrol(ctx) })
 	}
 	return group.Wait()
+}
+
+// Race makes n agents use one token at once, each with a key of its own, and
+// returns how many got an identity and how the others were refused. None of
+// them joins the fleet.
+func (f *Fleet) Race(ctx context.Context, token string, n int) (winners int, refused map[string]int) {
+	refused = map[string]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range n {
+		a := newAgent(f, i, Token{Token: token})
+		all.Go(func() {
+			err := a.enrol(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				winners++
+				return
+			}
+			refused[reasonOf(errors.Unwrap(err))]++
+		})
+	}
+	all.Wait()
+	return winners, refused
 }
 
 // Agents returns every agent, in the order of their tokens.

@@ -19,7 +19,11 @@ const patience = 30 * time.Second
 // onFloor returns a fleet of n agents before the least of controllers.
 func onFloor(t *testing.T, n int, config fleetsim.Config) *fleetsim.Fleet {
 	t.Helper()
-	server, err := floor.New(50 * time.Millisecond)
+	authority, err := pki.NewAuthority(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := floor.New(authority, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,14 @@ func (o *outbox) empty() bool {
 	return len(o.unacked) == 0 && len(o.statuses) == 0 && !o.containers
 }
 
+// Told reports whether the controller has all that the agent had to tell.
+func (a *Agent) Told() bool {
+	a.mu.Lock()
+	b := a.boot
+	a.mu.Unlock()
+	return b == nil || b.outbox.empty()
+}
+
 // again begins a session: what is not acknowledged is sent anew.
 func (o *outbox) again() {
 	o.mu.Lock()

@@ -129,9 +129,10 @@ type session struct {
 	welcomed        bool
 	leaving, echoed atomic.Bool
 	began           time.Time
-	period          time.Duration
-	backoff         *agentv1.Backoff
-	beats           uint64
+	// period is what the controller asked for, beat what the agent does.
+	period, beat time.Duration
+	backoff      *agentv1.Backoff
+	beats        uint64
 	// beatAt is when the last heartbeat was sent, echoAt when the last echo
 	// came, both in nanoseconds since began.
 	beatAt, echoAt atomic.Int64
@@ -157,18 +158,13 @@ func (s *session) run(ctx context.Context) error {
 	}
 	defer s.closed()
 
-	received := make(chan error, 1)
-	go func() { received <- s.receive() }()
-	worked := make(chan error, 1)
-	go func() { worked <- s.work(ctx) }()
-	select {
-	case err = <-received:
-		cancel(err)
-		_ = <-worked
-	case err = <-worked:
-		cancel(err)
-		_ = <-received
-	}
+	ends := make(chan error, 2)
+	var both sync.WaitGroup
+	both.Go(func() { ends <- s.receive() })
+	both.Go(func() { ends <- s.work(ctx) })
+	err = <-ends // the first says why
+	cancel(err)
+	both.Wait()
 	return err
 }
 
@@ -211,8 +207,9 @@ func (s *session) welcome(w *agentv1.Welcome) {
 	a := s.agent
 	s.welcomed, s.began = true, time.Now()
 	s.period, s.backoff = orElse(w.GetHeartbeatPeriodMs(), defaultPeriod), w.GetBackoff()
+	s.beat = s.period
 	if a.fleet.config.Heartbeat > 0 {
-		s.period = a.fleet.config.Heartbeat
+		s.beat = a.fleet.config.Heartbeat
 	}
 	s.boot.outbox.acknowledged(w.GetStatusSequence())
 	s.boot.outbox.again()
@@ -250,7 +247,7 @@ func (s *session) work(ctx context.Context) error {
 		return s.why(ctx, err)
 	}
 	// Those that were welcomed together do not beat together.
-	beat := time.NewTimer(s.agent.part(s.period))
+	beat := time.NewTimer(s.agent.part(s.beat))
 	defer beat.Stop()
 	gather := time.NewTimer(s.agent.fleet.config.Gather)
 	defer gather.Stop()
@@ -269,7 +266,7 @@ func (s *session) work(ctx context.Context) error {
 			if silence := int64(time.Since(s.began)) - s.echoAt.Load(); silence > int64(silentPeriods*s.period) {
 				return &endError{why: "the controller is silent"}
 			}
-			beat.Reset(s.period)
+			beat.Reset(s.beat)
 			err = s.heartbeat()
 		case <-s.boot.outbox.ready:
 			if !gathering {

@@ -6,6 +6,8 @@ package floor
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +25,6 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/pki"
 	"fairlead.dev/shared/specpb"
-
-	"crypto/tls"
-	"crypto/x509"
 )
 
 const (
@@ -35,7 +34,7 @@ const (
 	keepAlive  = 15 * time.Second
 )
 
-// Server is the floor. New makes one with a root of its own.
+// Server is the floor.
 type Server struct {
 	agentv1.UnimplementedEnrolmentServiceServer
 	agentv1.UnimplementedSessionServiceServer
@@ -46,11 +45,7 @@ type Server struct {
 }
 
 // New returns a server that asks for heartbeats with a period.
-func New(heartbeat time.Duration) (*Server, error) {
-	authority, err := pki.NewAuthority(time.Now())
-	if err != nil {
-		return nil, err
-	}
+func New(authority *pki.Authority, heartbeat time.Duration) (*Server, error) {
 	own, err := authority.Server(time.Now(), time.Now().Add(lifetime))
 	if err != nil {
 		return nil, err

@@ -1,0 +1,103 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"fairlead.dev/e2e/client"
+)
+
+const (
+	adminEmail    = "admin@example.org"
+	adminPassword = "correct horse battery staple"
+
+	controllerPatience = time.Minute
+)
+
+// Controller is a controller process.
+type Controller struct {
+	*Process
+	// Client is logged in as the administrator.
+	Client *client.Client
+	// HTTP, Agents and Debug are host:port of its listeners.
+	HTTP, Agents, Debug string
+
+	spec Spec
+}
+
+// ControllerConfig says how to run a controller.
+type ControllerConfig struct {
+	// Program is the binary; its artifacts are beside it or in Artifacts.
+	Program   string
+	Artifacts string
+	// Dir is for its keys and its log.
+	Dir string
+	// DatabaseURL is empty for the built-in PostgreSQL.
+	DatabaseURL string
+	// Env is more environment.
+	Env []string
+	// LogLevel is "info" when empty.
+	LogLevel string
+}
+
+// NewController starts a controller and logs in.
+func NewController(ctx context.Context, c ControllerConfig) (*Controller, error) {
+	var addresses [3]string
+	for i := range addresses {
+		var err error
+		if addresses[i], err = FreeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	if c.LogLevel == "" {
+		c.LogLevel = "info"
+	}
+	x := &Controller{HTTP: addresses[0], Agents: addresses[1], Debug: addresses[2]}
+	x.Client = client.New("http://" + x.HTTP)
+	env := append([]string{"FAIRLEAD_ADMIN_EMAIL=" + adminEmail, "FAIRLEAD_ADMIN_PASSWORD=" + adminPassword}, c.Env...)
+	if c.DatabaseURL != "" {
+		env = append(env, "DATABASE_URL="+c.DatabaseURL)
+	}
+	args := []string{
+		"serve", "--state-dir", filepath.Join(c.Dir, "state"), "--http-addr", x.HTTP, "--public-url", "http://" + x.HTTP,
+		"--agent-addr", x.Agents, "--agent-public-addr", x.Agents, "--debug-addr", x.Debug, "--log-level", c.LogLevel,
+	}
+	if c.Artifacts != "" {
+		args = append(args, "--artifact-dir", c.Artifacts)
+	}
+	x.spec = Spec{Program: c.Program, Args: args, Env: env, Log: filepath.Join(c.Dir, "controller.log"), Debug: x.Debug}
+	return x, x.Start(ctx)
+}
+
+// Start runs the controller, again too, waits until it is ready and logs in.
+func (x *Controller) Start(ctx context.Context) (err error) {
+	if err := x.Launch(); err != nil {
+		return err
+	}
+	return x.Ready(ctx)
+}
+
+// Launch runs the controller and waits for nothing.
+func (x *Controller) Launch() (err error) {
+	x.Process, err = Run(x.spec)
+	return err
+}
+
+// Ready waits until the controller is ready and logs in.
+func (x *Controller) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, controllerPatience)
+	defer cancel()
+	err := x.wait(ctx, "the controller to be ready", func() error {
+		return x.Client.Call(ctx, http.MethodGet, "/readyz", nil, nil)
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.Client.Login(ctx, adminEmail, adminPassword); err != nil {
+		return fmt.Errorf("log in: %w", err)
+	}
+	return nil
+}
