@@ -1,0 +1,133 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/agentrt/internal/record"
+	"fairlead.dev/shared/logging"
+)
+
+// Append numbers facts and writes them together. When it returns they are on
+// the disk, or counted as lost if there is no room on it. They are not sent
+// before Publish.
+func (s *Spool) Append(facts ...*agentv1.Fact) {
+	if len(facts) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.append(facts)
+}
+
+func (s *Spool) append(facts []*agentv1.Fact) {
+	var b []byte
+	first := s.next
+	for _, fact := range facts {
+		fact.Sequence = s.next
+		s.next++
+		payload, err := proto.Marshal(fact)
+		s.note(err, "a fact cannot be written and is lost")
+		if err == nil {
+			b = record.Append(b, payload)
+		}
+	}
+	err := s.write(b, first)
+	if err != nil && len(s.segments) > 1 {
+		err = errors.Join(s.drop(1), s.write(b, first)) // the newest are worth more
+	}
+	if failing := err != nil; failing != s.failing {
+		s.failing = failing
+		if failing {
+			s.config.Log.Error("facts cannot be written and are lost until the disk has room", logging.KeyError, err)
+		} else {
+			s.config.Log.Info("facts can be written again")
+		}
+	}
+	for s.size() > s.config.MaxBytes && len(s.segments) > 1 {
+		s.note(s.drop(1), "drop the oldest facts")
+	}
+}
+
+// write appends records, the first of which has the number, to the last segment
+// or a new one. What was written in part is taken back; where that fails too,
+// the next record is written over it.
+func (s *Spool) write(b []byte, first uint64) error {
+	if s.segments[len(s.segments)-1].size >= s.segmentBytes() {
+		if err := s.rotate(first); err != nil {
+			return err
+		}
+	}
+	last := s.segments[len(s.segments)-1]
+	_, err := s.file.WriteAt(b, last.size)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		_ = s.file.Truncate(last.size)
+		return err
+	}
+	last.size += int64(len(b))
+	return nil
+}
+
+// Publish lets everything appended so far be sent.
+func (s *Spool) Publish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.published = s.next - 1
+}
+
+// Facts returns what is in the spool, for whoever must know what was noticed
+// before a crash.
+func (s *Spool) Facts() ([]*agentv1.Fact, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.facts()
+}
+
+func (s *Spool) facts() ([]*agentv1.Fact, error) {
+	var all []*agentv1.Fact
+	for _, seg := range s.segments {
+		facts, _, err := seg.read()
+		if err != nil {
+			return nil, fmt.Errorf("read the spool: %w", err)
+		}
+		all = append(all, facts...)
+	}
+	return all, nil
+}
+
+func replace(path string, content []byte) (err error) {
+	folder := filepath.Dir(path)
+	temp, err := os.CreateTemp(folder, ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(content)
+	if err == nil {
+		err = temp.Sync()
+	}
+	err = errors.Join(err, temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return syncFolder(folder)
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,58 @@
+package spool
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+)
+
+func TestAFullDiskLosesTheNewestFactsAndCountsThem(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), Agent: "agent", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(n int) {
+		for range n {
+			s.Append(&agentv1.Fact{Name: "fact"})
+		}
+		s.Publish()
+	}
+	sent := func(after uint64) (facts, lost uint64, last uint64) {
+		found, err := s.Next(after, 100, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			last = f.GetSequence()
+			if f.GetLost() != nil {
+				lost += f.GetLost().GetCount()
+			} else {
+				facts++
+			}
+		}
+		return facts, lost, last
+	}
+	add(2)
+	good := s.file
+	if s.file, err = os.Open(s.segments[0].path); err != nil { // as when the disk takes no more
+		t.Fatal(err)
+	}
+	add(3)
+	if facts, lost, last := sent(0); facts != 2 || lost != 3 || last != 5 {
+		t.Fatalf("on a full disk: %d facts, %d lost, up to %d", facts, lost, last)
+	}
+	add(1)
+	if facts, lost, last := sent(5); facts != 0 || lost != 1 || last != 6 {
+		t.Fatalf("after that was told: %d facts, %d lost, up to %d", facts, lost, last)
+	}
+	if err := s.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.file = good
+	add(1)
+	if facts, lost, last := sent(0); facts != 3 || lost != 4 || last != 7 {
+		t.Fatalf("when there is room again: %d facts, %d lost, up to %d", facts, lost, last)
+	}
+}

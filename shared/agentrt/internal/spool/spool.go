@@ -1,0 +1,275 @@
+// Package spool keeps facts on the agent's disk until the controller has them.
+// A fact is something that happened on the node and cannot be seen again later.
+//
+// Facts are numbered without gaps, over restarts; they are records (package
+// record) in segments, files named by their first number. When the spool is
+// full the oldest segment goes; when the disk takes no more the newest facts
+// do. Either way numbers are used up, so that whatever is missing shows as a
+// gap, and a gap is told as a fact that counts what it stands for.
+package spool
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+
+	"fairlead.dev/shared/agentrt/internal/record"
+	"fairlead.dev/shared/logging"
+)
+
+const (
+	// DefaultMaxBytes is how much a spool holds.
+	DefaultMaxBytes = 16 << 20
+	// segments is into how many files that is divided.
+	segments       = 16
+	fileMeta       = "spool.json"
+	suffix         = ".facts"
+	digits         = 20
+	minSegmentSize = 1 << 10
+)
+
+// Config is what a Spool is made of.
+type Config struct {
+	// Dir is the spool's folder; it is made.
+	Dir string
+	// Agent is the id of the agent; what another one left is dropped.
+	Agent string
+	// MaxBytes bounds the segments together; 0 means DefaultMaxBytes.
+	MaxBytes int64
+	Log      *slog.Logger
+}
+
+// Spool is safe for concurrent use by one that appends and one that sends.
+type Spool struct {
+	config Config
+
+	mu       sync.Mutex
+	id       string
+	segments []*segment // by number; the last one is written to
+	file     *os.File   // of the last one
+	next     uint64     // number of the next fact
+	// published is the last fact that may be sent.
+	published uint64
+	acked     uint64
+	// failing is whether the disk took no more the last time.
+	failing bool
+}
+
+// segment is a file of facts.
+type segment struct {
+	path  string
+	first uint64
+	size  int64
+}
+
+type meta struct {
+	// ID is the spool's, Agent the agent's whose it is.
+	ID    string `json:"id"`
+	Agent string `json:"agent"`
+	// Acked is the last number that is known to be acknowledged; more may be.
+	Acked uint64 `json:"acked"`
+}
+
+// Open opens the agent's spool, or begins one. All facts in it may be sent.
+func Open(config Config) (*Spool, error) {
+	if config.MaxBytes == 0 {
+		config.MaxBytes = DefaultMaxBytes
+	}
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the spool's folder: %w", err)
+	}
+	s := &Spool{config: config}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("open the spool: %w", err)
+	}
+	return s, nil
+}
+
+// Close closes the spool's files.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file.Close()
+}
+
+// ID returns the spool's random id.
+func (s *Spool) ID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// load reads what is on the disk; what belongs to nobody or another is removed.
+func (s *Spool) load() error {
+	var m meta
+	content, err := os.ReadFile(filepath.Join(s.config.Dir, fileMeta))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err != nil || json.Unmarshal(content, &m) != nil || m.ID == "" || m.Agent != s.config.Agent {
+		return s.begin()
+	}
+	s.id, s.acked, s.next = m.ID, m.Acked, m.Acked+1
+	if err := s.list(); err != nil {
+		return err
+	}
+	for i, seg := range s.segments {
+		s.next = max(s.next, seg.first)
+		facts, good, err := seg.read()
+		if err != nil {
+			return err
+		}
+		if len(facts) > 0 {
+			s.next = max(s.next, facts[len(facts)-1].GetSequence()+1)
+		}
+		if i == len(s.segments)-1 {
+			seg.size = good // the rest was written in part
+		}
+	}
+	s.published = s.next - 1
+	if n := len(s.segments); n > 0 && s.segments[n-1].size < s.segmentBytes() {
+		return s.resume(s.segments[n-1])
+	}
+	return s.rotate(s.next)
+}
+
+// list finds the segments.
+func (s *Spool) list() error {
+	entries, err := os.ReadDir(s.config.Dir) // sorted by name, and so by number
+	if err != nil {
+		return err
+	}
+	s.segments = nil
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), suffix)
+		if !ok || len(name) != digits {
+			continue
+		}
+		first, err := strconv.ParseUint(name, 10, 64)
+		if err != nil || first == 0 {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		s.segments = append(s.segments, &segment{path: filepath.Join(s.config.Dir, entry.Name()), first: first, size: info.Size()})
+	}
+	return nil
+}
+
+// begin makes an empty spool in place of what is there.
+func (s *Spool) begin() error {
+	if s.file != nil {
+		_ = s.file.Close()
+		s.file = nil
+	}
+	if err := s.list(); err != nil {
+		return err
+	}
+	for _, seg := range s.segments {
+		if err := os.Remove(seg.path); err != nil {
+			return err
+		}
+	}
+	s.segments, s.id, s.next, s.published, s.acked = nil, rand.Text(), 1, 0, 0
+	if err := s.writeMeta(); err != nil {
+		return err
+	}
+	return s.rotate(s.next)
+}
+
+// resume goes on writing a segment, without what a crash left at its end.
+func (s *Spool) resume(seg *segment) error {
+	file, err := os.OpenFile(seg.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(seg.size); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	s.file = file
+	return nil
+}
+
+// rotate begins the segment of a number and those after it.
+func (s *Spool) rotate(first uint64) error {
+	seg := &segment{path: filepath.Join(s.config.Dir, fmt.Sprintf("%0*d%s", digits, first, suffix)), first: first}
+	file, err := os.OpenFile(seg.path, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syncFolder(s.config.Dir); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+	if n := len(s.segments); n > 0 && s.segments[n-1].first == seg.first { // nothing was in it
+		s.segments = s.segments[:n-1]
+	}
+	s.file, s.segments = file, append(s.segments, seg)
+	return nil
+}
+
+func (s *Spool) segmentBytes() int64 { return max(s.config.MaxBytes/segments, minSegmentSize) }
+
+func (s *Spool) size() (bytes int64) {
+	for _, seg := range s.segments {
+		bytes += seg.size
+	}
+	return bytes
+}
+
+// writeMeta replaces the file that says whose the spool is.
+func (s *Spool) writeMeta() error {
+	content, err := json.Marshal(meta{ID: s.id, Agent: s.config.Agent, Acked: s.acked})
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(s.config.Dir, fileMeta), content)
+}
+
+// read returns the facts of a segment in order, and how many bytes they take.
+// What does not belong there is left out.
+func (seg *segment) read() (facts []*agentv1.Fact, good int64, err error) {
+	content, err := os.ReadFile(seg.path)
+	if err != nil {
+		return nil, 0, err
+	}
+	last := seg.first - 1
+	good = int64(record.Scan(content, func(payload []byte) {
+		fact := &agentv1.Fact{}
+		if proto.Unmarshal(payload, fact) == nil && fact.GetSequence() > last {
+			facts, last = append(facts, fact), fact.GetSequence()
+		}
+	}))
+	return facts, good, nil
+}
+
+// note logs what cannot be helped.
+func (s *Spool) note(err error, what string) {
+	if err != nil {
+		s.config.Log.Warn(what, logging.KeyError, err)
+	}
+}
+
+func (s *Spool) drop(n int) (err error) {
+	for _, seg := range s.segments[:n] {
+		err = errors.Join(err, os.Remove(seg.path))
+	}
+	s.segments = slices.Delete(s.segments, 0, n)
+	return err
+}
