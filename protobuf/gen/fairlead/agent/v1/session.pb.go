@@ -9,6 +9,7 @@ package agentv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -1166,11 +1167,134 @@ func (x *RenewCertificateResponse) GetCertificateChain() [][]byte {
 	return nil
 }
 
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{15}
+}
+
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The controller's clock.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The controller's version, e.g. "0.1.0".
+	Version     string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	ProtocolMin uint32 `protobuf:"varint,3,opt,name=protocol_min,json=protocolMin,proto3" json:"protocol_min,omitempty"`
+	ProtocolMax uint32 `protobuf:"varint,4,opt,name=protocol_max,json=protocolMax,proto3" json:"protocol_max,omitempty"`
+	NodeId      string `protobuf:"bytes,5,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// SHA-256, hex, of every root certificate that agents are to trust.
+	Roots         []string `protobuf:"bytes,6,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_session_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_session_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DiagnoseResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *DiagnoseResponse) GetProtocolMin() uint32 {
+	if x != nil {
+		return x.ProtocolMin
+	}
+	return 0
+}
+
+func (x *DiagnoseResponse) GetProtocolMax() uint32 {
+	if x != nil {
+		return x.ProtocolMax
+	}
+	return 0
+}
+
+func (x *DiagnoseResponse) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *DiagnoseResponse) GetRoots() []string {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
 var File_fairlead_agent_v1_session_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1cfairlead/agent/v1/bulk.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\"\xfd\x03\n" +
+	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1cfairlead/agent/v1/bulk.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x03\n" +
 	"\fAgentMessage\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.fairlead.agent.v1.HelloH\x00R\x05hello\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.fairlead.agent.v1.HeartbeatH\x00R\theartbeat\x12L\n" +
@@ -1246,10 +1370,19 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\x17RenewCertificateRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"G\n" +
 	"\x18RenewCertificateResponse\x12+\n" +
-	"\x11certificate_chain\x18\x01 \x03(\fR\x10certificateChain2\xd3\x01\n" +
+	"\x11certificate_chain\x18\x01 \x03(\fR\x10certificateChain\"\x11\n" +
+	"\x0fDiagnoseRequest\"\xd1\x01\n" +
+	"\x10DiagnoseResponse\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12!\n" +
+	"\fprotocol_min\x18\x03 \x01(\rR\vprotocolMin\x12!\n" +
+	"\fprotocol_max\x18\x04 \x01(\rR\vprotocolMax\x12\x17\n" +
+	"\anode_id\x18\x05 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05roots\x18\x06 \x03(\tR\x05roots2\xa8\x02\n" +
 	"\x0eSessionService\x12T\n" +
 	"\aSession\x12\x1f.fairlead.agent.v1.AgentMessage\x1a$.fairlead.agent.v1.ControllerMessage(\x010\x01\x12k\n" +
-	"\x10RenewCertificate\x12*.fairlead.agent.v1.RenewCertificateRequest\x1a+.fairlead.agent.v1.RenewCertificateResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
+	"\x10RenewCertificate\x12*.fairlead.agent.v1.RenewCertificateRequest\x1a+.fairlead.agent.v1.RenewCertificateResponse\x12S\n" +
+	"\bDiagnose\x12\".fairlead.agent.v1.DiagnoseRequest\x1a#.fairlead.agent.v1.DiagnoseResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_fairlead_agent_v1_session_proto_rawDescOnce sync.Once
@@ -1263,7 +1396,7 @@ func file_fairlead_agent_v1_session_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_session_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_fairlead_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fairlead_agent_v1_session_proto_goTypes = []any{
 	(*AgentMessage)(nil),             // 0: fairlead.agent.v1.AgentMessage
 	(*ControllerMessage)(nil),        // 1: fairlead.agent.v1.ControllerMessage
@@ -1280,46 +1413,52 @@ var file_fairlead_agent_v1_session_proto_goTypes = []any{
 	(*Reconnect)(nil),                // 12: fairlead.agent.v1.Reconnect
 	(*RenewCertificateRequest)(nil),  // 13: fairlead.agent.v1.RenewCertificateRequest
 	(*RenewCertificateResponse)(nil), // 14: fairlead.agent.v1.RenewCertificateResponse
-	(*AssignmentsAck)(nil),           // 15: fairlead.agent.v1.AssignmentsAck
-	(*StatusReport)(nil),             // 16: fairlead.agent.v1.StatusReport
-	(*CommandResult)(nil),            // 17: fairlead.agent.v1.CommandResult
-	(*AssignmentSet)(nil),            // 18: fairlead.agent.v1.AssignmentSet
-	(*StatusAck)(nil),                // 19: fairlead.agent.v1.StatusAck
-	(*Command)(nil),                  // 20: fairlead.agent.v1.Command
-	(*CommandResultAck)(nil),         // 21: fairlead.agent.v1.CommandResultAck
-	(*BulkRequest)(nil),              // 22: fairlead.agent.v1.BulkRequest
-	(*AgentInfo)(nil),                // 23: fairlead.agent.v1.AgentInfo
+	(*DiagnoseRequest)(nil),          // 15: fairlead.agent.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),         // 16: fairlead.agent.v1.DiagnoseResponse
+	(*AssignmentsAck)(nil),           // 17: fairlead.agent.v1.AssignmentsAck
+	(*StatusReport)(nil),             // 18: fairlead.agent.v1.StatusReport
+	(*CommandResult)(nil),            // 19: fairlead.agent.v1.CommandResult
+	(*AssignmentSet)(nil),            // 20: fairlead.agent.v1.AssignmentSet
+	(*StatusAck)(nil),                // 21: fairlead.agent.v1.StatusAck
+	(*Command)(nil),                  // 22: fairlead.agent.v1.Command
+	(*CommandResultAck)(nil),         // 23: fairlead.agent.v1.CommandResultAck
+	(*BulkRequest)(nil),              // 24: fairlead.agent.v1.BulkRequest
+	(*AgentInfo)(nil),                // 25: fairlead.agent.v1.AgentInfo
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_session_proto_depIdxs = []int32{
 	2,  // 0: fairlead.agent.v1.AgentMessage.hello:type_name -> fairlead.agent.v1.Hello
 	5,  // 1: fairlead.agent.v1.AgentMessage.heartbeat:type_name -> fairlead.agent.v1.Heartbeat
-	15, // 2: fairlead.agent.v1.AgentMessage.assignments_ack:type_name -> fairlead.agent.v1.AssignmentsAck
-	16, // 3: fairlead.agent.v1.AgentMessage.status:type_name -> fairlead.agent.v1.StatusReport
-	17, // 4: fairlead.agent.v1.AgentMessage.command_result:type_name -> fairlead.agent.v1.CommandResult
+	17, // 2: fairlead.agent.v1.AgentMessage.assignments_ack:type_name -> fairlead.agent.v1.AssignmentsAck
+	18, // 3: fairlead.agent.v1.AgentMessage.status:type_name -> fairlead.agent.v1.StatusReport
+	19, // 4: fairlead.agent.v1.AgentMessage.command_result:type_name -> fairlead.agent.v1.CommandResult
 	11, // 5: fairlead.agent.v1.AgentMessage.leaving:type_name -> fairlead.agent.v1.Leaving
 	8,  // 6: fairlead.agent.v1.AgentMessage.pong:type_name -> fairlead.agent.v1.Pong
 	10, // 7: fairlead.agent.v1.AgentMessage.trust_ack:type_name -> fairlead.agent.v1.TrustAck
 	3,  // 8: fairlead.agent.v1.ControllerMessage.welcome:type_name -> fairlead.agent.v1.Welcome
 	6,  // 9: fairlead.agent.v1.ControllerMessage.heartbeat_ack:type_name -> fairlead.agent.v1.HeartbeatAck
-	18, // 10: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
-	19, // 11: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
-	20, // 12: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
+	20, // 10: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
+	21, // 11: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
+	22, // 12: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
 	12, // 13: fairlead.agent.v1.ControllerMessage.reconnect:type_name -> fairlead.agent.v1.Reconnect
 	7,  // 14: fairlead.agent.v1.ControllerMessage.ping:type_name -> fairlead.agent.v1.Ping
-	21, // 15: fairlead.agent.v1.ControllerMessage.command_result_ack:type_name -> fairlead.agent.v1.CommandResultAck
-	22, // 16: fairlead.agent.v1.ControllerMessage.bulk_request:type_name -> fairlead.agent.v1.BulkRequest
+	23, // 15: fairlead.agent.v1.ControllerMessage.command_result_ack:type_name -> fairlead.agent.v1.CommandResultAck
+	24, // 16: fairlead.agent.v1.ControllerMessage.bulk_request:type_name -> fairlead.agent.v1.BulkRequest
 	9,  // 17: fairlead.agent.v1.ControllerMessage.trust:type_name -> fairlead.agent.v1.Trust
-	23, // 18: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
+	25, // 18: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
 	4,  // 19: fairlead.agent.v1.Welcome.backoff:type_name -> fairlead.agent.v1.Backoff
-	0,  // 20: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
-	13, // 21: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
-	1,  // 22: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
-	14, // 23: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	26, // 20: fairlead.agent.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 21: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
+	13, // 22: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
+	15, // 23: fairlead.agent.v1.SessionService.Diagnose:input_type -> fairlead.agent.v1.DiagnoseRequest
+	1,  // 24: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
+	14, // 25: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
+	16, // 26: fairlead.agent.v1.SessionService.Diagnose:output_type -> fairlead.agent.v1.DiagnoseResponse
+	24, // [24:27] is the sub-list for method output_type
+	21, // [21:24] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_session_proto_init() }
@@ -1360,7 +1499,7 @@ func file_fairlead_agent_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_session_proto_rawDesc), len(file_fairlead_agent_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

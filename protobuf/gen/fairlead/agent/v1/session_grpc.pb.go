@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	SessionService_Session_FullMethodName          = "/fairlead.agent.v1.SessionService/Session"
 	SessionService_RenewCertificate_FullMethodName = "/fairlead.agent.v1.SessionService/RenewCertificate"
+	SessionService_Diagnose_FullMethodName         = "/fairlead.agent.v1.SessionService/Diagnose"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -36,6 +37,10 @@ type SessionServiceClient interface {
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AgentMessage, ControllerMessage], error)
 	// RenewCertificate signs the same agent's next client certificate.
 	RenewCertificate(ctx context.Context, in *RenewCertificateRequest, opts ...grpc.CallOption) (*RenewCertificateResponse, error)
+	// Diagnose tells who looks for the cause of a trouble on the node how the
+	// controller sees the agent. It changes nothing. Fails with
+	// PERMISSION_DENIED and a Refusal detail for a revoked agent.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -69,6 +74,16 @@ func (c *sessionServiceClient) RenewCertificate(ctx context.Context, in *RenewCe
 	return out, nil
 }
 
+func (c *sessionServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, SessionService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -82,6 +97,10 @@ type SessionServiceServer interface {
 	Session(grpc.BidiStreamingServer[AgentMessage, ControllerMessage]) error
 	// RenewCertificate signs the same agent's next client certificate.
 	RenewCertificate(context.Context, *RenewCertificateRequest) (*RenewCertificateResponse, error)
+	// Diagnose tells who looks for the cause of a trouble on the node how the
+	// controller sees the agent. It changes nothing. Fails with
+	// PERMISSION_DENIED and a Refusal detail for a revoked agent.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -97,6 +116,9 @@ func (UnimplementedSessionServiceServer) Session(grpc.BidiStreamingServer[AgentM
 }
 func (UnimplementedSessionServiceServer) RenewCertificate(context.Context, *RenewCertificateRequest) (*RenewCertificateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewCertificate not implemented")
+}
+func (UnimplementedSessionServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -144,6 +166,24 @@ func _SessionService_RenewCertificate_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -154,6 +194,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RenewCertificate",
 			Handler:    _SessionService_RenewCertificate_Handler,
+		},
+		{
+			MethodName: "Diagnose",
+			Handler:    _SessionService_Diagnose_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
