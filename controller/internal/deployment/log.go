@@ -2,6 +2,8 @@ package deployment
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,20 +98,14 @@ func (s *Service) append(ctx context.Context, entries ...LogEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	trimmed := map[uuid.UUID]bool{}
 	if err := s.Store.AppendLog(ctx, entries); err != nil {
 		return err
 	}
+	touched := map[uuid.UUID]bool{}
 	for _, e := range entries {
-		if trimmed[e.DeploymentID] {
-			continue
-		}
-		trimmed[e.DeploymentID] = true
-		if err := s.Store.TrimLog(ctx, e.DeploymentID, MaxLogEntries); err != nil {
-			return err
-		}
+		touched[e.DeploymentID] = true
 	}
-	return nil
+	return s.Store.TrimLogs(ctx, slices.Collect(maps.Keys(touched)), MaxLogEntries)
 }
 
 // boundLines makes what a node sent fit to be kept: not too many lines, with a

@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -32,46 +33,129 @@ type Event struct {
 	workload.Event
 }
 
-// RecordProgress takes what a node's agent tells: events go into the logs,
-// statuses decide releases. It belongs into the transaction of the report,
-// which sees to it that each report counts once and in order. What is about
-// another node, a deleted deployment, or a generation that is not wanted any
-// more is passed over; a release that has its outcome keeps it.
+// NodeProgress is what one node's agent tells.
+type NodeProgress struct {
+	NodeID   uuid.UUID
+	Statuses []Status
+	Events   []Event
+}
+
+// RecordProgress is RecordNodes for one node.
 func (s *Service) RecordProgress(ctx context.Context, nodeID uuid.UUID, statuses []Status, events []Event) error {
-	if len(statuses) == 0 && len(events) == 0 {
-		return nil
-	}
+	return s.RecordNodes(ctx, []NodeProgress{{NodeID: nodeID, Statuses: statuses, Events: events}})
+}
+
+// RecordNodes takes what nodes' agents tell: events go into the logs, statuses
+// decide releases. It belongs into the transaction of the reports, which sees to
+// it that each counts once and in order. What is about another node, a deleted
+// deployment, or a generation that is not wanted any more is passed over; a
+// release that has its outcome keeps it.
+func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.Store.LockTarget(ctx, nodeID); err != nil {
+		news, err := s.news(ctx, list)
+		if err != nil {
 			return err
 		}
-		if err := s.recordEvents(ctx, nodeID, events); err != nil {
+		// Nodes before deployments, and in one order, as everybody locks them.
+		for _, n := range news {
+			if err := s.Store.LockTarget(ctx, n.NodeID); err != nil {
+				return err
+			}
+		}
+		if err := s.recordEvents(ctx, list); err != nil {
 			return err
 		}
-		for _, status := range statuses {
-			if err := s.recordStatus(ctx, nodeID, status); err != nil {
-				return fmt.Errorf("record status of deployment %s: %w", status.DeploymentID, err)
+		for _, n := range news {
+			for _, status := range n.Statuses {
+				if err := s.recordStatus(ctx, n.NodeID, status); err != nil {
+					return fmt.Errorf("record status of deployment %s: %w", status.DeploymentID, err)
+				}
 			}
 		}
 		return nil
 	})
 }
 
-func (s *Service) recordEvents(ctx context.Context, nodeID uuid.UUID, events []Event) error {
-	var ids []uuid.UUID
-	for _, e := range events {
-		if !slices.Contains(ids, e.DeploymentID) {
-			ids = append(ids, e.DeploymentID)
+// Place is a deployment on a node.
+type Place struct {
+	NodeID       uuid.UUID
+	DeploymentID uuid.UUID
+}
+
+// Stage is how far the assignment of a deployment is.
+type Stage struct {
+	Generation uint64
+	// Outcome is the release's; "" of a tombstone.
+	Outcome Outcome
+}
+
+// news returns the nodes and statuses that say something new, in the order of
+// the nodes' ids; most statuses are told again after a reconnection.
+func (s *Service) news(ctx context.Context, list []NodeProgress) ([]NodeProgress, error) {
+	var places []Place
+	for _, n := range list {
+		for _, status := range n.Statuses {
+			places = append(places, Place{n.NodeID, status.DeploymentID})
 		}
 	}
-	here, err := s.Store.FilterPlaced(ctx, nodeID, ids)
+	if len(places) == 0 {
+		return nil, nil
+	}
+	stages, err := s.Store.ListStages(ctx, places)
+	if err != nil {
+		return nil, err
+	}
+	var news []NodeProgress
+	for _, n := range list {
+		fresh := NodeProgress{NodeID: n.NodeID}
+		for _, status := range n.Statuses {
+			if stage, found := stages[Place{n.NodeID, status.DeploymentID}]; found && stage.moves(status) {
+				fresh.Statuses = append(fresh.Statuses, status)
+			}
+		}
+		if len(fresh.Statuses) > 0 {
+			news = append(news, fresh)
+		}
+	}
+	slices.SortFunc(news, func(a, b NodeProgress) int { return bytes.Compare(a.NodeID[:], b.NodeID[:]) })
+	return news, nil
+}
+
+// moves reports whether a status would change anything.
+func (g Stage) moves(status Status) bool {
+	switch {
+	case g.Generation != status.Generation:
+		return false
+	case g.Outcome == "":
+		return status.Phase == workload.PhaseRemoved
+	case g.Outcome.Final(), g.Outcome == OutcomeInProgress && status.Phase == workload.PhaseInProgress:
+		return false
+	default:
+		return status.Phase != workload.PhasePending
+	}
+}
+
+// recordEvents writes the events of deployments that are still on their nodes.
+func (s *Service) recordEvents(ctx context.Context, list []NodeProgress) error {
+	var places []Place
+	for _, n := range list {
+		for _, e := range n.Events {
+			places = append(places, Place{n.NodeID, e.DeploymentID})
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	here, err := s.Store.KeepPlaced(ctx, places)
 	if err != nil {
 		return err
 	}
 	var entries []LogEntry
-	for _, e := range events {
-		if slices.Contains(here, e.DeploymentID) {
-			entries = append(entries, s.entries(e)...)
+	for _, n := range list {
+		for _, e := range n.Events {
+			if here[Place{n.NodeID, e.DeploymentID}] {
+				entries = append(entries, s.entries(e)...)
+			}
 		}
 	}
 	return s.append(ctx, entries...)

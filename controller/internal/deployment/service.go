@@ -84,11 +84,15 @@ type Store interface {
 	MeasureSet(ctx context.Context, nodeID uuid.UUID) (count, bytes int64, err error)
 
 	AppendLog(ctx context.Context, entries []LogEntry) error
-	// TrimLog keeps a deployment's newest entries.
-	TrimLog(ctx context.Context, deploymentID uuid.UUID, keep int) error
+	// TrimLogs keeps each deployment's newest entries.
+	TrimLogs(ctx context.Context, deploymentIDs []uuid.UUID, keep int) error
 	ListLog(ctx context.Context, deploymentID uuid.UUID, q LogQuery) ([]LogEntry, int, error)
-	// FilterPlaced returns those of the ids that are deployments on the node.
-	FilterPlaced(ctx context.Context, nodeID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error)
+	// KeepPlaced returns those of the places where there is such a deployment,
+	// and keeps them until the transaction ends.
+	KeepPlaced(ctx context.Context, places []Place) (map[Place]bool, error)
+	// ListStages returns how far the assignments of deployments are; those
+	// without one are missing.
+	ListStages(ctx context.Context, places []Place) (map[Place]Stage, error)
 }
 
 // LivenessInfo says how much of a node's agent can be seen.

@@ -108,6 +108,11 @@ func (db *DB) FindResult(ctx context.Context, id uuid.UUID) (command.Result, err
 	return r, nil
 }
 
+// DeleteCommandsBefore drops commands whose deadline was before a moment.
+func (db *DB) DeleteCommandsBefore(ctx context.Context, deadline time.Time) error {
+	return mapError(db.in(ctx).Where("deadline < ?", deadline).Delete(&commandRow{}).Error, "drop old commands")
+}
+
 func kindNamed(name string) apperr.Kind {
 	for _, kind := range apperr.Kinds() {
 		if kind.String() == name {

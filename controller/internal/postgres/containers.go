@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	"gorm.io/gorm/clause"
 
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -32,6 +33,11 @@ type containerRow struct {
 	ExitCode     int
 	Health       string
 	Ports        string
+	Leftover     bool
+	OOMKilled    bool
+	RestartCount int32
+	StartedAt    *time.Time
+	FinishedAt   *time.Time
 }
 
 func (containerRow) TableName() string { return "containers" }
@@ -53,7 +59,8 @@ func toContainerRow(nodeID uuid.UUID, c workload.Container) (containerRow, error
 		DeploymentID: idOrNull(c.DeploymentID), InstanceID: idOrNull(c.InstanceID), Release: c.Release,
 		ImageName: c.ImageName, ImageTag: c.ImageTag, ImageDigest: c.ImageDigest, Command: c.Command,
 		CreatedAt: c.CreatedAt, State: string(c.State), Reason: c.Reason, ExitCode: c.ExitCode, Health: c.Health,
-		Ports: string(ports),
+		Ports: string(ports), Leftover: c.Leftover, OOMKilled: c.OOMKilled, RestartCount: int32(c.RestartCount),
+		StartedAt: orNull(c.StartedAt), FinishedAt: orNull(c.FinishedAt),
 	}, nil
 }
 
@@ -62,54 +69,118 @@ func (r containerRow) toContainer() workload.Container {
 	_ = json.Unmarshal([]byte(r.Ports), &ports) // written by toContainerRow
 	c := workload.Container{
 		ID: workload.ContainerID{Prefix: r.Prefix, Name: r.Name}, EngineID: r.EngineID, Managed: r.Managed,
-		Release: r.Release, ImageName: r.ImageName, ImageTag: r.ImageTag, ImageDigest: r.ImageDigest, Command: r.Command,
+		DeploymentID: textOf(r.DeploymentID), InstanceID: textOf(r.InstanceID), Release: r.Release, ImageName: r.ImageName, ImageTag: r.ImageTag, ImageDigest: r.ImageDigest, Command: r.Command,
 		CreatedAt: r.CreatedAt, State: spec.ContainerState(r.State), Reason: r.Reason, ExitCode: r.ExitCode, Health: r.Health,
-		Ports: convert(ports, func(p portJSON) workload.Port { return workload.Port(p) }),
-	}
-	if r.DeploymentID != nil {
-		c.DeploymentID = r.DeploymentID.String()
-	}
-	if r.InstanceID != nil {
-		c.InstanceID = r.InstanceID.String()
+		Ports:    convert(ports, func(p portJSON) workload.Port { return workload.Port(p) }),
+		Leftover: r.Leftover, OOMKilled: r.OOMKilled, RestartCount: int(r.RestartCount),
+		StartedAt: orZero(r.StartedAt), FinishedAt: orZero(r.FinishedAt),
 	}
 	return c
+}
+
+// maxStatementRows bounds one statement, so that none takes long.
+const maxStatementRows = 500
+
+// PutContainers writes what has changed on nodes.
+func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) error {
+	var rows []containerRow
+	var gone, keepNodes [][16]byte
+	var keep []string
+	for _, n := range list {
+		for _, c := range n.Changed {
+			row, err := toContainerRow(n.NodeID, c)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
+		}
+		if n.Keep == nil {
+			continue
+		}
+		gone = append(gone, n.NodeID)
+		for _, id := range n.Keep {
+			keepNodes, keep = append(keepNodes, n.NodeID), append(keep, id)
+		}
+	}
+	if len(gone) > 0 {
+		_, err := db.execRows(ctx, "forget containers that are gone", `delete from containers c
+			where c.node_id = any($1::uuid[]) and not exists (
+				select from unnest($2::uuid[], $3::text[]) as k (node_id, engine_id)
+				where k.node_id = c.node_id and k.engine_id = c.engine_id)`, gone, keepNodes, keep)
+		if err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(rows, maxStatementRows) {
+		if err := db.upsertContainers(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upsertContainers leaves rows alone that are so already.
+func (db *DB) upsertContainers(ctx context.Context, rows []containerRow) error {
+	_, err := db.execRows(ctx, "store the nodes' containers", `insert into containers as c (node_id, engine_id, prefix, name, managed,
+			deployment_id, instance_id, release, image_name, image_tag, image_digest, command, created_at, state, reason, exit_code,
+			health, ports, leftover, oom_killed, restart_count, started_at, finished_at)
+		select node_id, engine_id, prefix, name, managed, deployment_id, instance_id, release, image_name, image_tag, image_digest,
+			command, created_at, state, reason, exit_code, health, ports::jsonb, leftover, oom_killed, restart_count, started_at, finished_at
+		from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::uuid[], $7::uuid[], $8::bigint[], $9::text[], $10::text[],
+			$11::text[], $12::text[], $13::timestamptz[], $14::text[], $15::text[], $16::int[], $17::text[], $18::text[],
+			$19::bool[], $20::bool[], $21::int[], $22::timestamptz[], $23::timestamptz[])
+			as n (node_id, engine_id, prefix, name, managed, deployment_id, instance_id, release, image_name, image_tag, image_digest,
+				command, created_at, state, reason, exit_code, health, ports, leftover, oom_killed, restart_count, started_at, finished_at)
+		on conflict (node_id, engine_id) do update set
+			prefix = excluded.prefix, name = excluded.name, managed = excluded.managed, deployment_id = excluded.deployment_id,
+			instance_id = excluded.instance_id, release = excluded.release, image_name = excluded.image_name, image_tag = excluded.image_tag,
+			image_digest = excluded.image_digest, command = excluded.command, created_at = excluded.created_at, state = excluded.state,
+			reason = excluded.reason, exit_code = excluded.exit_code, health = excluded.health, ports = excluded.ports,
+			leftover = excluded.leftover, oom_killed = excluded.oom_killed, restart_count = excluded.restart_count,
+			started_at = excluded.started_at, finished_at = excluded.finished_at
+		where c.* is distinct from excluded.*`,
+		ids(rows, func(r containerRow) uuid.UUID { return r.NodeID }),
+		column(rows, func(r containerRow) string { return r.EngineID }),
+		column(rows, func(r containerRow) string { return r.Prefix }),
+		column(rows, func(r containerRow) string { return r.Name }),
+		column(rows, func(r containerRow) bool { return r.Managed }),
+		optionalIDs(rows, func(r containerRow) *uuid.UUID { return r.DeploymentID }),
+		optionalIDs(rows, func(r containerRow) *uuid.UUID { return r.InstanceID }),
+		column(rows, func(r containerRow) int64 { return r.Release }),
+		column(rows, func(r containerRow) string { return r.ImageName }),
+		column(rows, func(r containerRow) string { return r.ImageTag }),
+		column(rows, func(r containerRow) string { return r.ImageDigest }),
+		column(rows, func(r containerRow) string { return r.Command }),
+		column(rows, func(r containerRow) time.Time { return r.CreatedAt }),
+		column(rows, func(r containerRow) string { return r.State }),
+		column(rows, func(r containerRow) string { return r.Reason }),
+		column(rows, func(r containerRow) int32 { return int32(r.ExitCode) }),
+		column(rows, func(r containerRow) string { return r.Health }),
+		column(rows, func(r containerRow) string { return r.Ports }),
+		column(rows, func(r containerRow) bool { return r.Leftover }),
+		column(rows, func(r containerRow) bool { return r.OOMKilled }),
+		column(rows, func(r containerRow) int32 { return r.RestartCount }),
+		column(rows, func(r containerRow) *time.Time { return r.StartedAt }),
+		column(rows, func(r containerRow) *time.Time { return r.FinishedAt }),
+	)
+	return err
 }
 
 // ReplaceContainers makes the list the whole of what is known of a node's
 // containers.
 func (db *DB) ReplaceContainers(ctx context.Context, nodeID uuid.UUID, list []workload.Container, at time.Time) error {
-	rows := make([]containerRow, len(list))
-	seen := make([]string, len(list))
+	keep := make([]string, len(list))
 	for i, c := range list {
-		row, err := toContainerRow(nodeID, c)
-		if err != nil {
-			return err
-		}
-		rows[i], seen[i] = row, c.EngineID
+		keep[i] = c.EngineID
 	}
 	return db.InTx(ctx, func(ctx context.Context) error {
-		gone := db.in(ctx).Where("node_id = ?", nodeID)
-		if len(seen) > 0 {
-			gone = gone.Where("engine_id not in ?", seen)
-		}
-		if err := gone.Delete(&containerRow{}).Error; err != nil {
-			return mapError(err, "forget containers that are gone")
-		}
-		if len(rows) > 0 {
-			err := db.in(ctx).Clauses(clause.OnConflict{
-				Columns: []clause.Column{{Name: "node_id"}, {Name: "engine_id"}}, UpdateAll: true,
-			}).CreateInBatches(&rows, containerBatch).Error
-			if err != nil {
-				return mapError(err, "store the node's containers")
-			}
+		if err := db.PutContainers(ctx, []report.NodeContainers{{NodeID: nodeID, Changed: list, Keep: keep}}); err != nil {
+			return err
 		}
 		err := db.in(ctx).Exec("update agents set containers_seen_at = ? where node_id = ? and revoked_at is null", at, nodeID).Error
 		return mapError(err, "note when the containers were seen")
 	})
 }
-
-// containerBatch keeps one statement below PostgreSQL's 65,535 parameters.
-const containerBatch = 500
 
 // ListContainers returns what was last seen on a node, by prefix and name.
 func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error) {

@@ -50,6 +50,7 @@ func (r deploymentEventRow) toEntry() (deployment.LogEntry, error) {
 func (db *DB) AppendLog(ctx context.Context, entries []deployment.LogEntry) error {
 	rows := make([]deploymentEventRow, len(entries))
 	var touched []uuid.UUID
+	seen := map[uuid.UUID]bool{}
 	for i, e := range entries {
 		lines, err := json.Marshal(append([]string{}, e.Lines...))
 		if err != nil {
@@ -60,27 +61,25 @@ func (db *DB) AppendLog(ctx context.Context, entries []deployment.LogEntry) erro
 			Status: string(e.State), InstanceID: orNull(e.InstanceID), State: string(e.Container), Reason: e.Reason,
 			Lines: string(lines), CreatedAt: e.At,
 		}
-		if !slices.Contains(touched, e.DeploymentID) {
+		if !seen[e.DeploymentID] {
+			seen[e.DeploymentID] = true
 			touched = append(touched, e.DeploymentID)
 		}
 	}
 	if err := db.in(ctx).CreateInBatches(&rows, eventBatch).Error; err != nil {
 		return mapError(err, "write the deployment's log")
 	}
-	for _, id := range touched {
-		if err := db.notify(ctx, ChannelDeployment, id.String()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return db.notifyAll(ctx, ChannelDeployment, touched)
 }
 
-// TrimLog keeps a deployment's newest entries.
-func (db *DB) TrimLog(ctx context.Context, deploymentID uuid.UUID, keep int) error {
-	err := db.in(ctx).Exec(`delete from deployment_events where deployment_id = ? and id <= (
-			select id from deployment_events where deployment_id = ? order by id desc offset ? limit 1)`,
-		deploymentID, deploymentID, keep).Error
-	return mapError(err, "trim the deployment's log")
+// TrimLogs keeps each deployment's newest entries.
+func (db *DB) TrimLogs(ctx context.Context, deploymentIDs []uuid.UUID, keep int) error {
+	_, err := db.execRows(ctx, "trim the deployments' logs", `delete from deployment_events e
+		using unnest($1::uuid[]) as d (id),
+			lateral (select id from deployment_events where deployment_id = d.id order by id desc offset $2 limit 1) as last
+		where e.deployment_id = d.id and e.id <= last.id`,
+		ids(deploymentIDs, func(id uuid.UUID) uuid.UUID { return id }), keep)
+	return err
 }
 
 // ListLog returns a page of a deployment's log, counted from the newest entry

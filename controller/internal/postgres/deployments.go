@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,14 +105,40 @@ func (db *DB) ListPlaced(ctx context.Context, nodeID uuid.UUID, prefix string) (
 		Order("deployments.created_at, deployments.id"))
 }
 
-// FilterPlaced returns those of the ids that are deployments on the node.
-func (db *DB) FilterPlaced(ctx context.Context, nodeID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	var here []uuid.UUID
-	err := db.in(ctx).Table("deployments").Where("node_id = ? and id in ?", nodeID, ids).Pluck("id", &here).Error
-	return here, mapError(err, "find the node's deployments")
+// KeepPlaced returns those of the places where there is such a deployment, and
+// keeps them from being deleted until the transaction ends.
+func (db *DB) KeepPlaced(ctx context.Context, places []deployment.Place) (map[deployment.Place]bool, error) {
+	here := make(map[deployment.Place]bool, len(places))
+	err := db.queryRows(ctx, "find the nodes' deployments", func(rows *sql.Rows) error {
+		var p deployment.Place
+		err := rows.Scan(&p.NodeID, &p.DeploymentID)
+		here[p] = true
+		return err
+	}, `select d.node_id, d.id from deployments d
+		where (d.node_id, d.id) in (select * from unnest($1::uuid[], $2::uuid[]))
+		order by d.id for key share`,
+		ids(places, func(p deployment.Place) uuid.UUID { return p.NodeID }),
+		ids(places, func(p deployment.Place) uuid.UUID { return p.DeploymentID }))
+	return here, err
+}
+
+// ListStages returns how far the assignments of deployments are.
+func (db *DB) ListStages(ctx context.Context, places []deployment.Place) (map[deployment.Place]deployment.Stage, error) {
+	stages := make(map[deployment.Place]deployment.Stage, len(places))
+	err := db.queryRows(ctx, "find the nodes' assignments", func(rows *sql.Rows) error {
+		var p deployment.Place
+		var generation int64
+		var outcome string
+		err := rows.Scan(&p.NodeID, &p.DeploymentID, &generation, &outcome)
+		stages[p] = deployment.Stage{Generation: toGeneration(generation), Outcome: deployment.Outcome(outcome)}
+		return err
+	}, `select a.node_id, a.deployment_id, a.generation, coalesce(r.outcome, '')
+		from unnest($1::uuid[], $2::uuid[]) as q (node_id, deployment_id)
+		join assignments a on a.node_id = q.node_id and a.deployment_id = q.deployment_id
+		left join releases r on r.id = a.release_id`,
+		ids(places, func(p deployment.Place) uuid.UUID { return p.NodeID }),
+		ids(places, func(p deployment.Place) uuid.UUID { return p.DeploymentID }))
+	return stages, err
 }
 
 // InsertDeployment adds a deployment with an instance for each image.
