@@ -86,7 +86,13 @@ bench: machine build artifacts ## the figures: name, value, unit, floor or peer,
 	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
 		if go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker >"$$out" 2>&1; \
 		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
+	@$(MAKE) bench-fleet FLEET=$(or $(FLEET),2000)
 	@scripts/bench-up.sh
+
+.PHONY: bench-fleet
+bench-fleet: machine build artifacts ## the figures of the agent link, with FLEET=10000 agents
+	@go build -o $(BIN)/fleetsim ./e2e/fleetsim/cmd/fleetsim
+	@$(BIN)/fleetsim --agents $(or $(FLEET),10000) --controller $(BIN)/controller --artifacts $(BIN)/artifacts
 
 .PHONY: lint
 lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf
