@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/dispatch"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
@@ -39,8 +40,9 @@ const (
 	pingEvery   = 15 * time.Second
 	pingTimeout = 5 * time.Second
 
-	handshakeTimeout        = 10 * time.Second
-	maxStreamsPerConnection = 16
+	handshakeTimeout = 10 * time.Second
+	// maxStreamsPerConnection has room for all the streams an agent may carry.
+	maxStreamsPerConnection = 64
 )
 
 // Config is what a Server needs.
@@ -61,12 +63,20 @@ type Config struct {
 	Trusted func(ctx context.Context, list []agent.Trust) error
 	// Sessions is told when the number of open sessions changes.
 	Sessions func(open int)
+	// Broker asks agents for streams, Streams takes what they carry, Library is
+	// what they fetch from.
+	Broker  *bulk.Broker
+	Streams Streams
+	Library Library
+	// Register adds what else is served on the listener; may be nil.
+	Register func(grpc.ServiceRegistrar)
 }
 
 // Server takes agents' connections.
 type Server struct {
 	agentv1.UnimplementedEnrolmentServiceServer
 	agentv1.UnimplementedSessionServiceServer
+	agentv1.UnimplementedBulkServiceServer
 	Config
 	log    *slog.Logger
 	grpc   *grpc.Server
@@ -98,6 +108,10 @@ func New(c Config) *Server {
 	)
 	agentv1.RegisterEnrolmentServiceServer(s.grpc, s)
 	agentv1.RegisterSessionServiceServer(s.grpc, s)
+	agentv1.RegisterBulkServiceServer(s.grpc, s)
+	if c.Register != nil {
+		c.Register(s.grpc)
+	}
 	return s
 }
 

@@ -19,6 +19,7 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/protocol"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -58,7 +59,7 @@ type session struct {
 }
 
 // Session is the control stream of one agent, from its Hello to its end.
-func (s *Server) Session(stream sessionStream) error {
+func (s *Server) Session(stream sessionStream) (err error) {
 	ctx := stream.Context()
 	agentID, key, err := identity(ctx)
 	if err != nil {
@@ -76,6 +77,8 @@ func (s *Server) Session(stream sessionStream) error {
 	defer s.count(agentID, -1)
 	x := &session{Session: opened, server: s, stream: stream, log: s.log.With(
 		logging.KeyNode, opened.NodeID, logging.KeyEpoch, opened.Epoch)}
+	link := s.attach(x, hello.GetCapabilities())
+	defer func() { link.Close(err) }()
 	x.log.Info("agent connected", "version", hello.GetAgent().GetVersion(), "address", peerAddress(ctx))
 	err = x.run(ctx, hello)
 
@@ -136,6 +139,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 			ResetAfterMs: uint32(backoffReset.Milliseconds()),
 		},
 		StatusSequence: x.StatusSequence,
+		Capabilities:   []string{protocol.Bulk, protocol.Exec},
 	}}})
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,7 +52,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 			a.close(context.WithoutCancel(ctx))
 		}
 	}()
-	k, err := keys.Open(filepath.Join(c.StateDir, "keys"))
+	k, err := keys.Open(c.KeysDir)
 	if err != nil {
 		return a, err
 	}
@@ -74,7 +73,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 		return a, err
 	}
 	setupToken := rand.Text()
-	services, err := newServices(c, a.database.db, k, a.bus, log, setupToken)
+	services, err := newServices(c, newSelf(c), a.database.db, k, a.bus, log, setupToken)
 	if err != nil {
 		return a, err
 	}

@@ -45,8 +45,8 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
 		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
 		Health: a.database, SignScript: s.signScript,
-		Notifications: s.notifications,
-		Audit:         audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
+		Notifications: s.notifications, Streams: s.streams.service,
+		Audit: audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
 		PublicURL:       strings.TrimSuffix(a.config.PublicURL, "/"),
 		Secure:          strings.HasPrefix(a.config.PublicURL, "https://"),
 		LoginAllowed:    rest.NewLimiter(loginBurst, loginEvery, now).Allow,
@@ -73,6 +73,8 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
 		EnrolAllowed: rest.NewLimiter(enrolBurst, enrolEvery, now).Allow,
 		Sessions:     func(open int) { connected.Set(float64(open)) },
+		Broker:       s.streams.broker, Streams: s.streams.service, Library: s.library,
+		Register: newRelay(a, s).Register,
 	})
 }
 

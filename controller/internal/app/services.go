@@ -68,10 +68,11 @@ type services struct {
 	courier       *notification.Courier
 	dispatcher    *dispatch.Dispatcher
 	library       *artifact.Library
+	streams       streams
 	signScript    func([]byte) string
 }
 
-func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
+func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
 	library, err := artifact.Open(artifactDir(c), buildinfo.Version(), "fairlead/dagent:"+buildinfo.Version(), k.Release)
 	if err != nil {
 		return nil, err
@@ -126,6 +127,7 @@ func newServices(c config.Config, db *postgres.DB, k *keys.Keys, bus *wake.Bus, 
 		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
 	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Roots, Now: now})
+	s.streams = newStreams(me, db, k, auditLog, log)
 	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
 	return s, nil
 }

@@ -30,9 +30,11 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound"},
+		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound", "replica"},
 		"rest":         {},
-		"agentrpc":     {"dispatch", "wake"},
+		"agentrpc":     {"dispatch", "wake", "bulkpb"},
+		"replica":      {"bulkpb"}, // the controllers on one database call each other
+		"bulkpb":       {},
 		"dispatch":     {"wake"},
 		"postgres":     {},
 		"wake":         {},

@@ -116,6 +116,8 @@ const (
 	ReasonStopping = "controller-stopping"
 	// ReasonSessionEnded: the agent's session ended, and with it the stream.
 	ReasonSessionEnded = "session-ended"
+	// ReasonPeerAway: the replica that has the session does not answer.
+	ReasonPeerAway = "controller-away"
 	// ReasonNoCarrier: the agent did not come.
 	ReasonNoCarrier = "agent-did-not-come"
 )

@@ -101,21 +101,22 @@ func (p *pipe) Close(cause error) {
 		cause = errEnough
 	}
 	p.mu.Lock()
-	if p.cause != nil {
-		p.mu.Unlock()
-		return
+	first := p.cause == nil
+	if first {
+		p.cause = cause
+		close(p.done)
 	}
-	p.cause = cause
-	if errors.Is(cause, errEnough) {
+	if errors.Is(cause, errEnough) { // nobody will read what waits
 		for _, q := range p.queue {
 			p.link.budget.give(q.paid)
 		}
 		p.queue, p.bytes = nil, 0
 	}
-	close(p.done)
 	p.mu.Unlock()
-	p.link.budget.forget(p)
-	p.link.broker.drop(p)
+	if first {
+		p.link.budget.forget(p)
+		p.link.broker.drop(p)
+	}
 }
 
 func (p *pipe) why() error {

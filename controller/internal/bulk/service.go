@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,9 @@ type Store interface {
 	FindOwner(ctx context.Context, teamID, nodeID uuid.UUID) (Owner, error)
 	// FindAgentPlace returns the node and the team that an agent serves.
 	FindAgentPlace(ctx context.Context, agentID uuid.UUID) (nodeID, teamID uuid.UUID, err error)
+	// FindReplicaAddress returns what the peers of a replica dial; NotFound when
+	// there is none of that id, or its lease has run out.
+	FindReplicaAddress(ctx context.Context, id string) (string, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 }
 
@@ -39,6 +43,8 @@ type Store interface {
 type Peers interface {
 	// Open is Broker.Open at another replica. The stream ends with ctx.
 	Open(ctx context.Context, o Owner, r Request) (Stream, error)
+	// Join is Broker.Join at the replica of that address.
+	Join(ctx context.Context, address string, agentID uuid.UUID, streamID string) (Bearer, error)
 }
 
 // ServiceConfig is what a Service needs.
@@ -56,11 +62,15 @@ type ServiceConfig struct {
 type Service struct {
 	ServiceConfig
 	slots slots
+
+	mu sync.Mutex
+	// misused is when an agent's misuse was last entered.
+	misused map[uuid.UUID]time.Time
 }
 
 // NewService returns the service.
 func NewService(c ServiceConfig) *Service {
-	return &Service{ServiceConfig: c, slots: newSlots(c.Limits)}
+	return &Service{ServiceConfig: c, slots: newSlots(c.Limits), misused: map[uuid.UUID]time.Time{}}
 }
 
 // Action is the permission that a request takes.
@@ -95,6 +105,17 @@ func (s *Service) Open(ctx context.Context, nodeID uuid.UUID, r Request) (Stream
 	return s.slots.hold(team.ID, stream)
 }
 
+// Check fails as Open would because of who asks or of the node, without asking
+// the node.
+func (s *Service) Check(ctx context.Context, nodeID uuid.UUID, action authz.Action) error {
+	team, _, err := authz.Require(ctx, action)
+	if err != nil {
+		return err
+	}
+	_, err = s.locate(ctx, team.ID, nodeID)
+	return err
+}
+
 func (s *Service) open(ctx context.Context, teamID, nodeID uuid.UUID, r Request) (Stream, error) {
 	owner, err := s.locate(ctx, teamID, nodeID)
 	if err != nil {
@@ -106,17 +127,35 @@ func (s *Service) open(ctx context.Context, teamID, nodeID uuid.UUID, r Request)
 		}
 	}
 	stream, err := s.at(ctx, owner, r)
-	if !isNotHere(err) {
+	if !isElsewhere(err) {
 		return stream, err
 	}
-	// The session moved between the look and the call: look once more.
+	// The session may have moved between the look and the call: look once more.
 	if owner, err = s.locate(ctx, teamID, nodeID); err != nil {
 		return nil, err
 	}
-	if stream, err = s.at(ctx, owner, r); isNotHere(err) {
+	if stream, err = s.at(ctx, owner, r); reasonOf(err) == ReasonNotHere {
 		return nil, apperr.New(apperr.Unavailable, "the node is changing its connection; try again in a moment").WithReason(ReasonSessionEnded)
 	}
 	return stream, err
+}
+
+// Join makes an agent the carrier of a stream it was asked for; who it is must
+// be proven. Its connection may have arrived at another replica than the one
+// that asked: then what it carries is passed on. NotFound as for Broker.Join.
+func (s *Service) Join(ctx context.Context, agentID uuid.UUID, streamID string) (Bearer, error) {
+	replica := ReplicaOf(streamID)
+	if replica == "" || replica == s.Broker.replica || s.Peers == nil {
+		return s.Broker.Join(ctx, agentID, streamID)
+	}
+	address, err := s.Store.FindReplicaAddress(ctx, replica)
+	if apperr.Is(err, apperr.NotFound) {
+		return s.Broker.Join(ctx, agentID, streamID) // which refuses it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Peers.Join(ctx, address, agentID, streamID)
 }
 
 func (s *Service) locate(ctx context.Context, teamID, nodeID uuid.UUID) (Owner, error) {
@@ -160,9 +199,19 @@ func (s *Service) Interrupt() {
 	s.Broker.Interrupt(cause)
 }
 
+// misuseEvery is how often the misuse of one agent is entered, maxMisused how
+// many agents are remembered for that.
+const (
+	misuseEvery = time.Minute
+	maxMisused  = 1000
+)
+
 // NoteMisuse enters into the audit log of its team that an agent came with a
-// stream id it was not given.
+// stream id it was not given; of each agent at most one a minute.
 func (s *Service) NoteMisuse(ctx context.Context, m Misuse) error {
+	if !s.due(m.AgentID) {
+		return nil
+	}
 	nodeID, teamID, err := s.Store.FindAgentPlace(ctx, m.AgentID)
 	if err != nil {
 		return err
@@ -176,6 +225,21 @@ func (s *Service) NoteMisuse(ctx context.Context, m Misuse) error {
 	})
 }
 
-func isNotHere(err error) bool {
-	return err != nil && reasonOf(err) == ReasonNotHere
+func (s *Service) due(agentID uuid.UUID) bool {
+	now := s.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, noted := s.misused[agentID]; noted && now.Sub(last) < misuseEvery {
+		return false
+	}
+	if len(s.misused) >= maxMisused {
+		clear(s.misused)
+	}
+	s.misused[agentID] = now
+	return true
+}
+
+func isElsewhere(err error) bool {
+	reason := reasonOf(err)
+	return reason == ReasonNotHere || reason == ReasonPeerAway
 }

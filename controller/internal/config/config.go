@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -37,12 +38,16 @@ type Config struct {
 	AgentPublicAddr string
 	DatabaseURL     Secret
 	StateDir        string
+	KeysDir         string
+	ReplicaName     string
+	ReplicaAddr     string
 	ArtifactDir     string
 	AdminEmail      string
 	AdminPassword   Secret
 	Registration    string
 	// WebhookAllowPrivate is "true" or "false".
 	WebhookAllowPrivate string
+	Drain               time.Duration
 	StopTimeout         time.Duration
 	// DebugAddr is empty for no profiles.
 	DebugAddr string
@@ -204,6 +209,12 @@ func (c *Config) complete() []error {
 	if c.HTTPTLS == "files" && (c.HTTPTLSCert == "" || c.HTTPTLSKey == "") {
 		problems = append(problems, errors.New("FAIRLEAD_HTTP_TLS=files needs FAIRLEAD_HTTP_TLS_CERT and FAIRLEAD_HTTP_TLS_KEY"))
 	}
+	if c.KeysDir == "" {
+		c.KeysDir = filepath.Join(c.StateDir, "keys")
+	}
+	if err := c.completeReplica(); err != nil {
+		problems = append(problems, err)
+	}
 	if c.AgentPublicAddr == "" {
 		u, err := url.Parse(c.PublicURL)
 		_, port, portErr := net.SplitHostPort(c.AgentAddr)
@@ -213,4 +224,24 @@ func (c *Config) complete() []error {
 		c.AgentPublicAddr = net.JoinHostPort(u.Hostname(), port)
 	}
 	return problems
+}
+
+// completeReplica fills in what the other controllers are told of this one.
+func (c *Config) completeReplica() error {
+	if c.ReplicaAddr == "" {
+		host, port, err := net.SplitHostPort(c.AgentAddr)
+		if err != nil {
+			return err
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			if host, err = os.Hostname(); err != nil {
+				return fmt.Errorf("FAIRLEAD_REPLICA_ADDR is not given and the host name is not known: %w", err)
+			}
+		}
+		c.ReplicaAddr = net.JoinHostPort(host, port)
+	}
+	if c.ReplicaName == "" {
+		c.ReplicaName = c.ReplicaAddr
+	}
+	return nil
 }

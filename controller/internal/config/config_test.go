@@ -33,6 +33,30 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestAReplicaIsCalledByItsAddress(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		environ                []string
+		address, called, drain string
+	}{
+		"any address":   {[]string{"FAIRLEAD_AGENT_ADDR=:7443"}, host + ":7443", host + ":7443", "5s"},
+		"one address":   {[]string{"FAIRLEAD_AGENT_ADDR=10.0.0.7:7443", "FAIRLEAD_DRAIN=0"}, "10.0.0.7:7443", "10.0.0.7:7443", "0s"},
+		"all of IPv6":   {[]string{"FAIRLEAD_AGENT_ADDR=[::]:7443"}, host + ":7443", host + ":7443", "5s"},
+		"told to be so": {[]string{"FAIRLEAD_REPLICA_ADDR=a.example:1", "FAIRLEAD_REPLICA_NAME=a"}, "a.example:1", "a", "5s"},
+	} {
+		got, err := config.Load(nil, c.environ)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.ReplicaAddr != c.address || got.ReplicaName != c.called || got.Drain.String() != c.drain {
+			t.Errorf("%s: %s at %s, drains for %s", name, got.ReplicaName, got.ReplicaAddr, got.Drain)
+		}
+	}
+}
+
 func TestFlagOverEnvironmentOverFile(t *testing.T) {
 	file := write(t, "http-addr: ':1'\nagent-addr: ':1'\nlog-level: debug\n")
 	c, err := config.Load(

@@ -83,6 +83,17 @@ func duration(field func(*Config) *time.Duration) func(*Config, string) error {
 	}
 }
 
+func durationOrZero(field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < 0 {
+			return fmt.Errorf("%q: want a time such as 5s, or 0", value)
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
 func publicURL(c *Config, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||

@@ -137,3 +137,6 @@ func (r Reply) String(t *testing.T, key string) string {
 	}
 	return text
 }
+
+// Token returns the client's token.
+func (c *Client) Token() string { return c.token }

@@ -101,6 +101,7 @@ func start(t *testing.T, dsn, stateDir string, log *slog.Logger, settings ...str
 		"FAIRLEAD_PUBLIC_URL=http://"+http,
 		"FAIRLEAD_WEBHOOK_ALLOW_PRIVATE=true", // receivers in tests are on this machine
 		"FAIRLEAD_STOP_TIMEOUT=5s",
+		"FAIRLEAD_DRAIN=0",
 	))
 	if err != nil {
 		t.Fatalf("configure the controller: %v", err)

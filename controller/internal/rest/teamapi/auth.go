@@ -43,7 +43,9 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.fail(ctx, err)
 		return
 	}
-	inner, err := a.enter(inner, presented, ctx.Param("teamSlug"), strings.ToLower(ctx.Method()))
+	slug, method := ctx.Param("teamSlug"), strings.ToLower(ctx.Method())
+	enter := func(ctx context.Context) (context.Context, error) { return a.enter(ctx, presented, slug, method) }
+	inner, err := enter(withAgain(inner, enter))
 	if err != nil {
 		a.fail(ctx, err)
 		return

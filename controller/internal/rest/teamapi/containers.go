@@ -51,17 +51,6 @@ type prefixedContainerPath struct {
 	Name   string `path:"name" maxLength:"63"`
 }
 
-type containerLogInput struct {
-	NodePath
-	Prefix string `path:"prefix" maxLength:"63"`
-	Name   string `path:"name" maxLength:"63"`
-	Take   int    `query:"take" default:"100" minimum:"1" maximum:"1000" doc:"How many of the last lines"`
-}
-
-type containerLogOutput struct {
-	Logs []string `json:"logs"`
-}
-
 func (a *api) containerRoutes() {
 	const tag, bare, prefixed = "Containers", "/api/{teamSlug}/nodes/{nodeId}/containers", "/api/{teamSlug}/nodes/{nodeId}/{prefix}/containers"
 	add(a, route{method: http.MethodGet, path: bare, summary: "List a node's containers", tag: tag, action: authz.ContainerRead}, a.listContainers)
@@ -82,8 +71,11 @@ func (a *api) containerRoutes() {
 		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.onPrefixed(command.Delete))
 	add(a, route{method: http.MethodDelete, path: prefixed, summary: "Delete the containers of a prefix", tag: tag,
 		action: authz.ContainerDelete, status: http.StatusNoContent, errors: []int{412, 503}}, a.deletePrefix)
-	add(a, route{method: http.MethodGet, path: prefixed + "/{name}/log", summary: "Read the end of a container's log", tag: tag,
-		action: authz.ContainerRead, errors: []int{412, 503}}, a.readContainerLog)
+	add(a, route{method: http.MethodGet, path: prefixed + "/{name}/log", summary: "Read the end of a container's log or follow it", tag: tag,
+		action: authz.ContainerRead, errors: []int{412, 429, 501, 503}}, a.containerLog)
+	a.documentLog(prefixed + "/{name}/log")
+	add(a, route{method: http.MethodGet, path: prefixed + "/{name}/exec", summary: "Run a command in a container", tag: tag,
+		action: authz.ContainerExec, status: http.StatusSwitchingProtocols, errors: []int{403, 412, 426, 429, 501, 503}}, a.execContainer)
 }
 
 func (a *api) listContainers(ctx context.Context, in *listContainersInput) (*ok[[]containerOutput], error) {
@@ -118,18 +110,6 @@ func (a *api) onPrefixed(op command.Operation) func(context.Context, *prefixedCo
 
 func (a *api) deletePrefix(ctx context.Context, in *prefixPath) (*empty, error) {
 	return nil, a.deps.Commands.DeletePrefix(ctx, in.NodeID, in.Prefix)
-}
-
-func (a *api) readContainerLog(ctx context.Context, in *containerLogInput) (*ok[containerLogOutput], error) {
-	r, err := a.deps.Commands.Do(ctx, in.NodeID, command.ReadLogs, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, in.Take)
-	if err != nil {
-		return nil, err
-	}
-	out := containerLogOutput{Logs: make([]string, len(r.Lines))}
-	for i, line := range r.Lines {
-		out.Logs[i] = line.Text
-	}
-	return respond(out), nil
 }
 
 func toContainerOutput(c workload.Container) containerOutput {

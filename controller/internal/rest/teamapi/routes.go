@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/deployment"
@@ -34,6 +35,7 @@ type Deps struct {
 	Teams        *team.Service
 	Nodes        *node.Service
 	Commands     *command.Service
+	Streams      *bulk.Service
 	Deployments  *deployment.Service
 	DeployTokens *deploytoken.Service
 	Storages     *storage.Service

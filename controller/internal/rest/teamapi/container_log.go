@@ -1,0 +1,291 @@
+package teamapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+
+	"fairlead.dev/controller/internal/bulk"
+	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/workload"
+)
+
+const (
+	eventStream = "text/event-stream"
+	// heartbeatEvery keeps proxies from ending a quiet stream.
+	heartbeatEvery = 15 * time.Second
+	// stuckAfter ends the stream of a reader that takes nothing.
+	stuckAfter = time.Minute
+	// recheckEvery is how soon a reader whose right was taken away loses the
+	// log.
+	recheckEvery = 5 * time.Second
+)
+
+type containerLogInput struct {
+	NodePath
+	Prefix      string `path:"prefix" maxLength:"63"`
+	Name        string `path:"name" maxLength:"63"`
+	Take        int    `query:"take" default:"100" minimum:"1" maximum:"1000" doc:"How many of the last lines"`
+	Follow      bool   `query:"follow" doc:"Answer as a stream of server-sent events and go on with new lines"`
+	Accept      string `header:"Accept" doc:"text/event-stream is another way to ask for follow"`
+	LastEventID string `header:"Last-Event-ID" maxLength:"64" doc:"Id of the last event that was seen: the stream goes on after it"`
+}
+
+func (in *containerLogInput) streams() bool {
+	return in.Follow || strings.Contains(in.Accept, eventStream)
+}
+
+type containerLogOutput struct {
+	Logs []string `json:"logs"`
+}
+
+// streamed is an answer that its function writes.
+type streamed struct {
+	Body func(huma.Context)
+}
+
+// documentLog says what the route answers: huma can't know what a function
+// writes.
+func (a *api) documentLog(path string) {
+	answer := a.OpenAPI().Paths[path].Get.Responses["200"]
+	answer.Description = "The end of the log, or with follow a stream of server-sent events: see docs/api.md"
+	answer.Content = map[string]*huma.MediaType{
+		"application/json": {Schema: huma.SchemaFromType(a.OpenAPI().Components.Schemas, reflect.TypeFor[containerLogOutput]())},
+		eventStream:        {Schema: &huma.Schema{Type: huma.TypeString}},
+	}
+}
+
+func (a *api) containerLog(ctx context.Context, in *containerLogInput) (*streamed, error) {
+	if in.streams() {
+		return a.followContainerLog(ctx, in)
+	}
+	r, err := a.deps.Commands.Do(ctx, in.NodeID, command.ReadLogs, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, in.Take)
+	if err != nil {
+		return nil, err
+	}
+	out := containerLogOutput{Logs: make([]string, len(r.Lines))}
+	for i, line := range r.Lines {
+		out.Logs[i] = line.Text
+	}
+	return &streamed{func(c huma.Context) {
+		c.SetHeader("Content-Type", "application/json")
+		c.SetStatus(http.StatusOK)
+		_ = json.NewEncoder(c.BodyWriter()).Encode(out) // the client may be gone
+	}}, nil
+}
+
+func (a *api) followContainerLog(ctx context.Context, in *containerLogInput) (*streamed, error) {
+	from, err := parsePlace(in.LastEventID)
+	if err != nil {
+		return nil, err
+	}
+	request := bulk.Request{
+		Container: workload.ContainerID{Prefix: in.Prefix, Name: in.Name},
+		Logs:      &bulk.Logs{Tail: in.Take, Follow: true},
+	}
+	if in.LastEventID != "" {
+		request.Logs.Tail, request.Logs.Since = bulk.MaxTail, from.time
+	}
+	stream, err := a.deps.Streams.Open(ctx, in.NodeID, request)
+	if err != nil {
+		return nil, err
+	}
+	return &streamed{func(c huma.Context) {
+		f := &follower{stream: stream, out: humagin.Unwrap(c), at: from, skip: from.count}
+		f.run(ctx, recheck(ctx, request.Action()))
+	}}, nil
+}
+
+// place is where in a log a reader is: after the count-th line of that time.
+type place struct {
+	time  time.Time
+	count int
+}
+
+// String returns the place as the id of an event.
+func (p place) String() string { return fmt.Sprintf("%d-%d", p.time.UnixNano(), p.count) }
+
+// parsePlace reads the id of an event; "" is the beginning.
+func parsePlace(id string) (place, error) {
+	if id == "" {
+		return place{}, nil
+	}
+	nanoseconds, count, _ := strings.Cut(id, "-")
+	at, err := strconv.ParseInt(nanoseconds, 10, 64)
+	n, countErr := strconv.Atoi(count)
+	if err != nil || countErr != nil || n < 0 {
+		return place{}, apperr.InvalidField("Last-Event-ID", id, "is not the id of an event of this stream")
+	}
+	return place{time: time.Unix(0, at).UTC(), count: n}, nil
+}
+
+// follower writes a log as server-sent events
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+type follower struct {
+	stream bulk.Stream
+	out    *gin.Context
+	at     place
+	// skip lines of the time at.time were seen before.
+	skip   int
+	buffer bytes.Buffer
+}
+
+// run ends when the log, the reader, its right to read or the controller does.
+func (f *follower) run(ctx context.Context, allowed func(context.Context) error) {
+	defer f.stream.Close(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The deadline for reading the request would end it while it is answered.
+	_ = http.NewResponseController(f.out.Writer).SetReadDeadline(time.Time{})
+	header := f.out.Writer.Header()
+	header.Set("Content-Type", eventStream)
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no")
+	f.out.Status(http.StatusOK)
+	f.buffer.WriteString("retry: 2000\n\n")
+	if f.flush() != nil {
+		return
+	}
+	parts, broken := make(chan bulk.Up), make(chan error, 1)
+	go func() { // ends with the stream
+		for {
+			up, err := f.stream.Recv()
+			if err != nil {
+				broken <- err
+				return
+			}
+			select {
+			case parts <- up:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	heartbeat, check := time.NewTicker(heartbeatEvery), time.NewTicker(recheckEvery)
+	defer heartbeat.Stop()
+	defer check.Stop()
+	for {
+		select {
+		case up := <-parts:
+			f.write(up)
+			if f.flush() != nil || up.End != nil {
+				return
+			}
+			heartbeat.Reset(heartbeatEvery)
+		case err := <-broken:
+			f.end(err)
+			_ = f.flush() // the last word
+			return
+		case <-heartbeat.C:
+			f.buffer.WriteString(": heartbeat\n\n")
+			if f.flush() != nil {
+				return
+			}
+		case <-check.C:
+			if err := allowed(ctx); err != nil {
+				f.end(err)
+				_ = f.flush() // the last word
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type logLineOutput struct {
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"`
+	Text   string    `json:"text"`
+}
+
+func (f *follower) write(up bulk.Up) {
+	if up.Dropped > 0 {
+		f.event("dropped", map[string]uint64{"lines": up.Dropped})
+	}
+	for _, line := range up.Lines {
+		if line.Time.Equal(f.at.time) {
+			if f.skip > 0 {
+				f.skip--
+				continue
+			}
+			f.at.count++
+		} else {
+			if f.skip > 0 && line.Time.Before(f.at.time) {
+				continue
+			}
+			f.at, f.skip = place{time: line.Time, count: 1}, 0
+		}
+		fmt.Fprintf(&f.buffer, "id: %s\n", f.at)
+		f.event("", logLineOutput{Time: line.Time, Stream: line.Stream, Text: line.Text})
+	}
+	if up.End != nil {
+		f.end(up.End.Err)
+	}
+}
+
+// endOutput is the last event's data.
+type endOutput struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// end writes the last event: why nothing more comes.
+func (f *follower) end(err error) {
+	f.event("end", toEnd(err))
+}
+
+func toEnd(err error) endOutput {
+	if err == nil || errors.Is(err, io.EOF) {
+		return endOutput{Reason: "ended", Message: "the log ends here"}
+	}
+	var e *apperr.Error
+	if !errors.As(err, &e) || e.Kind == apperr.Internal {
+		return endOutput{Reason: "internal", Message: "something went wrong on our side or the node's"}
+	}
+	if e.Reason != "" {
+		return endOutput{Reason: e.Reason, Message: e.Message}
+	}
+	return endOutput{Reason: e.Kind.String(), Message: e.Message}
+}
+
+func (f *follower) event(name string, data any) {
+	if name != "" {
+		fmt.Fprintf(&f.buffer, "event: %s\n", name)
+	}
+	f.buffer.WriteString("data: ")
+	_ = json.NewEncoder(&f.buffer).Encode(data) // ends the line; texts and numbers can be encoded
+	f.buffer.WriteString("\n")
+}
+
+// flush sends what is written; a reader that takes nothing for long is an
+// error.
+func (f *follower) flush() error {
+	control := http.NewResponseController(f.out.Writer)
+	_ = control.SetWriteDeadline(time.Now().Add(stuckAfter)) // without one the server's own holds
+	_, err := f.out.Writer.Write(f.buffer.Bytes())
+	f.buffer.Reset()
+	if f.buffer.Cap() > maxBuffer {
+		f.buffer = bytes.Buffer{}
+	}
+	if err != nil {
+		return err
+	}
+	return control.Flush()
+}
+
+// maxBuffer is what a follower keeps for its next event.
+const maxBuffer = 64 << 10
