@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -66,6 +67,9 @@ type Config struct {
 	// a source of numbers in [0, 1). Nil means the real ones.
 	Now    func() time.Time
 	Random func() float64
+	// Dial is for tests and simulations: it connects to the controller's
+	// address in place of the machine's network. Nil means TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // Agent is one agent process.

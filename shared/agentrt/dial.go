@@ -27,8 +27,8 @@ const (
 )
 
 // dial returns a connection that is made when it is first used.
-func dial(address string, config *tls.Config) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(address,
+func (a *Agent) dial(address string, config *tls.Config) (*grpc.ClientConn, error) {
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithStaticStreamWindowSize(windowBytes),
 		grpc.WithStaticConnWindowSize(windowBytes),
@@ -38,7 +38,13 @@ func dial(address string, config *tls.Config) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(specpb.MaxMessageBytes)),
 		grpc.WithDisableServiceConfig(),
-	)
+	}
+	target := address
+	if a.config.Dial != nil {
+		target = "passthrough:///" + address
+		options = append(options, grpc.WithContextDialer(a.config.Dial))
+	}
+	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}

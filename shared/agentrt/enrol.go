@@ -118,7 +118,7 @@ func (a *Agent) enrolOnce(ctx context.Context, e state.Enrolment, key *ecdsa.Pri
 		return id, err
 	}
 	introduction := pki.Introduce(e.Pin, a.config.Now)
-	conn, err := dial(e.Controller, introduction.TLSConfig())
+	conn, err := a.dial(e.Controller, introduction.TLSConfig())
 	if err != nil {
 		return id, err
 	}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
-
-	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/agentrt/internal/backoff"
 	"fairlead.dev/shared/agentrt/internal/command"
@@ -18,32 +15,16 @@ import (
 	"fairlead.dev/shared/pki"
 )
 
-const (
-	// slowRetry is the pause where trying soon would not help.
-	slowRetry = time.Minute
-	// resetAfter is how long a session must have been healthy for the
-	// back-off to begin anew, unless the controller says otherwise.
-	resetAfter = time.Minute
-)
+// resetAfter is how long a session must have been healthy for the back-off to
+// begin anew, unless the controller says otherwise.
+const resetAfter = time.Minute
 
 func defaultBackoff() backoff.Policy {
 	return backoff.Policy{Base: 500 * time.Millisecond, Cap: time.Minute}
 }
 
-var (
-	// errRenewed ends a session whose agent has a new certificate to try.
-	errRenewed = errors.New("the certificate was renewed")
-	// errLeft ends a session that the agent left by its own will.
-	errLeft = errors.New("left")
-)
-
-// comeBack ends a session because the controller asked for it.
-type comeBack struct {
-	after  time.Duration
-	reason string
-}
-
-func (c *comeBack) Error() string { return "the controller asked to come back: " + c.reason }
+// errLeft ends a session that the agent left by its own will.
+var errLeft = errors.New("left")
 
 // link keeps the agent connected: one session after another.
 type link struct {
@@ -54,13 +35,19 @@ type link struct {
 	outbox   *outbox.Outbox
 	commands *command.Executor
 	pauses   *backoff.Backoff
-	log      *slog.Logger
+	// displaced counts how often in a row somebody else with this identity
+	// was preferred.
+	displaced int
+	log       *slog.Logger
 
 	// resetAfter is how long a session must be healthy to reset the back-off.
 	resetAfter time.Duration
 	// triedCandidate is whether the last attempt used the certificate on
 	// trial; attempts alternate until one of the two is welcomed.
 	triedCandidate bool
+	// ownSince is when this process got the certificate in use, by its own
+	// clock; zero for one that was on the disk.
+	ownSince time.Time
 	// renewNotBefore holds back renewal after a candidate that failed.
 	renewNotBefore time.Time
 	// quarantine is why the agent is in quarantine; empty when it is not.
@@ -79,49 +66,98 @@ func newLink(a *Agent, dir *state.Dir, id state.Identity, held *assignments, box
 
 // run connects until it is asked to leave, or revoked.
 func (l *link) run(leave context.Context) error {
+	var next *session // goes on in place of the one that ended
 	for {
-		ended := l.connect(leave)
-		if err := l.dir.SetHealthyUntil(time.Time{}); err != nil {
-			l.log.Warn("the health file cannot be removed", logging.KeyError, err)
+		s, err := next, error(nil)
+		if s == nil {
+			s, err = l.connect(leave)
 		}
-		select {
-		case <-leave.Done():
-			return nil
-		default:
+		next = nil
+		if err == nil {
+			err = s.serve(leave)
+			l.settle(s)
+			next = s.next
 		}
-		pause, err := l.judge(ended)
-		if err != nil {
+		if next != nil {
+			l.log.Info("going on with the renewed certificate")
+			continue
+		}
+		if over, err := l.rest(leave, err); over {
 			return err
-		}
-		if !backoff.Sleep(leave, pause) {
-			return nil
 		}
 	}
 }
 
-// connect makes a connection and serves one session on it.
-func (l *link) connect(leave context.Context) (err error) {
-	own, onTrial, err := l.certificate()
+// rest pauses after the end of a session, or an attempt at one. It reports
+// whether the link is over.
+func (l *link) rest(leave context.Context, ended error) (over bool, err error) {
+	if err := l.dir.SetHealthyUntil(time.Time{}); err != nil {
+		l.log.Warn("the health file cannot be removed", logging.KeyError, err)
+	}
+	select {
+	case <-leave.Done():
+		return true, nil
+	default:
+	}
+	pause, err := l.judge(ended)
 	if err != nil {
-		return err
+		return true, err
 	}
-	if l.agent.config.Now().After(own.Leaf.NotAfter) {
-		if own, err = l.recover(leave, own); err != nil {
-			return understand(err)
-		}
-		onTrial = true
-	}
-	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, own, l.agent.config.Now))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	s := newSession(l, conn, own, onTrial)
-	err = understand(s.run(leave))
-	if s.healthyFor() >= l.resetAfter {
+	return !backoff.Sleep(leave, pause), nil
+}
+
+// settle looks back at a session: only one that was healthy for long enough
+// makes the back-off begin anew.
+func (l *link) settle(s *session) {
+	healthy := s.healthyFor()
+	if healthy >= l.resetAfter {
 		l.pauses.Reset()
 	}
-	return err
+	if healthy >= undisputed {
+		l.displaced = 0
+	}
+}
+
+// connect makes a connection and opens a session on it.
+//
+// Whether the agent's certificate is still good is the controller's to say:
+// this machine's clock may be wrong. Only when the controller does not accept
+// it, another one is asked for.
+func (l *link) connect(leave context.Context) (*session, error) {
+	own, onTrial, err := l.certificate()
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.open(leave, own, onTrial)
+	if err == nil || onTrial || !l.rejected(own, err) {
+		return s, understand(err)
+	}
+	if own, err = l.recover(leave, own); err != nil {
+		return nil, understand(err)
+	}
+	s, err = l.open(leave, own, true)
+	return s, understand(err)
+}
+
+// open opens a session with the certificate on a connection of its own.
+func (l *link) open(leave context.Context, own tls.Certificate, onTrial bool) (*session, error) {
+	s, err := l.dial(leave, own, onTrial)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(leave); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (l *link) dial(leave context.Context, own tls.Certificate, onTrial bool) (*session, error) {
+	conn, err := l.agent.dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, own, l.agent.config.Now))
+	if err != nil {
+		return nil, err
+	}
+	return newSession(leave, l, conn, own, onTrial), nil
 }
 
 // certificate chooses what to connect with: the certificate on trial and the
@@ -152,68 +188,21 @@ func (l *link) welcomed(own tls.Certificate, onTrial bool) error {
 			return err
 		}
 		l.identity.Own = own
-		l.renewNotBefore = l.agent.config.Now().Add(renewRetry) // whatever its dates say
+		l.ownSince = l.agent.config.Now()
+		l.renewNotBefore = l.ownSince.Add(renewRetry) // whatever its dates say
 		l.log.Info("the renewed certificate is in use", "until", own.Leaf.NotAfter)
 		return nil
 	}
 	if _, ok, _ := l.dir.Candidate(); ok {
-		l.log.Warn("no session came about with the renewed certificate; it is dropped and another will be asked for")
-		now := l.agent.config.Now()
-		l.renewNotBefore = now.Add(own.Leaf.NotAfter.Sub(now) / 4)
-		return l.dir.Discard()
+		return l.dropCandidate(own)
 	}
 	return nil
 }
 
-// judge decides from the end of a session how long to pause before the next;
-// an error ends the link for good.
-func (l *link) judge(err error) (time.Duration, error) {
-	if errors.Is(err, errRenewed) {
-		l.log.Info("reconnecting with the renewed certificate")
-		return 0, nil
-	}
-	var asked *comeBack
-	var refused *refusal
-	pause := l.pauses.Next()
-	switch {
-	case errors.As(err, &asked):
-		pause += asked.after
-	case errors.As(err, &refused):
-		switch refused.reason {
-		case agentv1.RefusalReason_REFUSAL_REASON_REVOKED:
-			return 0, l.revoked(refused)
-		case agentv1.RefusalReason_REFUSAL_REASON_REPLACED:
-			l.log.Error("another process serves with this agent's identity: if it is a copy of this machine, run the install script here anew")
-			pause = slowRetry/2 + time.Duration(l.agent.config.Random()*float64(slowRetry/2))
-		case agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL:
-			l.log.Error("agent and controller have no protocol version in common: update the older of them")
-			pause = slowRetry
-		default:
-			pause += refused.retryAfter
-		}
-	}
-	l.log.Warn("disconnected", logging.KeyError, err, "pause", pause)
-	return pause, nil
-}
-
-// revoked leaves the containers alone and remembers never to come back.
-func (l *link) revoked(why *refusal) error {
-	l.log.Error("this agent was revoked or its node deleted: it stops for good and leaves its containers running", logging.KeyError, why)
-	if err := l.dir.SetRevoked(why.Error()); err != nil {
-		l.log.Error("the revocation cannot be remembered", logging.KeyError, err)
-	}
-	return fmt.Errorf("%w: %s", ErrRevoked, why.Error())
-}
-
-// setQuarantine notes whether the controller keeps the agent in quarantine, and
-// says so when that changes.
-func (l *link) setQuarantine(why string) {
-	switch {
-	case why == l.quarantine:
-	case why == "":
-		l.log.Info("this agent is out of quarantine")
-	default:
-		l.log.Error("this agent is in quarantine: its containers run on and are reported, but nothing is deployed and no command is carried out until somebody releases it in the controller", "reason", why)
-	}
-	l.quarantine = why
+// dropCandidate ends a trial that failed.
+func (l *link) dropCandidate(own tls.Certificate) error {
+	l.log.Warn("no session came about with the renewed certificate; it is dropped and another will be asked for")
+	now := l.agent.config.Now()
+	l.renewNotBefore = now.Add(max(renewRetry, own.Leaf.NotAfter.Sub(now)/4))
+	return l.dir.Discard()
 }

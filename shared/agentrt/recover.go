@@ -4,8 +4,13 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -15,6 +20,20 @@ import (
 )
 
 const recoverTimeout = 30 * time.Second
+
+// rejected reports whether an attempt to connect failed because the controller
+// does not take the certificate: it says so, or its words may well have got
+// lost with the connection.
+func (l *link) rejected(own tls.Certificate, err error) bool {
+	var refused *refusal
+	if errors.As(understand(err), &refused) || status.Code(err) != codes.Unavailable {
+		return false
+	}
+	return strings.Contains(err.Error(), tls.AlertError(alertExpired).Error()) || l.agent.config.Now().After(own.Leaf.NotAfter)
+}
+
+// alertExpired is TLS's certificate_expired.
+const alertExpired = 45
 
 // recover gets a new certificate for a key whose certificate expired while the
 // agent was away, by proving possession of the key. The connection shows no
@@ -32,7 +51,7 @@ func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Ce
 	if err != nil {
 		return own, err
 	}
-	conn, err := dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, tls.Certificate{}, l.agent.config.Now))
+	conn, err := l.agent.dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, tls.Certificate{}, l.agent.config.Now))
 	if err != nil {
 		return own, err
 	}

@@ -8,17 +8,16 @@ import (
 	"fairlead.dev/shared/pki"
 )
 
-// later moves the machine's clock past the end of its certificate, while the
-// controller's stays good.
+// later lets two hours pass, past the end of the agent's certificate.
 func (n *node) later(t *testing.T, c *agentrttest.Controller) {
 	t.Helper()
 	n.ahead += 2 * time.Hour // agents' certificates last one here
+	c.SetClock(n.ahead)
 	certificate, err := c.Authority.Server(time.Now().Add(-pki.Skew), time.Now().Add(30*24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.UseServerCertificate(certificate)
-	c.SetLifetime(-time.Minute, n.ahead+time.Hour)
 }
 
 func TestAnAgentThatWasAwayTooLongComesBackByItself(t *testing.T) {

@@ -36,8 +36,17 @@ type session struct {
 	own     tls.Certificate
 	onTrial bool
 	log     *slog.Logger
+	// ctx is the stream's: it begins before the session is served, and may
+	// outlast the session that opened it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// next goes on in place of this session; proof is when the last attempt to
+	// open it began, or ended.
+	next  *session
+	proof time.Time
 
-	stream grpc.BidiStreamingClient[agentv1.AgentMessage, agentv1.ControllerMessage]
+	stream  grpc.BidiStreamingClient[agentv1.AgentMessage, agentv1.ControllerMessage]
+	welcome *agentv1.Welcome
 	// peer is what the controller announced.
 	peer announced
 	// quarantined: only what is seen is told; nothing is taken.
@@ -53,40 +62,57 @@ type session struct {
 	echo atomic.Int64
 }
 
-func newSession(l *link, conn *grpc.ClientConn, own tls.Certificate, onTrial bool) *session {
-	return &session{
+func newSession(leave context.Context, l *link, conn *grpc.ClientConn, own tls.Certificate, onTrial bool) *session {
+	s := &session{
 		link: l, conn: conn, own: own, onTrial: onTrial, log: l.log,
 		pongs: make(chan uint64, pongQueue), urgent: make(chan *agentv1.AgentMessage, urgentQueue),
 	}
-}
-
-// run serves the session until it ends. It returns why.
-func (s *session) run(leave context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(leave))
-	defer cancel()
-	stop := context.AfterFunc(leave, cancel) // nothing to say yet: just go
-	err := s.open(ctx, cancel)
-	stillWanted := stop()
-	if err != nil {
-		return err
-	}
-	if !stillWanted {
-		return errLeft
-	}
-	return taskgroup.Run(ctx,
-		taskgroup.Task{Name: "receive", Run: func(ctx context.Context) error {
-			defer cancel()                 // ends Send
-			context.AfterFunc(ctx, cancel) // ends Recv
-			return s.receive(ctx)
-		}},
-		taskgroup.Task{Name: "send", Run: func(ctx context.Context) error { return s.send(ctx, leave) }},
-		taskgroup.Task{Name: "pulse", Run: s.pulse},
-		taskgroup.Task{Name: "renew", Run: s.renew},
-	)
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(leave))
+	return s
 }
 
 // open says hello and waits for the welcome.
-func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
+func (s *session) open(leave context.Context) error {
+	leaves := context.AfterFunc(leave, func() { s.cancel(errLeft) }) // nothing to say yet: just go
+	late := time.AfterFunc(welcomeTimeout, func() { s.cancel(errors.New("no welcome came in time")) })
+	defer late.Stop()
+	err := s.greet()
+	if !leaves() {
+		return errLeft
+	}
+	return err
+}
+
+// close ends the session's stream and connection.
+func (s *session) close() {
+	s.cancel(nil)
+	_ = s.conn.Close()
+}
+
+// serve serves an open session until it ends. It returns why. When s.next is
+// set afterwards, that session goes on in place of this one.
+func (s *session) serve(leave context.Context) error {
+	defer s.close()
+	s.begin()
+	err := taskgroup.Run(s.ctx, //nolint:contextcheck // the stream's context, which may be older than this session's turn
+		taskgroup.Task{Name: "receive", Run: func(ctx context.Context) error {
+			context.AfterFunc(ctx, func() { s.cancel(nil) }) // ends Recv
+			err := s.receive(ctx)
+			s.cancel(err) // ends Send
+			return err
+		}},
+		taskgroup.Task{Name: "send", Run: func(ctx context.Context) error { return s.send(ctx, leave) }},
+		taskgroup.Task{Name: "pulse", Run: s.pulse},
+		taskgroup.Task{Name: "renew", Run: func(ctx context.Context) error { return s.renew(ctx, leave) }},
+	)
+	if replaced(err) && !s.proof.IsZero() && time.Since(s.proof) < welcomeTimeout {
+		return fmt.Errorf("the session with the renewed certificate did not come about: %v", err) //nolint:errorlint // nobody else took over: it is not to be taken for a refusal
+	}
+	return err
+}
+
+func (s *session) greet() error {
+	ctx := s.ctx
 	held := s.link.held.held()
 	hello := &agentv1.Hello{
 		ProtocolMin: protocol.VersionMin, ProtocolMax: protocol.VersionMax,
@@ -98,8 +124,6 @@ func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
 		SetHash:      held.GetSetHash(),
 		TrustedRoots: s.trusted(),
 	}
-	late := time.AfterFunc(welcomeTimeout, cancel)
-	defer late.Stop()
 	stream, err := agentv1.NewSessionServiceClient(s.conn).Session(ctx)
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
@@ -125,21 +149,30 @@ func (s *session) open(ctx context.Context, cancel context.CancelFunc) error {
 	return s.welcomed(welcome)
 }
 
+// welcomed notes what the controller said, and ends the trial of the session's
+// certificate.
 func (s *session) welcomed(w *agentv1.Welcome) error {
-	s.began = time.Now()
+	s.welcome = w
 	s.log = s.log.With(logging.KeySession, w.GetSessionId(), logging.KeyEpoch, w.GetEpoch())
 	s.period = defaultHeartbeat
 	if ms := w.GetHeartbeatPeriodMs(); ms > 0 {
 		s.period = time.Duration(ms) * time.Millisecond
 	}
-	adopt(s.link, w.GetBackoff())
 	s.peer = announcedBy(w.GetCapabilities())
 	s.quarantined = w.GetQuarantine() != ""
+	return s.link.welcomed(s.own, s.onTrial)
+}
+
+// begin makes the session the one that is served. The one before it has ended,
+// and what it did not tell is this one's to tell.
+func (s *session) begin() {
+	w := s.welcome
+	s.began = time.Now()
+	adopt(s.link, w.GetBackoff())
 	s.link.setQuarantine(w.GetQuarantine())
 	s.link.outbox.Ack(w.GetStatusSequence())
 	s.link.commands.Opened(s.peer[protocol.CommandAck])
 	s.log.Info("connected", "heartbeat", s.period)
-	return s.link.welcomed(s.own, s.onTrial)
 }
 
 // receive handles what the controller says, in order. Heartbeats are echoed

@@ -9,12 +9,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/agentrt/agentrttest"
+	"fairlead.dev/shared/protocol"
 	"fairlead.dev/shared/workload/workloadtest"
 )
 
@@ -88,30 +88,22 @@ func TestCommands(t *testing.T) {
 	c, n, _, s := enrolled(t, nil)
 	s.Assign(t, set(1, deployment("shop", 1)))
 	s.AwaitPhase(t, "id-shop", 1, successful)
-	send := func(s *agentrttest.Session, command *agentv1.Command) *agentv1.CommandResult {
-		t.Helper()
-		command.Deadline = timestamppb.New(time.Now().Add(time.Hour))
-		s.Send(t, &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Command{Command: command}})
-		return s.Await(t, "the result of "+command.GetId(), func(m *agentv1.AgentMessage) bool {
-			return m.GetCommandResult().GetId() == command.GetId()
-		}).GetCommandResult()
-	}
 	remove := &agentv1.Command{Id: "c1", Act: &agentv1.Command_Container{Container: &agentv1.ContainerAct{
 		Operation: agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE, Prefix: "shop", Name: "web",
 	}}}
-	logs := send(s, &agentv1.Command{Id: "c0", Act: &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{Prefix: "shop", Name: "web", Tail: 10}}})
+	logs := s.Command(t, &agentv1.Command{Id: "c0", Act: &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{Prefix: "shop", Name: "web", Tail: 10}}})
 	if logs.GetError() != "" || len(logs.GetLines()) == 0 {
 		t.Errorf("logs: %v", logs)
 	}
-	if r := send(s, remove); r.GetError() != "" || n.containers()["shop-web"] != "" {
+	if r := s.Command(t, remove); r.GetError() != "" || n.containers()["shop-web"] != "" {
 		t.Errorf("delete: %v", r)
 	}
-	if r := send(s, &agentv1.Command{Id: "c2", Act: remove.GetAct()}); r.GetErrorKind() != "not-found" {
+	if r := s.Command(t, &agentv1.Command{Id: "c2", Act: remove.GetAct()}); r.GetErrorKind() != "not-found" {
 		t.Errorf("delete what is gone: %v", r)
 	}
 	c.Cut()
 	s = c.Welcome(t)
-	if r := send(s, remove); r.GetError() != "" {
+	if r := s.Command(t, remove); r.GetError() != "" {
 		t.Errorf("the same command on another session was carried out again: %v", r)
 	}
 }
@@ -214,49 +206,67 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func TestACertificateIsRenewedAtHalfLife(t *testing.T) {
-	c := agentrttest.Start(t)
-	c.SetLifetime(-10*time.Hour, time.Hour) // past its half-life when it comes
-	n := newNode(t, nil)
-	c.WriteEnrolment(t, n.dir, "token")
-	n.start()
-	first := c.Accept(t)
-	c.SetLifetime(-time.Minute, 10*time.Hour)
-	old := n.read("identity/key.pem")
-	first.Welcome(t, 0)
-	second := c.Welcome(t)
-	if second.Serial == first.Serial || second.AgentID != first.AgentID {
-		t.Fatalf("certificate %s after %s, agent %s", second.Serial, first.Serial, second.AgentID)
+// TestAPingIsAnsweredFirst: whatever else there is to say waits behind it.
+func TestAPingIsAnsweredFirst(t *testing.T) {
+	_, _, _, s := enrolled(t, nil)
+	for nonce := uint64(1); nonce <= 20; nonce++ {
+		s.Ping(t, nonce)
 	}
-	second.Assign(t, set(1, deployment("shop", 1)))
-	second.AwaitPhase(t, "id-shop", 1, successful)
-	if n.read("identity/key.pem") == old || n.has("identity/key.next") || n.has("identity/cert.next") {
-		t.Error("the new key is not the agent's now")
-	}
-	if _, renewals := c.Enrolled(); renewals != 1 {
-		t.Errorf("%d renewals", renewals)
-	}
+	s.Assign(t, set(1, deployment("shop", 1), deployment("blog", 1)))
+	s.Ping(t, 99)
 }
 
-func TestARenewedCertificateThatIsNotAcceptedIsDropped(t *testing.T) {
-	c := agentrttest.Start(t)
-	c.SetLifetime(-10*time.Hour, time.Hour)
-	n := newNode(t, nil)
-	c.WriteEnrolment(t, n.dir, "token")
-	n.start()
-	first := c.Welcome(t)
-	second := c.Accept(t)
-	if second.Serial == first.Serial {
-		t.Fatal("the new certificate is not tried")
+func TestInQuarantineAnAgentOnlyTells(t *testing.T) {
+	c, n, _, s := enrolled(t, nil)
+	if !slices.Contains(s.Hello.GetCapabilities(), protocol.Quarantine) {
+		t.Fatalf("the agent announces %v", s.Hello.GetCapabilities())
 	}
-	second.End(errors.New("no"))
-	third := c.Welcome(t)
-	if third.Serial != first.Serial {
-		t.Fatalf("came back with %s, not with the proven %s", third.Serial, first.Serial)
+	s.Assign(t, set(1, deployment("shop", 1)))
+	s.AwaitPhase(t, "id-shop", 1, successful)
+	before, stored := n.containers(), n.stored()
+	c.Cut()
+
+	s = c.Accept(t)
+	s.WelcomeWith(t, func(w *agentv1.Welcome) { w.Quarantine = "it came back after a long time" })
+	s.Assign(t, set(2, tombstone("shop", 2)))
+	s.Send(t, &agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Command{Command: &agentv1.Command{
+		Id: "c1", Act: &agentv1.Command_Container{Container: &agentv1.ContainerAct{
+			Operation: agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE, Prefix: "shop", Name: "web",
+		}},
+	}}})
+	s.Ping(t, 1) // both were read
+	driver, ok := n.driver.(*workloadtest.FakeDriver)
+	if !ok {
+		t.Fatalf("the driver is a %T", n.driver)
 	}
-	third.Assign(t, set(1, deployment("shop", 1)))
-	third.AwaitPhase(t, "id-shop", 1, successful)
-	if n.has("identity/key.next") || n.has("identity/cert.next") {
-		t.Error("the refused certificate is still on trial")
+	driver.AddForeign("database")
+	s.Await(t, "the containers", func(m *agentv1.AgentMessage) bool {
+		return len(m.GetStatus().GetContainers().GetContainers()) == 2
+	})
+	for _, m := range s.Messages() {
+		if m.GetAssignmentsAck() != nil || m.GetCommandResult() != nil {
+			t.Errorf("in quarantine the agent says %v", m)
+		}
+	}
+	if n.containers()["shop-web"] != before["shop-web"] || !proto.Equal(n.stored(), stored) {
+		t.Error("in quarantine something was taken")
+	}
+	c.Cut()
+
+	s = c.Welcome(t)
+	s.Assign(t, set(2, tombstone("shop", 2)))
+	s.AwaitPhase(t, "id-shop", 2, removed)
+}
+
+func TestAClonedAgentServesOnAndStandsBack(t *testing.T) {
+	c, n, _, s := enrolled(t, nil)
+	s.Assign(t, set(1, deployment("shop", 1)))
+	s.AwaitPhase(t, "id-shop", 1, successful)
+	s.End(agentrttest.Refuse(codes.PermissionDenied, agentv1.RefusalReason_REFUSAL_REASON_CLONED, 0))
+	quiet, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	c.NoSession(t, quiet.Done())
+	if n.containers()["shop-web"] == "" {
+		t.Error("the container is gone")
 	}
 }

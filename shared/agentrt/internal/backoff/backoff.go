@@ -42,7 +42,26 @@ func New(policy Policy, random func() float64) *Backoff {
 // With the default policy no series has more than 8 attempts in its first 30
 // seconds.
 func (b *Backoff) Next() time.Duration {
-	ceiling := b.policy.Base
+	ceiling, least := b.step()
+	pause := least + time.Duration(b.random()*float64(ceiling-least))
+	b.paused += pause
+	return pause
+}
+
+// After is Next for when the other side asked to be left alone for so long: the
+// pause is not shorter, and spread by a quarter, since others were told the
+// same. It counts as an attempt all the same.
+func (b *Backoff) After(asked time.Duration) time.Duration {
+	_, least := b.step()
+	pause := max(asked, least) + time.Duration(b.random()*float64(max(asked/4, b.policy.Base)))
+	b.paused += pause
+	return pause
+}
+
+// step counts an attempt. It returns the ceiling of the pause before it, and
+// what the pause must be at least.
+func (b *Backoff) step() (ceiling, least time.Duration) {
+	ceiling = b.policy.Base
 	for range b.attempts {
 		if ceiling >= b.policy.Cap/2 {
 			ceiling = b.policy.Cap
@@ -56,13 +75,10 @@ func (b *Backoff) Next() time.Duration {
 	ceiling = min(ceiling, b.policy.Cap)
 	b.pauses++
 	b.ceilings += ceiling
-	least := time.Duration(0)
 	if b.pauses > freePauses {
 		least = min(max(0, b.ceilings/floorPart-b.paused), ceiling)
 	}
-	pause := least + time.Duration(b.random()*float64(ceiling-least))
-	b.paused += pause
-	return pause
+	return ceiling, least
 }
 
 // Reset begins at the base again.
@@ -82,6 +98,9 @@ func (b *Backoff) Adopt(p Policy) {
 // Sleep waits, and reports whether it could do so until the end: it returns
 // false at once when ctx ends.
 func Sleep(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
