@@ -116,13 +116,13 @@ func mustRun(t *testing.T, fleet *fleetsim.Fleet, team *client.Team, deployments
 }
 
 func TestAFleetConvergesThroughKillsAndRestarts(t *testing.T) {
-	const light, real = 46, 4
+	const light, heavy = 46, 4
 	controller := newController(t)
 	team, err := controller.Client.CreateTeam(t.Context(), "fleet")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, address, pin, err := fleetsim.Tokens(t.Context(), team, "node", light+real, 4)
+	tokens, address, pin, err := fleetsim.Tokens(t.Context(), team, "node", light+heavy, 4)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,8 @@ const (
 	containers = 10
 	warmUp     = 20
 	parallel   = 64
+	// gather is short, so that the fleet is not what bounds the reports.
+	gather = 2 * time.Millisecond
 	// settle is what timers and buffers get to come to rest.
 	settle = 3 * time.Second
 )
@@ -83,7 +85,7 @@ type side struct {
 
 	enrolRate, connect, connectCPU, rest, warm, goroutines float64
 	beatCPU, beatAllocs, reportRate, storm, stormPeak      float64
-	attempts, beatRate                                     float64
+	attempts, beatRate, heap, stack                        float64
 }
 
 // Run measures. What it starts ends with it.

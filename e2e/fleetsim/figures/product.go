@@ -69,7 +69,7 @@ func (b *bench) enrolAndConnect(ctx context.Context) error {
 	s := &b.product
 	config := fleetsim.Config{
 		Controller: b.controller.Agents, Pin: b.world.pin, Seed: b.Seed, Log: b.Log, OnSet: b.world.arrivals.set,
-		Heartbeat: b.beat(),
+		Heartbeat: b.beat(), Gather: gather,
 	}
 	// The first nodes are the teams' own; those that warm up are the last.
 	if err := s.warmUp(ctx, config, tokens[b.Agents:]); err != nil {
@@ -97,6 +97,8 @@ func (b *bench) atRest(ctx context.Context) error {
 		return err
 	}
 	b.print("rss_per_agent_at_rest", s.rest, "KiB", b.floor.rest)
+	b.print("stack_per_agent", s.stack, "KiB", b.floor.stack)
+	b.print("heap_per_agent", s.heap, "KiB", b.floor.heap)
 	b.print("goroutines_per_agent", s.goroutines, "goroutines", b.floor.goroutines)
 	b.profile(ctx, "heap", "rest-heap")
 	b.profile(ctx, "goroutine", "rest-goroutine")
@@ -152,7 +154,7 @@ func (b *bench) status(ctx context.Context) error {
 		name   string
 		change bool
 		rounds int
-	}{{"changed", true, 3}, {"unchanged", false, 5}} {
+	}{{"changed", true, 5}, {"unchanged", false, 10}} {
 		if err := b.postgres.Forget(ctx); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (b *bench) measureFloor(ctx context.Context) error {
 	defer func() { _ = floor.Stop() }()
 	s := &b.floor
 	*s = side{name: "floor", process: func() *rig.Process { return floor.Process }, launch: floor.Launch, ready: floor.Ready}
-	config := fleetsim.Config{Controller: floor.Agents, Pin: floor.Pin, Seed: b.Seed, Log: b.Log, Heartbeat: b.beat()}
+	config := fleetsim.Config{Controller: floor.Agents, Pin: floor.Pin, Seed: b.Seed, Log: b.Log, Heartbeat: b.beat(), Gather: gather}
 	b.Log.Info("measuring the floor")
 	tokens := make([]fleetsim.Token, b.Agents+warmUp)
 	if err := s.warmUp(ctx, config, tokens[:warmUp]); err != nil {
@@ -36,7 +36,7 @@ func (b *bench) measureFloor(ctx context.Context) error {
 		steps = append(steps, func(ctx context.Context) error { return s.takeBeats(ctx, b.Beats) })
 	}
 	if b.wanted("status") {
-		steps = append(steps, func(ctx context.Context) error { return s.reports(ctx, 5, true) }, s.takeWarm)
+		steps = append(steps, func(ctx context.Context) error { return s.reports(ctx, 10, true) }, s.takeWarm)
 	}
 	if b.wanted("storm") {
 		steps = append(steps, func(ctx context.Context) error { return s.takeStorm(ctx, nil) })
@@ -134,6 +134,7 @@ func (s *side) takeRest(ctx context.Context) error {
 	m, err := s.process().Memory(ctx, false)
 	s.rest = float64(now-s.base) / 1024 / s.agents()
 	s.goroutines = float64(m.Goroutines) / s.agents()
+	s.heap, s.stack = float64(m.HeapAlloc)/1024/s.agents(), float64(m.StackInUse)/1024/s.agents()
 	return err
 }
 

@@ -113,6 +113,9 @@ func (b *bench) deploy(ctx context.Context) error {
 		return nil
 	}
 	for t, team := range w.teams {
+		if t*teamNodes >= len(w.nodes) {
+			break // a team of those that warmed up
+		}
 		template, err := newDeployment(ctx, team, w.nodes[t*teamNodes])
 		if err != nil {
 			return err
