@@ -21,10 +21,13 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/agentrt/internal/command"
+	"fairlead.dev/shared/agentrt/internal/exits"
 	"fairlead.dev/shared/agentrt/internal/outbox"
 	"fairlead.dev/shared/agentrt/internal/reconcile"
+	"fairlead.dev/shared/agentrt/internal/spool"
 	"fairlead.dev/shared/agentrt/internal/state"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/taskgroup"
 	"fairlead.dev/shared/workload"
 )
@@ -62,6 +65,10 @@ type Config struct {
 	// Hostname is told to the controller, for people.
 	Hostname string
 	Log      *slog.Logger
+
+	// SpoolBytes bounds the facts that are kept on the disk while the
+	// controller is away; 0 means 16 MiB.
+	SpoolBytes int64
 
 	// Now and Random are for tests: the clock certificates are judged by, and
 	// a source of numbers in [0, 1). Nil means the real ones.
@@ -128,7 +135,14 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	if err != nil {
 		return err
 	}
-	box := outbox.New()
+	facts, err := spool.Open(spool.Config{
+		Dir: filepath.Join(a.config.StateDir, folderSpool), Agent: identity.AgentID, MaxBytes: a.config.SpoolBytes, Log: a.config.Log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = facts.Close() }()
+	box := outbox.New(facts, func(err error) { a.config.Log.Error("facts cannot be told", logging.KeyError, err) })
 	reconciler := reconcile.New(reconcile.Config{
 		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults,
 		Random: a.config.Random, Now: a.config.Now, Log: a.config.Log,
@@ -145,7 +159,17 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	if err != nil {
 		return err
 	}
-	observer := &observer{driver: a.config.Driver, outbox: box, now: a.config.Now, log: a.config.Log}
+	detector, err := exits.Open(exits.Config{
+		Path: filepath.Join(a.config.StateDir, fileSeen), Agent: identity.AgentID,
+		Spool: facts, Logs: a.config.Driver.Logs, Noticed: box.Facts, Now: a.config.Now, Log: a.config.Log,
+	})
+	if err != nil {
+		return err
+	}
+	observer := &observer{
+		driver: a.config.Driver, held: held, outbox: box, exits: detector,
+		now: a.config.Now, random: a.config.Random, log: a.config.Log,
+	}
 	link := newLink(a, dir, identity, held, box, commands)
 
 	work, stopWork := context.WithCancel(ctx)
@@ -190,6 +214,9 @@ const (
 	infoTimeout = 5 * time.Second
 	// fileCommands is the journal of commands in the state folder.
 	fileCommands = "commands"
+	// folderSpool holds facts, fileSeen the containers that were seen last.
+	folderSpool = "spool"
+	fileSeen    = "seen.json"
 )
 
 // HealthyUntil returns until when the agent that runs on the state folder

@@ -122,6 +122,7 @@ func (s *session) greet() error {
 		Lineage:      held.GetLineage(),
 		Generation:   held.GetGeneration(),
 		SetHash:      held.GetSetHash(),
+		SpoolId:      s.link.outbox.SpoolID(),
 		TrustedRoots: s.trusted(),
 	}
 	stream, err := agentv1.NewSessionServiceClient(s.conn).Session(ctx)
@@ -170,7 +171,7 @@ func (s *session) begin() {
 	s.began = time.Now()
 	adopt(s.link, w.GetBackoff())
 	s.link.setQuarantine(w.GetQuarantine())
-	s.link.outbox.Ack(w.GetStatusSequence())
+	s.link.outbox.Opened(w.GetStatusSequence(), w.GetFactSequence(), s.peer[protocol.Spool])
 	s.link.commands.Opened(s.peer[protocol.CommandAck])
 	s.log.Info("connected", "heartbeat", s.period)
 }
@@ -209,7 +210,7 @@ func (s *session) handle(ctx context.Context, m *agentv1.ControllerMessage) erro
 	case *agentv1.ControllerMessage_Assignments:
 		return s.assigned(ctx, body.Assignments)
 	case *agentv1.ControllerMessage_StatusAck:
-		s.link.outbox.Ack(body.StatusAck.GetSequence())
+		s.link.outbox.Ack(body.StatusAck.GetSequence(), body.StatusAck.GetFactSequence())
 	case *agentv1.ControllerMessage_Command:
 		if s.quarantined {
 			s.log.Warn("a command came in quarantine and is left alone", logging.KeyCommand, body.Command.GetId())

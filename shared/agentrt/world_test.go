@@ -26,6 +26,8 @@ type node struct {
 	dir    string
 	driver workload.Driver
 	log    io.Writer
+	// spoolBytes bounds the agent's facts; 0 is the default.
+	spoolBytes int64
 	// ahead is how far the machine's clock is ahead of the test's.
 	ahead time.Duration
 }
@@ -52,7 +54,8 @@ func (n *node) start() *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{t: n.t, stop: cancel, ended: make(chan struct{})}
 	agent := agentrt.New(agentrt.Config{
-		StateDir: n.dir, Driver: n.driver, NodeType: "docker", Hostname: "host",
+		SpoolBytes: n.spoolBytes,
+		StateDir:   n.dir, Driver: n.driver, NodeType: "docker", Hostname: "host",
 		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: func() time.Time { return time.Now().Add(n.ahead) },
 	})
@@ -204,4 +207,21 @@ func (g *gated) awaitRelease(t *testing.T, want int64) {
 	case <-time.After(agentrttest.Patience):
 		t.Fatalf("release %d is not applied", want)
 	}
+}
+
+func workloadID(name string) workload.ContainerID {
+	return workload.ContainerID{Prefix: "shop", Name: name}
+}
+
+// awaitContainer waits until a container of the shop is told to be so.
+func awaitContainer(t *testing.T, s *agentrttest.Session, name string, is func(*agentv1.Container) bool) {
+	t.Helper()
+	s.Await(t, "container "+name, func(m *agentv1.AgentMessage) bool {
+		for _, c := range m.GetStatus().GetContainers().GetContainers() {
+			if c.GetPrefix() == "shop" && c.GetName() == name && is(c) {
+				return true
+			}
+		}
+		return false
+	})
 }

@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,6 +14,39 @@ import (
 	"fairlead.dev/shared/agentrt/internal/outbox"
 )
 
+// facts is a spool in memory.
+type facts struct {
+	id    string
+	list  []*agentv1.Fact
+	acked uint64
+	err   error
+}
+
+func (f *facts) ID() string { return f.id }
+
+func (f *facts) Next(after uint64, most, _ int) (found []*agentv1.Fact, err error) {
+	for _, fact := range f.list {
+		if n := fact.GetSequence(); n > after && n > f.acked && len(found) < most {
+			found = append(found, fact)
+		}
+	}
+	return found, f.err
+}
+
+func (f *facts) Waiting(after uint64) bool { return uint64(len(f.list)) > max(after, f.acked) }
+
+func (f *facts) Ack(n uint64) { f.acked = max(f.acked, n) }
+
+func (f *facts) Opened(n uint64) error { f.Ack(n); return nil }
+
+func (f *facts) add(n int) {
+	for range n {
+		f.list = append(f.list, &agentv1.Fact{Sequence: uint64(len(f.list) + 1)})
+	}
+}
+
+func newOutbox() *outbox.Outbox { return outbox.New(&facts{id: "spool"}, func(error) {}) }
+
 func status(id string, generation uint64, phase agentv1.Phase) *agentv1.DeploymentStatus {
 	return &agentv1.DeploymentStatus{DeploymentId: id, Generation: generation, Phase: phase}
 }
@@ -22,7 +56,7 @@ func line(id, text string) *agentv1.DeploymentEvent {
 }
 
 func TestStatusesKeepTheirLatestValue(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	o.Status(status("a", 1, agentv1.Phase_PHASE_PENDING))
 	o.Status(status("b", 1, agentv1.Phase_PHASE_PENDING))
 	o.Status(status("a", 2, agentv1.Phase_PHASE_IN_PROGRESS))
@@ -38,7 +72,7 @@ func TestStatusesKeepTheirLatestValue(t *testing.T) {
 }
 
 func TestReportsAreSentUnchangedUntilAcknowledged(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	o.Status(status("a", 1, agentv1.Phase_PHASE_IN_PROGRESS))
 	first := proto.CloneOf(o.Cut())
 	o.Status(status("a", 1, agentv1.Phase_PHASE_SUCCESSFUL))
@@ -47,18 +81,18 @@ func TestReportsAreSentUnchangedUntilAcknowledged(t *testing.T) {
 	if len(again) != 2 || !proto.Equal(again[0], first) || again[1].GetSequence() != 2 {
 		t.Fatalf("to send again: %v", again)
 	}
-	o.Ack(1)
+	o.Ack(1, 0)
 	if again = o.Unacked(); len(again) != 1 || again[0].GetSequence() != 2 || o.Empty() {
 		t.Fatalf("after the first acknowledgement: %v", again)
 	}
-	o.Ack(2)
+	o.Ack(2, 0)
 	if !o.Empty() {
 		t.Fatal("not empty after the last acknowledgement")
 	}
 }
 
 func TestAFullWindowCoalesces(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	sent := 0
 	for generation := uint64(1); ; generation++ {
 		o.Status(status("a", generation, agentv1.Phase_PHASE_PENDING))
@@ -68,7 +102,7 @@ func TestAFullWindowCoalesces(t *testing.T) {
 		sent++
 	}
 	o.Status(status("a", 1000, agentv1.Phase_PHASE_SUCCESSFUL))
-	o.Ack(1)
+	o.Ack(1, 0)
 	r := o.Cut()
 	if r.GetSequence() != uint64(sent)+1 || len(r.GetDeployments()) != 1 || r.GetDeployments()[0].GetGeneration() != 1000 {
 		t.Fatalf("report %v", r)
@@ -76,7 +110,7 @@ func TestAFullWindowCoalesces(t *testing.T) {
 }
 
 func TestReportsHaveALimitAndAnEndComesLast(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	const n = outbox.MaxItems + 10
 	for i := range n {
 		o.Event(line("a", fmt.Sprint(i)))
@@ -95,7 +129,7 @@ func TestReportsHaveALimitAndAnEndComesLast(t *testing.T) {
 }
 
 func TestLargeEventsEndAReportEarly(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	for range 3 {
 		o.Event(line("a", strings.Repeat("x", 700<<10)))
 	}
@@ -107,7 +141,7 @@ func TestLargeEventsEndAReportEarly(t *testing.T) {
 }
 
 func TestAFloodDropsTheOldestChatterAndSaysSo(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	o.Event(&agentv1.DeploymentEvent{DeploymentId: "a", Level: agentv1.EventLevel_EVENT_LEVEL_ERROR, Lines: []string{"kept"}})
 	o.Event(&agentv1.DeploymentEvent{DeploymentId: "a", Level: agentv1.EventLevel_EVENT_LEVEL_INFO, State: "running"})
 	const flood = 3 * outbox.MaxEvents
@@ -117,7 +151,7 @@ func TestAFloodDropsTheOldestChatterAndSaysSo(t *testing.T) {
 	var all []*agentv1.DeploymentEvent
 	for r := o.Cut(); r != nil; r = o.Cut() {
 		all = append(all, r.GetEvents()...)
-		o.Ack(r.GetSequence())
+		o.Ack(r.GetSequence(), 0)
 	}
 	if len(all) > outbox.MaxEvents {
 		t.Fatalf("%d events were kept", len(all))
@@ -139,14 +173,14 @@ func TestAFloodDropsTheOldestChatterAndSaysSo(t *testing.T) {
 }
 
 func TestAFloodOfImportantEventsIsBoundedToo(t *testing.T) {
-	o := outbox.New()
+	o := newOutbox()
 	for range 2 * outbox.MaxEvents {
 		o.Event(&agentv1.DeploymentEvent{DeploymentId: "a", Level: agentv1.EventLevel_EVENT_LEVEL_ERROR, Lines: []string{"x"}})
 	}
 	n := 0
 	for r := o.Cut(); r != nil; r = o.Cut() {
 		n += len(r.GetEvents())
-		o.Ack(r.GetSequence())
+		o.Ack(r.GetSequence(), 0)
 	}
 	if n > outbox.MaxEvents {
 		t.Fatalf("%d events were kept", n)
@@ -161,7 +195,7 @@ func TestContainersAreToldWhenTheyChange(t *testing.T) {
 		}
 		return l
 	}
-	o := outbox.New()
+	o := newOutbox()
 	for i, c := range []struct {
 		list *agentv1.ContainerList
 		told bool
@@ -181,5 +215,135 @@ func TestContainersAreToldWhenTheyChange(t *testing.T) {
 	o.Containers(list(7, "exited")) // back again before anything was sent
 	if r := o.Cut(); r != nil {
 		t.Errorf("a change that went away was told: %v", r)
+	}
+}
+
+func TestFactsTravelInReportsUntilTheyAreAcknowledged(t *testing.T) {
+	spool := &facts{id: "spool"}
+	o := outbox.New(spool, func(err error) { t.Error(err) })
+	numbers := func(r *agentv1.StatusReport) (text string) {
+		for _, f := range r.GetFacts() {
+			text += fmt.Sprint(f.GetSequence(), " ")
+		}
+		return text
+	}
+	spool.add(2)
+	if r := o.Cut(); r != nil {
+		t.Fatalf("to a controller that takes no facts: %v", r)
+	}
+	o.Opened(0, 0, true)
+	first := o.Cut()
+	if numbers(first) != "1 2 " || first.GetSpoolId() != "spool" {
+		t.Fatalf("report %v", first)
+	}
+	spool.add(1)
+	if r := o.Cut(); numbers(r) != "3 " {
+		t.Fatalf("report %v", r)
+	}
+	if o.Empty() || o.Cut() != nil {
+		t.Fatal("facts are cut once, and wait for their acknowledgement")
+	}
+	o.Ack(1, 2)
+	o.Opened(1, 2, true) // the second report is under way still
+	if r := o.Cut(); r != nil {
+		t.Fatalf("cut again: %v", r)
+	}
+	o.Ack(2, 3)
+	if !o.Empty() || spool.acked != 3 {
+		t.Fatalf("acknowledged up to %d", spool.acked)
+	}
+}
+
+func TestFactsThatAnOlderControllerIgnoredAreToldToTheNext(t *testing.T) {
+	spool := &facts{id: "spool"}
+	o := outbox.New(spool, func(err error) { t.Error(err) })
+	spool.add(1)
+	o.Opened(0, 0, true)
+	o.Cut()
+	o.Opened(0, 0, false) // a rollback to an older controller, which takes the report
+	o.Ack(1, 0)
+	o.Opened(1, 0, true)
+	if r := o.Cut(); len(r.GetFacts()) != 1 {
+		t.Fatalf("report %v", r)
+	}
+}
+
+func TestAReportDoesNotNameFactsOfASpoolThatIsGone(t *testing.T) {
+	spool := &facts{id: "old"}
+	o := outbox.New(spool, func(err error) { t.Error(err) })
+	spool.add(1)
+	o.Opened(0, 0, true)
+	o.Cut()
+	spool.id = "new"
+	o.Opened(0, 0, true)
+	if r := o.Unacked(); len(r) != 1 || len(r[0].GetFacts()) != 0 {
+		t.Fatalf("to send again: %v", r)
+	}
+	if r := o.Cut(); r.GetSpoolId() != "new" || len(r.GetFacts()) != 1 {
+		t.Fatalf("report %v", r)
+	}
+}
+
+func TestASpoolThatCannotBeReadHoldsNothingElseUp(t *testing.T) {
+	told := 0
+	o := outbox.New(&facts{err: errors.New("no such file")}, func(error) { told++ })
+	o.Opened(0, 0, true)
+	o.Status(status("a", 1, agentv1.Phase_PHASE_PENDING))
+	if r := o.Cut(); len(r.GetDeployments()) != 1 || told == 0 {
+		t.Fatalf("report %v, told %d times", r, told)
+	}
+}
+
+func TestADatabaseThatWentBackIsToldTheContainersAgain(t *testing.T) {
+	o := newOutbox()
+	o.Containers(&agentv1.ContainerList{Containers: []*agentv1.Container{{Name: "web"}}})
+	o.Cut()
+	o.Ack(1, 0)
+	o.Opened(1, 0, true)
+	if r := o.Cut(); r != nil {
+		t.Fatalf("told again: %v", r)
+	}
+	o.Opened(0, 0, true)
+	if r := o.Cut(); len(r.GetContainers().GetContainers()) != 1 || r.GetSequence() != 2 {
+		t.Fatalf("report %v", r)
+	}
+}
+
+func TestAnEngineThatIsAwayIsToldOnce(t *testing.T) {
+	o := newOutbox()
+	seen := []*agentv1.Container{{Name: "web"}}
+	o.Containers(&agentv1.ContainerList{Containers: seen})
+	o.Cut()
+	for range 2 {
+		o.Containers(&agentv1.ContainerList{Containers: seen, EngineError: "connection refused"})
+	}
+	if r := o.Cut(); r.GetContainers().GetEngineError() == "" {
+		t.Fatalf("report %v", r)
+	}
+	o.Containers(&agentv1.ContainerList{Containers: seen, EngineError: "connection refused"})
+	if r := o.Cut(); r != nil {
+		t.Fatalf("told again: %v", r)
+	}
+}
+
+func TestAFloodOfLargeEventsIsBounded(t *testing.T) {
+	o := newOutbox()
+	for i := range 2000 {
+		e := line(fmt.Sprint(i), strings.Repeat("x", 60<<10))
+		e.Level = agentv1.EventLevel_EVENT_LEVEL_ERROR
+		o.Event(e)
+	}
+	size, dropped := 0, 0
+	for r := o.Cut(); r != nil; r = o.Cut() {
+		size += proto.Size(r)
+		for _, e := range r.GetEvents() {
+			if strings.Contains(e.GetLines()[0], "dropped") {
+				dropped++
+			}
+		}
+		o.Ack(r.GetSequence(), 0)
+	}
+	if size > 9<<20 || dropped == 0 {
+		t.Fatalf("%d bytes waited, %d events tell of lines dropped", size, dropped)
 	}
 }

@@ -9,13 +9,15 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 )
 
-// queue is a bounded queue of events. When it is full a tenth of it goes: the
-// oldest plain lines first, so that changes of state and warnings outlive
-// chatter. In place of what went stands, for each deployment, an event that
-// says how many lines are missing.
+// queue is a queue of events, bounded in number and size. When it is full a
+// tenth of it goes: the oldest plain lines first, so that changes of state and
+// warnings outlive chatter. In place of what went stands, for each deployment,
+// an event that says how many lines are missing.
 type queue struct {
-	limit int
-	items []item
+	limit    int
+	maxBytes int
+	items    []item
+	bytes    int // of the items
 }
 
 type item struct {
@@ -28,8 +30,12 @@ func (q *queue) len() int { return len(q.items) }
 
 func (q *queue) push(e *agentv1.DeploymentEvent) {
 	q.items = append(q.items, item{event: e})
-	if len(q.items) > q.limit {
-		q.drop(q.limit / 10)
+	q.bytes += proto.Size(e)
+	for len(q.items) > q.limit || q.bytes > q.maxBytes {
+		before := q.bytes
+		if q.drop(max(1, len(q.items)/10)); q.bytes >= before {
+			return // markers of what went are all there is
+		}
 	}
 }
 
@@ -49,6 +55,7 @@ func (q *queue) take(most, bytes int) []*agentv1.DeploymentEvent {
 	}
 	rest := q.items[len(taken):]
 	q.items = append(make([]item, 0, len(rest)), rest...)
+	q.measure()
 	return taken
 }
 
@@ -62,6 +69,7 @@ func (q *queue) deployments() map[string]bool {
 }
 
 func (q *queue) drop(n int) {
+	defer q.measure()
 	n = q.dropWhere(n, func(it item) bool {
 		return it.event.GetLevel() == agentv1.EventLevel_EVENT_LEVEL_INFO && it.event.GetState() == ""
 	})
@@ -108,4 +116,11 @@ func marker(of *agentv1.DeploymentEvent) item {
 		Time:         timestamppb.New(of.GetTime().AsTime()),
 		Level:        agentv1.EventLevel_EVENT_LEVEL_WARN,
 	}}
+}
+
+func (q *queue) measure() {
+	q.bytes = 0
+	for _, it := range q.items {
+		q.bytes += proto.Size(it.event)
+	}
 }

@@ -21,23 +21,26 @@ func (s *Spool) Append(facts ...*agentv1.Fact) {
 	if len(facts) == 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.append(facts)
 }
 
 func (s *Spool) append(facts []*agentv1.Fact) {
 	var b []byte
+	s.mu.Lock()
 	first := s.next
-	for _, fact := range facts {
-		fact.Sequence = s.next
-		s.next++
+	s.next += uint64(len(facts))
+	s.mu.Unlock()
+	for i, fact := range facts {
+		fact.Sequence = first + uint64(i)
 		payload, err := proto.Marshal(fact)
 		s.note(err, "a fact cannot be written and is lost")
 		if err == nil {
 			b = record.Append(b, payload)
 		}
 	}
+	s.trim()
 	err := s.write(b, first)
 	if err != nil && len(s.segments) > 1 {
 		err = errors.Join(s.drop(1), s.write(b, first)) // the newest are worth more
@@ -73,8 +76,39 @@ func (s *Spool) write(b []byte, first uint64) error {
 		_ = s.file.Truncate(last.size)
 		return err
 	}
-	last.size += int64(len(b))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments[len(s.segments)-1].size += int64(len(b))
 	return nil
+}
+
+// Trim removes from the disk what the controller has.
+func (s *Spool) Trim() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.trim()
+}
+
+func (s *Spool) trim() {
+	s.mu.Lock()
+	n := 0
+	for n+1 < len(s.segments) && s.segments[n+1].first <= s.acked+1 {
+		n++
+	}
+	all := n+1 == len(s.segments) && s.segments[n].size > s.segmentBytes()/4 && s.acked+1 == s.next
+	next := s.next
+	s.mu.Unlock()
+	if all {
+		if err := s.rotate(next); err != nil {
+			s.note(err, "begin the next segment of facts")
+			return
+		}
+		n++
+	}
+	if n > 0 {
+		s.note(s.writeMeta(), "note what was acknowledged")
+		s.note(s.drop(n), "remove acknowledged facts")
+	}
 }
 
 // Publish lets everything appended so far be sent.
@@ -87,8 +121,8 @@ func (s *Spool) Publish() {
 // Facts returns what is in the spool, for whoever must know what was noticed
 // before a crash.
 func (s *Spool) Facts() ([]*agentv1.Fact, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	return s.facts()
 }
 
@@ -104,7 +138,9 @@ func (s *Spool) facts() ([]*agentv1.Fact, error) {
 	return all, nil
 }
 
-func replace(path string, content []byte) (err error) {
+// Replace replaces a file by the content, on the disk when it returns nil. A
+// crash leaves the old content or the new.
+func Replace(path string, content []byte) (err error) {
 	folder := filepath.Dir(path)
 	temp, err := os.CreateTemp(folder, ".new-*") // 0600
 	if err != nil {

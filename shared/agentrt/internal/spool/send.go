@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -13,43 +16,70 @@ import (
 // so large together; one always goes. In place of facts that are not there is
 // one that counts them, under the last of their numbers.
 func (s *Spool) Next(after uint64, most, bytes int) ([]*agentv1.Fact, error) {
+	for {
+		s.mu.Lock()
+		r := reader{at: max(after, s.acked), published: s.published, most: most, bytes: bytes}
+		held := slices.Clone(s.segments)
+		s.mu.Unlock()
+		err := r.read(held)
+		if errors.Is(err, os.ErrNotExist) && s.gone(held) {
+			continue // acknowledged or dropped meanwhile
+		}
+		return r.found, err
+	}
+}
+
+// gone reports whether the first segment is another one by now.
+func (s *Spool) gone(held []segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := max(after, s.acked)
-	var found []*agentv1.Fact
-	take := func(fact *agentv1.Fact) bool {
-		bytes -= proto.Size(fact)
-		if len(found) >= most || bytes < 0 && len(found) > 0 {
-			return false
-		}
-		found, at = append(found, fact), fact.GetSequence()
-		return true
-	}
-	for i, seg := range s.segments {
-		if i+1 < len(s.segments) && s.segments[i+1].first <= at+1 {
+	return len(held) > 0 && len(s.segments) > 0 && s.segments[0].path != held[0].path
+}
+
+// reader collects facts.
+type reader struct {
+	at          uint64 // the last number that was passed
+	published   uint64
+	most, bytes int
+	found       []*agentv1.Fact
+}
+
+func (r *reader) read(segments []segment) error {
+	for i, seg := range segments {
+		if i+1 < len(segments) && segments[i+1].first <= r.at+1 {
 			continue // all of it is behind
 		}
-		if at >= s.published {
-			return found, nil
+		if r.at >= r.published {
+			return nil
 		}
 		facts, _, err := seg.read()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, fact := range facts {
 			n := fact.GetSequence()
-			if n <= at || n > s.published {
+			if n <= r.at || n > r.published {
 				continue
 			}
-			if missing := n - at - 1; missing > 0 && !take(lost(n-1, missing, fact.GetTime())) || !take(fact) {
-				return found, nil
+			if missing := n - r.at - 1; missing > 0 && !r.take(lost(n-1, missing, fact.GetTime())) || !r.take(fact) {
+				return nil
 			}
 		}
 	}
-	if at < s.published {
-		take(lost(s.published, s.published-at, timestamppb.Now()))
+	if r.at < r.published {
+		r.take(lost(r.published, r.published-r.at, timestamppb.Now()))
 	}
-	return found, nil
+	return nil
+}
+
+// take adds a fact, unless there are enough.
+func (r *reader) take(fact *agentv1.Fact) bool {
+	r.bytes -= proto.Size(fact)
+	if len(r.found) >= r.most || r.bytes < 0 && len(r.found) > 0 {
+		return false
+	}
+	r.found, r.at = append(r.found, fact), fact.GetSequence()
+	return true
 }
 
 func lost(sequence, count uint64, at *timestamppb.Timestamp) *agentv1.Fact {
@@ -66,25 +96,13 @@ func (s *Spool) Waiting(after uint64) bool {
 	return s.published > max(after, s.acked)
 }
 
-// Ack forgets every fact up to the number: the controller has them.
+// Ack tells that the controller has every fact up to the number. They are not
+// sent again; Append and Trim remove them.
 func (s *Spool) Ack(sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ack(sequence)
-}
-
-func (s *Spool) ack(sequence uint64) {
-	if sequence <= s.acked || sequence >= s.next {
-		return
-	}
-	s.acked = sequence
-	n := 0
-	for n+1 < len(s.segments) && s.segments[n+1].first <= s.acked+1 {
-		n++
-	}
-	if n > 0 {
-		s.note(s.drop(n), "remove acknowledged facts")
-		s.note(s.writeMeta(), "note what was acknowledged")
+	if sequence > s.acked && sequence < s.next {
+		s.acked = sequence
 	}
 }
 
@@ -92,10 +110,13 @@ func (s *Spool) ack(sequence uint64) {
 // ever in it, the disk has gone back to an older state: the facts are numbered
 // anew in a spool of another id, so that none is taken for one that is known.
 func (s *Spool) Opened(committed uint64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if committed < s.next {
-		s.ack(committed)
+	behind := committed >= s.next
+	s.mu.Unlock()
+	if !behind {
+		s.Ack(committed)
 		return nil
 	}
 	s.config.Log.Warn("the spool of facts is older than what the controller has of it; it begins anew", "committed", committed)
@@ -107,6 +128,6 @@ func (s *Spool) Opened(committed uint64) error {
 		return fmt.Errorf("begin a new spool: %w", err)
 	}
 	s.append(facts)
-	s.published = s.next - 1
+	s.Publish()
 	return nil
 }

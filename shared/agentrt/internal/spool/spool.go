@@ -51,20 +51,26 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// Spool is safe for concurrent use by one that appends and one that sends.
+// Spool is safe for concurrent use. Whoever sends and acknowledges does not
+// wait for who writes.
 type Spool struct {
 	config Config
 
+	// writing is held by who changes the files; taken before mu.
+	writing sync.Mutex
+	file    *os.File // of the last segment
+	// failing is whether the disk took no more the last time.
+	failing bool
+
+	// mu is held for moments. What it guards changes only while writing is held
+	// too, except published and acked.
 	mu       sync.Mutex
 	id       string
-	segments []*segment // by number; the last one is written to
-	file     *os.File   // of the last one
-	next     uint64     // number of the next fact
+	segments []segment // by number; the last one is written to
+	next     uint64    // number of the next fact
 	// published is the last fact that may be sent.
 	published uint64
 	acked     uint64
-	// failing is whether the disk took no more the last time.
-	failing bool
 }
 
 // segment is a file of facts.
@@ -91,6 +97,8 @@ func Open(config Config) (*Spool, error) {
 		return nil, fmt.Errorf("make the spool's folder: %w", err)
 	}
 	s := &Spool{config: config}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
@@ -99,8 +107,8 @@ func Open(config Config) (*Spool, error) {
 
 // Close closes the spool's files.
 func (s *Spool) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	return s.file.Close()
 }
 
@@ -121,53 +129,47 @@ func (s *Spool) load() error {
 	if err != nil || json.Unmarshal(content, &m) != nil || m.ID == "" || m.Agent != s.config.Agent {
 		return s.begin()
 	}
-	s.id, s.acked, s.next = m.ID, m.Acked, m.Acked+1
-	if err := s.list(); err != nil {
+	found, err := s.list()
+	if err != nil {
 		return err
 	}
-	for i, seg := range s.segments {
-		s.next = max(s.next, seg.first)
+	next := m.Acked + 1
+	for i, seg := range found {
+		next = max(next, seg.first)
 		facts, good, err := seg.read()
 		if err != nil {
 			return err
 		}
 		if len(facts) > 0 {
-			s.next = max(s.next, facts[len(facts)-1].GetSequence()+1)
+			next = max(next, facts[len(facts)-1].GetSequence()+1)
 		}
-		if i == len(s.segments)-1 {
-			seg.size = good // the rest was written in part
-		}
+		found[i].size = good // what follows was written in part, or went bad
 	}
-	s.published = s.next - 1
-	if n := len(s.segments); n > 0 && s.segments[n-1].size < s.segmentBytes() {
-		return s.resume(s.segments[n-1])
+	s.mu.Lock()
+	s.id, s.segments, s.acked, s.next, s.published = m.ID, found, m.Acked, next, next-1
+	s.mu.Unlock()
+	if n := len(found); n > 0 && found[n-1].size < s.segmentBytes() {
+		return s.resume(found[n-1])
 	}
-	return s.rotate(s.next)
+	return s.rotate(next)
 }
 
 // list finds the segments.
-func (s *Spool) list() error {
+func (s *Spool) list() (found []segment, err error) {
 	entries, err := os.ReadDir(s.config.Dir) // sorted by name, and so by number
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.segments = nil
 	for _, entry := range entries {
 		name, ok := strings.CutSuffix(entry.Name(), suffix)
 		if !ok || len(name) != digits {
 			continue
 		}
-		first, err := strconv.ParseUint(name, 10, 64)
-		if err != nil || first == 0 {
-			continue
+		if first, err := strconv.ParseUint(name, 10, 64); err == nil && first > 0 {
+			found = append(found, segment{path: filepath.Join(s.config.Dir, entry.Name()), first: first})
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		s.segments = append(s.segments, &segment{path: filepath.Join(s.config.Dir, entry.Name()), first: first, size: info.Size()})
 	}
-	return nil
+	return found, nil
 }
 
 // begin makes an empty spool in place of what is there.
@@ -176,23 +178,26 @@ func (s *Spool) begin() error {
 		_ = s.file.Close()
 		s.file = nil
 	}
-	if err := s.list(); err != nil {
+	found, err := s.list()
+	if err != nil {
 		return err
 	}
-	for _, seg := range s.segments {
+	for _, seg := range found {
 		if err := os.Remove(seg.path); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
 	s.segments, s.id, s.next, s.published, s.acked = nil, rand.Text(), 1, 0, 0
+	s.mu.Unlock()
 	if err := s.writeMeta(); err != nil {
 		return err
 	}
-	return s.rotate(s.next)
+	return s.rotate(1)
 }
 
 // resume goes on writing a segment, without what a crash left at its end.
-func (s *Spool) resume(seg *segment) error {
+func (s *Spool) resume(seg segment) error {
 	file, err := os.OpenFile(seg.path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -206,7 +211,7 @@ func (s *Spool) resume(seg *segment) error {
 
 // rotate begins the segment of a number and those after it.
 func (s *Spool) rotate(first uint64) error {
-	seg := &segment{path: filepath.Join(s.config.Dir, fmt.Sprintf("%0*d%s", digits, first, suffix)), first: first}
+	seg := segment{path: filepath.Join(s.config.Dir, fmt.Sprintf("%0*d%s", digits, first, suffix)), first: first}
 	file, err := os.OpenFile(seg.path, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -217,10 +222,13 @@ func (s *Spool) rotate(first uint64) error {
 	if s.file != nil {
 		_ = s.file.Close()
 	}
+	s.file = file
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if n := len(s.segments); n > 0 && s.segments[n-1].first == seg.first { // nothing was in it
 		s.segments = s.segments[:n-1]
 	}
-	s.file, s.segments = file, append(s.segments, seg)
+	s.segments = append(s.segments, seg)
 	return nil
 }
 
@@ -235,16 +243,19 @@ func (s *Spool) size() (bytes int64) {
 
 // writeMeta replaces the file that says whose the spool is.
 func (s *Spool) writeMeta() error {
-	content, err := json.Marshal(meta{ID: s.id, Agent: s.config.Agent, Acked: s.acked})
+	s.mu.Lock()
+	m := meta{ID: s.id, Agent: s.config.Agent, Acked: s.acked}
+	s.mu.Unlock()
+	content, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(s.config.Dir, fileMeta), content)
+	return Replace(filepath.Join(s.config.Dir, fileMeta), content)
 }
 
 // read returns the facts of a segment in order, and how many bytes they take.
 // What does not belong there is left out.
-func (seg *segment) read() (facts []*agentv1.Fact, good int64, err error) {
+func (seg segment) read() (facts []*agentv1.Fact, good int64, err error) {
 	content, err := os.ReadFile(seg.path)
 	if err != nil {
 		return nil, 0, err
@@ -266,10 +277,14 @@ func (s *Spool) note(err error, what string) {
 	}
 }
 
+// drop removes the first segments.
 func (s *Spool) drop(n int) (err error) {
-	for _, seg := range s.segments[:n] {
+	s.mu.Lock()
+	gone := slices.Clone(s.segments[:n])
+	s.segments = slices.Clone(s.segments[n:])
+	s.mu.Unlock()
+	for _, seg := range gone {
 		err = errors.Join(err, os.Remove(seg.path))
 	}
-	s.segments = slices.Delete(s.segments, 0, n)
 	return err
 }

@@ -144,6 +144,7 @@ func TestAFullSpoolDropsTheOldestAndCountsThem(t *testing.T) {
 	again.Ack(10)
 	check("after a restart", again, 10)
 	again.Ack(n)
+	again.Trim()
 	want(t, "when all is acknowledged", told(t, again, 0), "")
 	if used := diskUse(t, dir); used > room/8 {
 		t.Errorf("%d bytes are on the disk when all is acknowledged", used)
@@ -185,7 +186,7 @@ func TestASpoolCutAtAnyByteIsUsable(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := len(content) / 2
-	for cut := range len(content) {
+	for cut := range content {
 		if err := os.WriteFile(path, content[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,9 @@
 //	identity.new/    the identity that an enrolment under way will become
 //	assignments.pb   the assignment set, registry credentials included
 //	results.json     how each prefix's last finished assignment ended
+//	commands         the journal of commands; see package command
+//	seen.json        the containers that were seen last; see package exits
+//	spool/           facts the controller does not have yet; see package spool
 //	session          until when the present session counts as healthy
 //	revoked          why this agent must never connect again
 //	lock             held by the running agent
