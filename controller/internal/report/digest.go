@@ -27,9 +27,11 @@ type entry struct {
 const sumBytes = 16
 
 // digestOf returns the digest of a list, with its entries in the order of the
-// list and with the sum over them in ascending order.
-func digestOf(list []workload.Container, engineError string) digest {
-	d := digest{entries: make([]entry, len(list))}
+// list and with the sum over them in ascending order. It is not ok when two of
+// them have the same engine id.
+func digestOf(list []workload.Container, engineError string) (d digest, ok bool) {
+	ok = true
+	d = digest{entries: make([]entry, len(list))}
 	var buffer []byte
 	for i := range list {
 		buffer = appendContainer(buffer[:0], &list[i])
@@ -37,14 +39,15 @@ func digestOf(list []workload.Container, engineError string) digest {
 	}
 	sorted := slices.SortedFunc(slices.Values(d.entries), entry.compare)
 	buffer = buffer[:0]
-	for _, e := range sorted {
+	for i, e := range sorted {
+		ok = ok && (i == 0 || sorted[i-1].id != e.id)
 		buffer = binary.LittleEndian.AppendUint64(buffer, e.id)
 		buffer = binary.LittleEndian.AppendUint64(buffer, e.content)
 	}
 	buffer = append(buffer, engineError...)
 	sum := sha256.Sum256(buffer)
 	d.sum = [sumBytes]byte(sum[:sumBytes])
-	return d
+	return d, ok
 }
 
 func (e entry) compare(o entry) int { return cmp.Compare(e.id, o.id) }

@@ -92,12 +92,17 @@ func (l *Line) makeRoom() {
 // Report takes a report; that it is committed is told to the listener. It
 // returns at once, unless the agent sends more than it may before an answer, or
 // too much waits altogether because the database is away: then it waits for
-// room. Errors: why the session may write no more, or ctx's.
+// room. The report's lists belong to the line from then on. Errors: why the
+// session may write no more, or ctx's.
 func (l *Line) Report(ctx context.Context, p Report) error {
 	var d digest
 	if p.Containers != nil {
 		p.Containers = &Containers{List: saneContainers(p.Containers.List), EngineError: short(p.Containers.EngineError, maxFactLine)}
-		d = digestOf(p.Containers.List, p.Containers.EngineError)
+		var ok bool
+		if d, ok = digestOf(p.Containers.List, p.Containers.EngineError); !ok {
+			p.Containers.List = once(p.Containers.List)
+			d, _ = digestOf(p.Containers.List, p.Containers.EngineError)
+		}
 	}
 	p.SpoolID = short(p.SpoolID, maxName)
 	for {

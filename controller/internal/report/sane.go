@@ -19,31 +19,47 @@ const (
 	maxName      = 255
 )
 
-// saneContainers drops what has no engine id or one that was there before, and
-// mends the rest.
+// saneContainers drops what has no engine id and mends the rest, in place.
 func saneContainers(list []workload.Container) []workload.Container {
-	seen := make(map[string]bool, len(list))
-	kept := list[:0:0]
-	for _, c := range list {
-		if c.EngineID == "" || seen[c.EngineID] {
+	kept := list[:0]
+	for i := range list {
+		c := &list[i]
+		if c.EngineID == "" {
 			continue
 		}
-		seen[c.EngineID] = true
-		for _, text := range []*string{
+		for _, text := range [...]*string{
 			&c.EngineID, &c.ID.Prefix, &c.ID.Name, &c.DeploymentID, &c.InstanceID, &c.ImageName, &c.ImageTag, &c.ImageDigest,
 			&c.Command, &c.Reason, &c.Health,
 		} {
-			*text = storable(*text)
+			if strings.IndexByte(*text, 0) >= 0 {
+				*text = storable(*text)
+			}
 		}
-		if !slices.Contains(spec.ContainerState("").Values(), c.State) {
+		if c.State != spec.StateRunning && c.State != spec.StateExited && c.State != spec.StateWaiting {
 			c.State = spec.StateWaiting // a newer agent's word
 		}
-		for _, at := range []*time.Time{&c.CreatedAt, &c.StartedAt, &c.FinishedAt} {
-			*at = storableTime(*at)
+		for _, at := range [...]*time.Time{&c.CreatedAt, &c.StartedAt, &c.FinishedAt} {
+			if sane := storableTime(*at); sane != *at {
+				*at = sane
+			}
 		}
-		kept = append(kept, c)
+		if len(kept) == i {
+			kept = list[:i+1]
+		} else {
+			kept = append(kept, *c)
+		}
 	}
 	return kept
+}
+
+// once keeps the first of the containers that have the same engine id.
+func once(list []workload.Container) []workload.Container {
+	seen := make(map[string]bool, len(list))
+	return slices.DeleteFunc(list, func(c workload.Container) bool {
+		again := seen[c.EngineID]
+		seen[c.EngineID] = true
+		return again
+	})
 }
 
 // saneFacts keeps facts that are numbered, in ascending order, above a number.
