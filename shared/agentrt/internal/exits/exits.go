@@ -77,14 +77,11 @@ type file struct {
 func Open(config Config) (*Detector, error) {
 	d := &Detector{config: config}
 	content, err := os.ReadFile(config.Path)
-	if errors.Is(err, os.ErrNotExist) {
-		return d, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read which containers were seen: %w", err)
 	}
-	var f file
-	if json.Unmarshal(content, &f) != nil || f.Agent != config.Agent {
+	f := parse(content)
+	if f.Agent == "" || f.Agent != config.Agent {
 		return d, nil
 	}
 	d.seen, d.saved = f.Containers, true
@@ -92,6 +89,14 @@ func Open(config Config) (*Detector, error) {
 		d.seen = map[string]sight{}
 	}
 	return d, d.replay()
+}
+
+// parse returns the zero file for content that makes no sense.
+func parse(content []byte) (f file) {
+	if json.Unmarshal(content, &f) != nil {
+		return file{}
+	}
+	return f
 }
 
 // replay goes through the facts that are in the spool: what they tell was seen,

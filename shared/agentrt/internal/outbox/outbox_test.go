@@ -309,8 +309,23 @@ func TestADatabaseThatWentBackIsToldTheContainersAgain(t *testing.T) {
 	}
 }
 
+func TestAnOlderControllerIsNotToldThatANodeHasNoContainers(t *testing.T) {
+	o := newOutbox()
+	unseen := &agentv1.ContainerList{EngineError: "connection refused"} // since the agent began
+	o.Containers(unseen)
+	if r := o.Cut(); r != nil || !o.Empty() {
+		t.Fatalf("report %v", r)
+	}
+	o.Opened(0, 0, true)
+	o.Containers(unseen)
+	if r := o.Cut(); r.GetContainers().GetEngineError() == "" {
+		t.Fatalf("report %v", r)
+	}
+}
+
 func TestAnEngineThatIsAwayIsToldOnce(t *testing.T) {
 	o := newOutbox()
+	o.Opened(0, 0, true)
 	seen := []*agentv1.Container{{Name: "web"}}
 	o.Containers(&agentv1.ContainerList{Containers: seen})
 	o.Cut()
