@@ -267,6 +267,13 @@ CREATE TABLE public.images (
     updated_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.installation_keys (
+    kind text NOT NULL,
+    fingerprint text NOT NULL,
+    first_used timestamp with time zone NOT NULL,
+    CONSTRAINT installation_keys_kind_ck CHECK ((kind = ANY (ARRAY['root'::text, 'vault'::text])))
+);
+
 CREATE TABLE public.installations (
     id uuid NOT NULL,
     node_id uuid NOT NULL,
@@ -555,6 +562,9 @@ ALTER TABLE ONLY public.gone_agents
 
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.installation_keys
+    ADD CONSTRAINT installation_keys_pk PRIMARY KEY (kind, fingerprint);
 
 ALTER TABLE ONLY public.installations
     ADD CONSTRAINT installations_pk PRIMARY KEY (id);

@@ -36,6 +36,7 @@ type App struct {
 	bus      *wake.Bus
 	courier  *notification.Courier
 	roots    *keys.Roots
+	keys     *keys.Keys
 	rest     *rest.Server
 	agents   *agentrpc.Server
 	http     net.Listener
@@ -72,6 +73,9 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if a.database, err = openDatabase(ctx, c, log); err != nil {
 		return a, err
 	}
+	if err := claimKeys(ctx, a.database.db, k, c.KeysDir); err != nil {
+		return a, err
+	}
 	setupToken := rand.Text()
 	services, err := newServices(c, newSelf(c), a.database.db, k, a.bus, log, setupToken)
 	if err != nil {
@@ -83,7 +87,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if a.rest, err = newREST(a, services, metrics); err != nil {
 		return a, err
 	}
-	a.roots = k.Roots
+	a.roots, a.keys = k.Roots, k
 	a.courier = services.courier
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
@@ -105,6 +109,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
+		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
 		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
 		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},

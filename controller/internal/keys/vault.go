@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,9 +21,14 @@ const (
 // Vault seals small secrets with AES-256-GCM. Sealed text begins with the id of
 // its key, so that keys can be rotated.
 type Vault struct {
-	id   [vaultIDSize]byte
-	aead cipher.AEAD
+	id          [vaultIDSize]byte
+	aead        cipher.AEAD
+	fingerprint string
 }
+
+// Fingerprint returns what the key can be told from others by, and nothing
+// else: the SHA-256, in hex, of a text that holds it.
+func (v *Vault) Fingerprint() string { return v.fingerprint }
 
 func openVault(path string) (*Vault, error) {
 	text, err := os.ReadFile(path)
@@ -56,6 +62,8 @@ func newVault(key []byte) (*Vault, error) {
 	v := &Vault{aead: aead}
 	sum := sha256.Sum256(key)
 	copy(v.id[:], sum[:])
+	mark := sha256.Sum256(append([]byte("fairlead vault key "), key...))
+	v.fingerprint = hex.EncodeToString(mark[:])
 	return v, nil
 }
 
