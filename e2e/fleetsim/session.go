@@ -17,15 +17,10 @@ import (
 )
 
 const (
-	backoffBase  = 500 * time.Millisecond
-	backoffCap   = time.Minute
-	backoffReset = time.Minute
-
 	welcomeTimeout  = 30 * time.Second
 	defaultPeriod   = 15 * time.Second
 	silentPeriods   = 3
 	farewell        = 5 * time.Second
-	slowRetry       = time.Minute
 	reconnectReason = "asked to come back"
 )
 
@@ -45,7 +40,7 @@ func (e *endError) Error() string { return e.why }
 // run connects until ctx ends, the agent has left, or it was told to stop for
 // good.
 func (a *Agent) run(ctx context.Context, b *boot) {
-	ceiling, limit, resetAfter := backoffBase, backoffCap, backoffReset
+	pauses := newPauses(a)
 	var lastEnd time.Time
 	for ctx.Err() == nil {
 		s := &session{agent: a, boot: b, lastEnd: lastEnd}
@@ -60,48 +55,24 @@ func (a *Agent) run(ctx context.Context, b *boot) {
 		if ctx.Err() != nil {
 			return
 		}
-		why := reasonOf(err)
-		var ended *endError
-		if errors.As(err, &ended) {
-			why = ended.why
-		}
-		a.fleet.counters.ended(why)
-		a.mu.Lock()
-		a.state.Last = err
-		a.mu.Unlock()
-		a.fleet.config.Log.Debug("session ended", "agent", a.index, "error", err)
-
+		a.note(err)
 		select {
 		case <-b.leave:
 			return
 		default:
 		}
-		if s.backoff != nil {
-			limit = orElse(s.backoff.GetCapMs(), limit)
-			resetAfter = orElse(s.backoff.GetResetAfterMs(), resetAfter)
+		if s.welcomed {
+			pauses.adopt(s.backoff)
 		}
-		if s.welcomed && s.echoed.Load() && time.Since(s.began) >= resetAfter {
-			ceiling = orElse(s.backoff.GetBaseMs(), backoffBase)
+		if s.echoed.Load() {
+			pauses.healthy(time.Since(s.began))
 		}
-		pause := a.part(min(ceiling, limit))
-		ceiling = min(2*ceiling, limit)
-		if ended != nil {
-			pause += ended.after
-		}
-		if r := refusalOf(err); r != nil {
-			switch r.GetReason() {
-			case agentv1.RefusalReason_REFUSAL_REASON_REVOKED:
-				a.mu.Lock()
-				a.state.Stopped = err
-				a.mu.Unlock()
-				return
-			case agentv1.RefusalReason_REFUSAL_REASON_REPLACED, agentv1.RefusalReason_REFUSAL_REASON_CLONED:
-				pause = slowRetry/2 + a.part(slowRetry/2)
-			case agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL:
-				pause = slowRetry
-			default:
-				pause += time.Duration(r.GetRetryAfterMs()) * time.Millisecond
-			}
+		pause, again := pauses.next(err)
+		if !again {
+			a.mu.Lock()
+			a.state.Stopped = err
+			a.mu.Unlock()
+			return
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -109,11 +80,18 @@ func (a *Agent) run(ctx context.Context, b *boot) {
 	}
 }
 
-func orElse(ms uint32, d time.Duration) time.Duration {
-	if ms == 0 {
-		return d
+// note remembers how a session or an attempt ended.
+func (a *Agent) note(err error) {
+	why := reasonOf(err)
+	var ended *endError
+	if errors.As(err, &ended) {
+		why = ended.why
 	}
-	return time.Duration(ms) * time.Millisecond
+	a.fleet.counters.ended(why)
+	a.fleet.config.Log.Debug("session ended", "agent", a.index, "error", err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state.Last = err
 }
 
 // session is one connection with one stream. One goroutine receives, another
