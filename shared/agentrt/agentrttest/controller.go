@@ -29,6 +29,8 @@ import (
 	"fairlead.dev/shared/specpb"
 )
 
+const serverLifetime = 30 * 24 * time.Hour
+
 // Patience is how long a test waits for what must come.
 const Patience = 20 * time.Second
 
@@ -61,18 +63,24 @@ type Controller struct {
 	ahead time.Duration
 }
 
-// Start starts a controller that stops with the test.
+// Start starts a controller on the loopback that stops with the test.
 func Start(t testing.TB) *Controller {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, listener)
+}
+
+func start(t testing.TB, listener net.Listener) *Controller {
 	t.Helper()
 	authority, err := pki.NewAuthority(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate, err := authority.Server(time.Now().Add(-pki.Skew), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	// Good for agents whose clocks are days off.
+	certificate, err := authority.Server(time.Now().Add(-serverLifetime), time.Now().Add(serverLifetime))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,32 +324,4 @@ func caller(ctx context.Context) (id string, serial string, err error) {
 		return "", "", status.Error(codes.Unauthenticated, err.Error())
 	}
 	return id, leaf.SerialNumber.String(), nil
-}
-
-// cuttable is a listener whose connections can be broken.
-type cuttable struct {
-	net.Listener
-
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func (l *cuttable) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns = append(l.conns, conn)
-	return conn, nil
-}
-
-func (l *cuttable) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, conn := range l.conns {
-		_ = conn.Close()
-	}
-	l.conns = nil
 }

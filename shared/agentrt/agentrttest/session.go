@@ -74,10 +74,16 @@ func (c *Controller) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessag
 // Accept waits for the next session. It is not welcomed yet.
 func (c *Controller) Accept(t testing.TB) *Session {
 	t.Helper()
+	return c.AcceptWithin(t, Patience)
+}
+
+// AcceptWithin is Accept with another patience.
+func (c *Controller) AcceptWithin(t testing.TB, patience time.Duration) *Session {
+	t.Helper()
 	select {
 	case s := <-c.sessions:
 		return s
-	case <-time.After(Patience):
+	case <-time.After(patience):
 		t.Fatal("no agent opened a session")
 		return nil
 	}
