@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/shared/agentrt/reach"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -26,10 +26,11 @@ const (
 	keepaliveTimeout = 10 * time.Second
 )
 
-// dial returns a connection that is made when it is first used.
+// dial returns a connection that is made when it is first used. Calls that
+// fail on the way fail with a *reach.Problem.
 func (a *Agent) dial(address string, config *tls.Config) (*grpc.ClientConn, error) {
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+	path := reach.To(address, config.Time)
+	options := append(path.Options(config),
 		grpc.WithStaticStreamWindowSize(windowBytes),
 		grpc.WithStaticConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(readBufferBytes),
@@ -38,13 +39,11 @@ func (a *Agent) dial(address string, config *tls.Config) (*grpc.ClientConn, erro
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(specpb.MaxMessageBytes)),
 		grpc.WithDisableServiceConfig(),
-	}
-	target := address
+	)
 	if a.config.Dial != nil {
-		target = "passthrough:///" + address
 		options = append(options, grpc.WithContextDialer(a.config.Dial))
 	}
-	conn, err := grpc.NewClient(target, options...)
+	conn, err := grpc.NewClient(path.Target(), options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}

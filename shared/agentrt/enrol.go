@@ -132,12 +132,12 @@ func (a *Agent) enrolOnce(ctx context.Context, e state.Enrolment, key *ecdsa.Pri
 		CertificateRequest: request,
 		Agent:              info,
 	})
-	root, stranger := introduction.Result()
-	if stranger != nil {
-		return id, stranger
-	}
 	if err != nil {
 		return id, understand(err)
+	}
+	root, err := introduction.Result()
+	if err != nil {
+		return id, err
 	}
 	own, err := ownCertificate(answer.GetCertificateChain(), key, answer.GetAgentId())
 	if err != nil {

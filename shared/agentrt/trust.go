@@ -28,7 +28,7 @@ func (s *session) trusted() []string {
 // with a controller that proved a trusted root; see pki.Trust.Next for what it
 // can not do. The answer goes out once the roots are on the disk.
 func (s *session) trust(ctx context.Context, word *agentv1.Trust) error {
-	if err := s.takeTrust(word); err != nil {
+	if err := s.takeTrust(word); err != nil { //nolint:contextcheck // who is at the other end is said by the stream's own context
 		s.log.Warn("the list of roots to trust was not taken", logging.KeyError, err)
 	}
 	select {

@@ -17,6 +17,9 @@ import (
 // RootLifetime is how long a root is valid.
 const RootLifetime = 20 * 365 * 24 * time.Hour
 
+// rootName is every root's name: they are told apart by their keys.
+const rootName = "Fairlead root"
+
 // Skew is how far agents' certificates are dated back, for controllers whose
 // clocks differ.
 const Skew = 5 * time.Minute
@@ -38,7 +41,7 @@ func NewAuthority(now time.Time) (*Authority, error) {
 		return nil, fmt.Errorf("make the root key: %w", err)
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "Fairlead root"},
+		Subject:               pkix.Name{CommonName: rootName},
 		NotBefore:             now.Add(-ClockTolerance),
 		NotAfter:              now.Add(RootLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

@@ -139,6 +139,7 @@ func (i *Introduction) TLSConfig() *tls.Config {
 		// what is being introduced: VerifyConnection does the whole of the
 		// verification instead, on every connection.
 		InsecureSkipVerify: true, //nolint:gosec // see above; the pin is stronger than any public root
+		Time:               i.now,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			root, err := i.pin.Verify(state.PeerCertificates, i.now())
 			i.mu.Lock()
@@ -155,4 +156,10 @@ func (i *Introduction) Result() (*x509.Certificate, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.root, i.err
+}
+
+// OfFairlead reports whether a certificate says that it is a controller's. It
+// proves nothing: anybody can write that into a certificate.
+func OfFairlead(cert *x509.Certificate) bool {
+	return slices.Contains(cert.DNSNames, ServerName) && cert.Issuer.CommonName == rootName
 }

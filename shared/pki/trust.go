@@ -15,8 +15,10 @@ import (
 // one that goes, one in use, one that comes, and room for an accident.
 const MaxRoots = 8
 
+// HintSuffix ends the server names that agents send; see HintName.
+const HintSuffix = ".root.fairlead.internal"
+
 const (
-	hintSuffix = ".root.fairlead.internal"
 	// hintDigits of a root's SHA-256 tell roots apart; they prove nothing.
 	hintDigits = 16
 )
@@ -33,13 +35,13 @@ func HintName(pins ...Pin) string {
 	if len(labels) == 0 {
 		return ServerName
 	}
-	return strings.Join(labels, ".") + hintSuffix
+	return strings.Join(labels, ".") + HintSuffix
 }
 
 // Hints returns what HintName was made from; nil for any other name, which is
 // that of an agent from before there were hints.
 func Hints(serverName string) []string {
-	labels, found := strings.CutSuffix(serverName, hintSuffix)
+	labels, found := strings.CutSuffix(serverName, HintSuffix)
 	if !found {
 		return nil
 	}

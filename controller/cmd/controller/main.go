@@ -39,6 +39,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, buildinfo.Line("controller"))
 		return exitOK
+	case "root":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return rootCommand(ctx, args, environ, stdout, stderr)
 	case "serve", "migrate", "validate-config":
 	case "help":
 		usage(stdout)
@@ -87,6 +91,7 @@ commands:
   serve            run the controller (default)
   migrate          bring the database's schema up to date and exit
   validate-config  check the configuration and exit
+  root             replace the private root; controller root help says more
   version          print the version and exit
 
 flags, with their environment variables; a secret can also be given as the

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -113,6 +114,23 @@ func writePEM(path, kind string, der []byte) error {
 	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
+// keepOwner gives a file that root writes to the owner of its folder: the
+// controller reads it, whoever took the step on the command line.
+func keepOwner(file *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(file.Name()))
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return nil
+	}
+	return file.Chown(int(owner.Uid), int(owner.Gid))
+}
+
 // writeFile writes a new file whole or not at all: a key half written before a
 // crash would lock the installation out of its own data.
 func writeFile(path string, content []byte) error {
@@ -122,7 +140,7 @@ func writeFile(path string, content []byte) error {
 	}
 	defer func() { _ = os.Remove(temp.Name()) }() // fails after the rename, as it should
 	_, err = temp.Write(content)
-	err = errors.Join(err, temp.Chmod(0o600), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(0o600), keepOwner(temp), temp.Sync(), temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), path)
 	}

@@ -32,6 +32,18 @@ type manifestRoot struct {
 	Since  time.Time  `json:"since"`
 }
 
+// OpenRoots reads the roots in a folder that has some, judging time by now.
+func OpenRoots(dir string, now func() time.Time) (*Roots, error) {
+	raw, err := readManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, firstRoot+".crt")); raw == nil && err != nil {
+		return nil, fmt.Errorf("there is no private root in %s: is this the folder of the controller? %w", dir, err)
+	}
+	return openRoots(dir, now)
+}
+
 // openRoots reads the roots in dir, or makes the first one.
 func openRoots(dir string, now func() time.Time) (*Roots, error) {
 	r := &Roots{dir: dir, now: now}

@@ -27,12 +27,12 @@ const (
 // or, where that path is too long for a socket or closed to the account, in a
 // short folder that the log names.
 func socketDir(ctx context.Context, stateDir string, reachable bool, a account, log *slog.Logger) (string, error) {
-	dir := filepath.Join(stateDir, "postgres.run")
+	dirs := socketDirs(stateDir)
+	dir := dirs[0]
 	// A comma separates folders in the server's setting and in a DSN.
 	if !reachable || len(filepath.Join(dir, socketFile)) > maxSocketPath || strings.Contains(dir, ",") {
-		sum := sha256.Sum256([]byte(stateDir))
 		unfit := dir
-		dir = filepath.Join(shortDir(), "fairlead-"+hex.EncodeToString(sum[:6]))
+		dir = dirs[1]
 		log.InfoContext(ctx, "the state folder is no place for a socket, PostgreSQL listens elsewhere",
 			"unfit", unfit, "folder", dir)
 	}
@@ -47,6 +47,16 @@ func socketDir(ctx context.Context, stateDir string, reachable bool, a account, 
 		}
 	}
 	return dir, nil
+}
+
+// socketDirs are where the socket of a state folder can be: in it, or in a
+// short folder.
+func socketDirs(stateDir string) []string {
+	sum := sha256.Sum256([]byte(stateDir))
+	return []string{
+		filepath.Join(stateDir, "postgres.run"),
+		filepath.Join(shortDir(), "fairlead-"+hex.EncodeToString(sum[:6])),
+	}
 }
 
 // shortDir is where short-lived files with short names go.
