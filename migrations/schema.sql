@@ -74,7 +74,8 @@ CREATE TABLE public.agents (
     diverged_lineage text DEFAULT ''::text NOT NULL,
     diverged_generation bigint DEFAULT 0 NOT NULL,
     replaces_lineage text DEFAULT ''::text NOT NULL,
-    trusted_roots jsonb DEFAULT '[]'::jsonb NOT NULL
+    trusted_roots jsonb DEFAULT '[]'::jsonb NOT NULL,
+    sealing_key text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE public.assignments (

@@ -143,8 +143,12 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	}
 	defer func() { _ = facts.Close() }()
 	box := outbox.New(facts, func(err error) { a.config.Log.Error("facts cannot be told", logging.KeyError, err) })
+	sealing, err := dir.SealingKey()
+	if err != nil {
+		return err
+	}
 	reconciler := reconcile.New(reconcile.Config{
-		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults,
+		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults, Open: sealing.Open,
 		Random: a.config.Random, Now: a.config.Now, Log: a.config.Log,
 	})
 	held, err := resume(dir, reconciler, a.config.Log)
@@ -171,6 +175,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		now: a.config.Now, random: a.config.Random, log: a.config.Log,
 	}
 	link := newLink(a, dir, identity, held, box, commands)
+	link.sealingKey = sealing.Public()
 
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()

@@ -39,6 +39,8 @@ type link struct {
 	// was preferred.
 	displaced int
 	log       *slog.Logger
+	// sealingKey is told to the controller.
+	sealingKey string
 
 	// resetAfter is how long a session must be healthy to reset the back-off.
 	resetAfter time.Duration

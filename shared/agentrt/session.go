@@ -124,6 +124,7 @@ func (s *session) greet() error {
 		SetHash:      held.GetSetHash(),
 		SpoolId:      s.link.outbox.SpoolID(),
 		TrustedRoots: s.trusted(),
+		SealingKey:   s.link.sealingKey,
 	}
 	stream, err := agentv1.NewSessionServiceClient(s.conn).Session(ctx)
 	if err != nil {

@@ -163,7 +163,7 @@ func (c *oldController) understoodAll() {
 // more of something that is understood without.
 func harmless() []string {
 	return []string{
-		"hello.9", "hello.10", // spool_id, trusted_roots
+		"hello.9", "hello.10", "hello.11", // spool_id, trusted_roots, sealing_key
 		// A container's leftover, oom_killed, restart_count, started_at,
 		// finished_at; a list's engine_away.
 		"status.containers.containers.19", "status.containers.containers.20", "status.containers.containers.21",

@@ -4,7 +4,7 @@ import "slices"
 
 // Merge lays an instance's configuration over its image's. What the instance
 // says replaces what the image says, key by key and lists whole, with three
-// exceptions: secrets are joined by id, labels and annotations are replaced
+// exceptions: secrets are joined by id and by key, labels and annotations are replaced
 // per kind of object, and the name "not said" (nil) never replaces anything.
 // It changes neither argument. The rules are those of the team API's
 // reference implementation.
@@ -85,9 +85,13 @@ func mergeSecrets(image, instance []Secret) []Secret {
 	}
 	merged := slices.Clone(instance)
 	for _, s := range image {
-		if !slices.ContainsFunc(instance, func(o Secret) bool { return o.ID == s.ID }) {
+		at := slices.IndexFunc(merged[:len(instance)], func(o Secret) bool { return o.ID == s.ID || o.Key == s.Key })
+		if at < 0 {
 			merged = append(merged, s)
+			continue
 		}
+		// What an image can't do without, no instance makes optional.
+		merged[at].Required = merged[at].Required || s.Required && merged[at].Key == s.Key
 	}
 	if merged == nil {
 		merged = []Secret{}

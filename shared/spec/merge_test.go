@@ -96,7 +96,7 @@ func filled() spec.Container {
 	return v.Interface().(spec.Container)
 }
 
-func TestMergeJoinsSecretsById(t *testing.T) {
+func TestMergeJoinsSecretsByIDAndByKey(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		image, instance := containers().Draw(t, "image"), containers().Draw(t, "instance")
 		merged := spec.Merge(image, instance).Secrets
@@ -104,12 +104,13 @@ func TestMergeJoinsSecretsById(t *testing.T) {
 			t.Fatalf("absent is %v", merged == nil)
 		}
 		for i, s := range instance.Secrets {
+			s.Required = s.Required || slices.ContainsFunc(image.Secrets, func(o spec.Secret) bool { return o.Required && o.Key == s.Key })
 			if merged[i] != s {
-				t.Fatalf("the instance's secret %v became %v", s, merged[i])
+				t.Fatalf("the instance's secret became %v, want %v", merged[i], s)
 			}
 		}
 		own := func(s spec.Secret) bool {
-			return slices.ContainsFunc(instance.Secrets, func(o spec.Secret) bool { return o.ID == s.ID })
+			return slices.ContainsFunc(instance.Secrets, func(o spec.Secret) bool { return o.ID == s.ID || o.Key == s.Key })
 		}
 		rest := merged[len(instance.Secrets):]
 		for _, s := range image.Secrets {

@@ -43,6 +43,8 @@ type Agent struct {
 	Epoch          int64
 	BootID         string
 	StatusSequence uint64
+	// SealingKey is what secrets for its node are sealed to.
+	SealingKey string
 }
 
 // Info is what an agent says of itself; nothing is decided by it.
@@ -105,6 +107,9 @@ type Store interface {
 	// CloseAllSessions marks every agent disconnected, at the controller's
 	// start: whoever is there will say so.
 	CloseAllSessions(ctx context.Context, at time.Time) error
+
+	// KeepSealingKey notes what secrets for the agent's node are sealed to.
+	KeepSealingKey(ctx context.Context, id uuid.UUID, epoch int64, key string) (bool, error)
 
 	ReplaceContainers(ctx context.Context, nodeID uuid.UUID, list []workload.Container, at time.Time) error
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error

@@ -18,6 +18,8 @@ type Session struct {
 	Epoch   int64
 	// StatusSequence is the newest report of this boot that is committed.
 	StatusSequence uint64
+	// SealingKey is what secrets for its node are sealed to, as far as known.
+	SealingKey string
 }
 
 // Report is one batch of what an agent saw.
@@ -46,7 +48,7 @@ func (s *Service) Open(ctx context.Context, agentID uuid.UUID, key *ecdsa.Public
 		if err != nil {
 			return revokedOr(err)
 		}
-		session = Session{AgentID: a.ID, NodeID: a.NodeID, Epoch: a.Epoch, StatusSequence: a.StatusSequence}
+		session = Session{AgentID: a.ID, NodeID: a.NodeID, Epoch: a.Epoch, StatusSequence: a.StatusSequence, SealingKey: a.SealingKey}
 		return s.Store.AppendNodeEvent(ctx, a.NodeID, "connected",
 			map[string]any{"version": info.Version, "address": info.Address, "engine": info.EngineName + " " + info.EngineVersion}, s.Now())
 	})

@@ -20,6 +20,7 @@ import (
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/protocol"
+	"fairlead.dev/shared/seal"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -72,6 +73,14 @@ func (s *Server) Session(stream sessionStream) (err error) {
 	opened, err := s.Agents.Open(ctx, agentID, key, hello.GetBootId(), infoFrom(hello.GetAgent(), peerAddress(ctx)))
 	if err != nil {
 		return err
+	}
+	if key := hello.GetSealingKey(); key != "" {
+		if err := seal.CheckPublic(key); err != nil {
+			return err
+		}
+		if err := s.Agents.KeepSealingKey(ctx, opened, key); err != nil {
+			return err
+		}
 	}
 	s.count(agentID, 1)
 	defer s.count(agentID, -1)

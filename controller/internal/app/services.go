@@ -112,7 +112,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	})
 	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
 	s.deployments = deployment.New(deployment.Config{
-		Store: db, Audit: auditLog, Outbox: outbox, Logger: log, Now: now, Watch: watch(bus),
+		Store: db, Audit: auditLog, Outbox: outbox, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
 		Removal: agentrpc.RemovalOf,
 	})

@@ -27,6 +27,10 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 	if err != nil {
 		return spec.Deployment{}, err
 	}
+	key, err := s.Store.NodeSealingKey(ctx, d.Node.ID)
+	if err != nil {
+		return spec.Deployment{}, err
+	}
 	content := spec.Deployment{ID: d.ID.String(), Prefix: d.Prefix}
 	var missing []map[string]any
 	for _, i := range all {
@@ -41,7 +45,7 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 		if w.Image.Reference, err = s.Reference(ctx, i.Image.Registry.ID, i.Image.Name, i.Image.Tag); err != nil {
 			return spec.Deployment{}, err
 		}
-		if keys := missingSecrets(w.Container); len(keys) > 0 {
+		if keys := missingSecrets(w.Container, key); len(keys) > 0 {
 			missing = append(missing, map[string]any{"instanceId": i.ID, "secretKeys": keys})
 		}
 		content.Workloads = append(content.Workloads, w)
@@ -51,7 +55,7 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 		return spec.Deployment{}, err
 	}
 	if len(missing) > 0 {
-		return spec.Deployment{}, apperr.New(apperr.Precondition, "required secrets have no value; enter them first").
+		return spec.Deployment{}, apperr.New(apperr.Precondition, "secrets have no value that the node can open; enter them first").
 			WithField("instanceSecrets", missing)
 	}
 	for i := range content.Workloads {
@@ -96,11 +100,13 @@ func (i Instance) configuration(environment []spec.KeyValue) spec.Container {
 	return spec.WithEnvironment(environment, c)
 }
 
-// missingSecrets returns the keys of required secrets that have no value.
-func missingSecrets(c spec.Container) []string {
+// missingSecrets returns the keys of secrets that keep a release from starting:
+// required ones without a value, and any whose value the node can't open, since
+// its agent has another key by now.
+func missingSecrets(c spec.Container, key string) []string {
 	var keys []string
 	for _, secret := range c.Secrets {
-		if secret.Required && secret.Value == "" {
+		if !opensWith(secret, key) && (secret.Required || secret.Value != "") {
 			keys = append(keys, secret.Key)
 		}
 	}

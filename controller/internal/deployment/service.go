@@ -93,6 +93,17 @@ type Store interface {
 	// ListStages returns how far the assignments of deployments are; those
 	// without one are missing.
 	ListStages(ctx context.Context, places []Place) (map[Place]Stage, error)
+	// NodeSealingKey returns what secrets for a node are sealed to; "" while
+	// its agent has not told.
+	NodeSealingKey(ctx context.Context, nodeID uuid.UUID) (string, error)
+}
+
+// Sealer makes values readable for one node only.
+type Sealer interface {
+	// Seal seals a value to a public key; Invalid when it is too long.
+	Seal(publicKey, value string) (string, error)
+	// Check returns an Invalid error for what is no sealed value.
+	Check(sealed string) error
 }
 
 // LivenessInfo says how much of a node's agent can be seen.
@@ -121,6 +132,7 @@ type Config struct {
 	// it takes no log-in, NotFound when the registry is gone. The actor is not
 	// asked: agents have none.
 	Credentials func(ctx context.Context, registryID uuid.UUID) (*spec.RegistryAuth, error)
+	Sealer      Sealer
 	// Removal counts what a node loses when it goes from one set to another,
 	// as its agent will. Assignments that confirm their removals don't count.
 	Removal func(held, next []Assignment) Removal

@@ -12,6 +12,7 @@ import (
 
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/seal"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -161,14 +162,59 @@ func TestMissingSecretsAreNamed(t *testing.T) {
 	if !ok || len(list) != 1 || list[0]["instanceId"] != instance || !slices.Equal(list[0]["secretKeys"].([]string), []string{"PASSWORD"}) {
 		t.Errorf("got %v", refused.Value)
 	}
-	err = w.UpdateInstance(w.ctx, d.ID, instance, func(c spec.Container) spec.Container {
-		c.Secrets = []spec.Secret{{ID: "1", Key: "PASSWORD", Required: true, Value: "sealed", Encrypted: true}}
-		return c
-	})
+	enter := func(s spec.Secret) error {
+		s.ID, s.Key, s.Required = "1", "PASSWORD", true
+		return w.UpdateInstance(w.ctx, d.ID, instance, func(c spec.Container) spec.Container {
+			c.Secrets = []spec.Secret{s}
+			return c
+		})
+	}
+	// The node has no agent yet, and so no key to seal to.
+	wantError(t, enter(spec.Secret{Value: "open sesame"}), apperr.Precondition, "config.secrets[0].value")
+
+	key := w.sealingKey()
+	if err := enter(spec.Secret{Value: "open sesame"}); err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(d, workload.PhaseSuccessful)
+	stored := w.instanceSecrets(instance)
+	if strings.Contains(stored, "sesame") || !strings.Contains(stored, key.Public()) {
+		t.Errorf("stored as %s", stored)
+	}
+	known, err := w.InstanceSecrets(w.ctx, d.ID, instance)
+	if err != nil || known.PublicKey != key.Public() || !slices.Equal(known.Keys, []string{"PASSWORD"}) || known.Name != "web" || known.Prefix != "shop" {
+		t.Errorf("known of the secrets: %+v, %v", known, err)
+	}
+	if value, err := key.Open(w.assignment("shop").Deployment.Workloads[0].Container.Secrets[0].Value); err != nil || value != "open sesame" {
+		t.Errorf("the node reads %q, %v", value, err)
+	}
+
+	// Sealed by whoever enters it: to this key, and to no other.
+	sealed, err := seal.Seal(key.Public(), "from elsewhere")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.start(d)
+	if err := enter(spec.Secret{Value: sealed, Encrypted: true, PublicKey: key.Public()}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, enter(spec.Secret{Value: sealed + "x", Encrypted: true, PublicKey: other.Public()}), apperr.Invalid, "config.secrets[0].publicKey")
+	wantError(t, enter(spec.Secret{Value: "in the clear", Encrypted: true}), apperr.Invalid, "config.secrets[0].value")
+
+	// The agent is installed anew and has another key: what was entered can't be opened.
+	w.sealingKey()
+	_, err = w.Start(w.ctx, d.ID, nil)
+	wantError(t, err, apperr.Precondition, "instanceSecrets")
+	if known, err := w.InstanceSecrets(w.ctx, d.ID, instance); err != nil || len(known.Keys) != 0 {
+		t.Errorf("after a new installation: %+v, %v", known, err)
+	}
+	// What is stored may stay while something else is changed.
+	if err := enter(spec.Secret{Value: sealed, Encrypted: true, PublicKey: key.Public()}); err != nil {
+		t.Errorf("a change beside an old value: %v", err)
+	}
 }
 
 func TestStartDependsOnTheState(t *testing.T) {

@@ -137,7 +137,11 @@ func (s *Service) UpdateInstance(ctx context.Context, deploymentID, id uuid.UUID
 		if i.Config != nil {
 			config = *i.Config
 		}
+		stored := config.Secrets
 		config = change(config)
+		if config.Secrets, err = s.seal(ctx, d.Node.ID, stored, config.Secrets); err != nil {
+			return err
+		}
 		if err := spec.ValidateContainer("config", config).Err(); err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.team = scope.ID
 	w.Service = deployment.New(deployment.Config{
-		Store: db, Audit: audit.New(db, now), Logger: log, Now: now,
+		Store: db, Audit: audit.New(db, now), Logger: log, Now: now, Sealer: realSealer{},
 		Reference: func(_ context.Context, _ uuid.UUID, name, tag string) (string, error) {
 			return "registry.example/" + name + ":" + tag, nil
 		},

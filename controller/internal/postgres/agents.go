@@ -27,6 +27,7 @@ type agentRow struct {
 	Architecture        string
 	Hostname            string
 	Address             string
+	SealingKey          string
 }
 
 func (agentRow) TableName() string { return "agents" }
@@ -34,7 +35,7 @@ func (agentRow) TableName() string { return "agents" }
 func (r agentRow) toAgent() agent.Agent {
 	return agent.Agent{
 		ID: r.ID, NodeID: r.NodeID, KeyHash: r.KeyHash, RevokedAt: orZero(r.RevokedAt),
-		Epoch: r.Epoch, BootID: r.BootID, StatusSequence: uint64(r.StatusSequence),
+		Epoch: r.Epoch, BootID: r.BootID, StatusSequence: uint64(r.StatusSequence), SealingKey: r.SealingKey,
 	}
 }
 

@@ -265,7 +265,7 @@ func TestATeamWhoseNodesRunSomethingStays(t *testing.T) {
 	is(t, w.Delete(w.owner), apperr.Precondition)
 	teamtest.Unassign(w.owner, t, w.db, d)
 	is(t, w.Delete(w.owner), apperr.Precondition) // the node has not removed it yet
-	must(t, w.db.DeleteAssignment(w.owner, node, d.Prefix))
+	must(t, w.db.ForgetAssignment(w.owner, node, d.Prefix, 3))
 	must(t, w.Delete(w.owner))
 	is(t, w.Delete(w.owner), apperr.NotFound)
 }

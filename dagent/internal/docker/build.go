@@ -53,7 +53,7 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 		config: &container.Config{
 			Hostname:     spec.ContainerName(d.Prefix, w.Name()),
 			Image:        image,
-			Env:          environment(c.Environment),
+			Env:          environment(withSecrets(c)),
 			Entrypoint:   words(c.Commands),
 			Cmd:          words(c.Args),
 			ExposedPorts: nat.PortSet{},
@@ -211,4 +211,16 @@ func words(list []spec.Key) []string {
 		out = append(out, k.Key)
 	}
 	return slices.Clip(out)
+}
+
+// withSecrets returns the environment and the secrets that have a value; of two
+// with the same key the secret counts.
+func withSecrets(c spec.Container) []spec.KeyValue {
+	var secrets []spec.KeyValue
+	for _, s := range c.Secrets {
+		if s.Value != "" {
+			secrets = append(secrets, spec.KeyValue{Key: s.Key, Value: s.Value})
+		}
+	}
+	return spec.WithEnvironment(c.Environment, spec.Container{Environment: secrets}).Environment
 }

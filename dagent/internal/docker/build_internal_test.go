@@ -47,7 +47,9 @@ func full() (spec.Deployment, spec.Workload) {
 			RestartPolicy: pointer(spec.RestartOnFailure),
 			Networks:      []spec.Key{{Key: "front"}, {Key: "back"}},
 			DockerLabels:  []spec.KeyValue{{Key: "team", Value: "blue"}},
-			Labels:        &spec.Markers{Deployment: []spec.KeyValue{{Key: "tier", Value: "web"}}},
+			// As the agent has opened them; a secret counts before a variable.
+			Secrets: []spec.Secret{{Key: "B", Value: "hidden"}, {Key: "OPTIONAL"}, {Key: "TOKEN", Value: "t"}},
+			Labels:  &spec.Markers{Deployment: []spec.KeyValue{{Key: "tier", Value: "web"}}},
 			ResourceConfig: &spec.ResourceConfig{
 				Limits:   &spec.Resources{CPU: "1.5", Memory: "128Mi"},
 				Requests: &spec.Resources{CPU: "250m", Memory: "64M"},
@@ -71,7 +73,7 @@ func TestBuildTurnsAWorkloadIntoAContainer(t *testing.T) {
 		User:       "1000",
 		Tty:        true,
 		WorkingDir: "/srv",
-		Env:        []string{"B=2", "A=1=1"},
+		Env:        []string{"A=1=1", "B=hidden", "TOKEN=t"},
 		Entrypoint: []string{"/app"},
 		Cmd:        []string{"serve", "-v"},
 		ExposedPorts: nat.PortSet{
@@ -157,7 +159,7 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 	}{
 		"expose":                   {apperr.Unsupported, func(c *spec.Container) { c.Expose = pointer(spec.ExposePlain) }},
 		"routing":                  {apperr.Unsupported, func(c *spec.Container) { c.Routing = &spec.Routing{Path: "/"} }},
-		"secrets[0].value":         {apperr.Unsupported, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Value: "v"}} }},
+		"secrets[0].value":         {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
 		"configContainer":          {apperr.Unsupported, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
 		"storage":                  {apperr.Unsupported, func(c *spec.Container) { c.Storage = &spec.Storage{StorageID: "s"} }},
 		"capabilities":             {apperr.Unsupported, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "NET_ADMIN"}} }},

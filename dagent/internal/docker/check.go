@@ -85,10 +85,7 @@ func refusals(c spec.Container) problems {
 		p.unsupported("routing", "")
 	}
 	for i, s := range c.Secrets {
-		switch {
-		case s.Value != "":
-			p.unsupported(fmt.Sprintf("secrets[%d].value", i), "secret "+s.Key)
-		case s.Required:
+		if s.Required && s.Value == "" {
 			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
 		}
 	}

@@ -140,7 +140,12 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploy
 	if err != nil {
 		return nil, err
 	}
+	key, err := a.deps.Deployments.SealingKey(ctx, in.DeploymentID)
+	if err != nil {
+		return nil, err
+	}
 	out := deploymentDetailOutput{
+		PublicKey:        textOrNil(key),
 		DeploymentOutput: toDeploymentOutput(d.Deployment),
 		Environment:      each(d.Environment, toKeyValue),
 		Instances:        each(d.Instances, toInstanceOutput),

@@ -48,6 +48,29 @@ func (a *api) instanceRoutes() {
 		action: authz.DeploymentRead}, a.getInstance)
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change an instance", tag: deploymentTag,
 		action: authz.DeploymentUpdate, status: http.StatusNoContent, errors: []int{412}}, a.updateInstance)
+	add(a, route{method: http.MethodGet, path: one + "/secrets", summary: "Get what an instance's secrets are sealed to", tag: deploymentTag,
+		action: authz.DeploymentRead}, a.instanceSecrets)
+}
+
+type containerNameOutput struct {
+	Prefix string `json:"prefix"`
+	Name   string `json:"name"`
+}
+
+type instanceSecretsOutput struct {
+	Container containerNameOutput `json:"container"`
+	PublicKey *string             `json:"publicKey" doc:"What values are sealed to (age, X25519); null while the node's agent has not told"`
+	Keys      []string            `json:"keys" nullable:"false" doc:"Secrets that have a value the node can open"`
+}
+
+func (a *api) instanceSecrets(ctx context.Context, in *InstancePath) (*ok[instanceSecretsOutput], error) {
+	s, err := a.deps.Deployments.InstanceSecrets(ctx, in.DeploymentID, in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	return respond(instanceSecretsOutput{
+		Container: containerNameOutput{Prefix: s.Prefix, Name: s.Name}, PublicKey: textOrNil(s.PublicKey), Keys: append([]string{}, s.Keys...),
+	}), nil
 }
 
 func (a *api) getInstance(ctx context.Context, in *InstancePath) (*ok[instanceOutput], error) {

@@ -127,6 +127,14 @@ func timeOrNil(t time.Time) *time.Time {
 	return &t
 }
 
+// textOrNil makes the empty text null.
+func textOrNil(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
 type tokenPath struct {
 	TokenID uuid.UUID `path:"tokenId" format:"uuid"`
 }

@@ -64,7 +64,11 @@ func (r *Reconciler) once(ctx context.Context, t Target) error {
 		if err := r.check(t); err != nil {
 			return &workload.Failure{Step: workload.StepCheck, RolledBack: r.serves(t.Prefix), Err: err}
 		}
-		return r.config.Driver.Apply(ctx, *t.Deployment, reporter)
+		opened, err := r.open(*t.Deployment)
+		if err != nil {
+			return &workload.Failure{Step: workload.StepCheck, RolledBack: r.serves(t.Prefix), Err: err}
+		}
+		return r.config.Driver.Apply(ctx, opened, reporter)
 	})
 }
 

@@ -58,6 +58,8 @@ type Config struct {
 	// Results are the ends known from before, by prefix; Store keeps them.
 	Results map[string]*agentv1.DeploymentStatus
 	Store   func(map[string]*agentv1.DeploymentStatus) error
+	// Open returns what was sealed to this node.
+	Open func(sealed string) (string, error)
 	// Random returns numbers in [0, 1), for the pauses between attempts.
 	Random func() float64
 	Now    func() time.Time

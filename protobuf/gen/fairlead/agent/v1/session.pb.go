@@ -432,7 +432,10 @@ type Hello struct {
 	// The spool the agent's facts are numbered in; see Fact.
 	SpoolId string `protobuf:"bytes,9,opt,name=spool_id,json=spoolId,proto3" json:"spool_id,omitempty"`
 	// SHA-256, hex, of every root certificate the agent trusts.
-	TrustedRoots  []string `protobuf:"bytes,10,rep,name=trusted_roots,json=trustedRoots,proto3" json:"trusted_roots,omitempty"`
+	TrustedRoots []string `protobuf:"bytes,10,rep,name=trusted_roots,json=trustedRoots,proto3" json:"trusted_roots,omitempty"`
+	// What secrets for this node are sealed to, "age1…"; the key that opens them
+	// never leaves the node. Empty when the agent opens none.
+	SealingKey    string `protobuf:"bytes,11,opt,name=sealing_key,json=sealingKey,proto3" json:"sealing_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -535,6 +538,13 @@ func (x *Hello) GetTrustedRoots() []string {
 		return x.TrustedRoots
 	}
 	return nil
+}
+
+func (x *Hello) GetSealingKey() string {
+	if x != nil {
+		return x.SealingKey
+	}
+	return ""
 }
 
 type Welcome struct {
@@ -1318,7 +1328,7 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\fbulk_request\x18\t \x01(\v2\x1e.fairlead.agent.v1.BulkRequestH\x00R\vbulkRequest\x120\n" +
 	"\x05trust\x18\n" +
 	" \x01(\v2\x18.fairlead.agent.v1.TrustH\x00R\x05trustB\x06\n" +
-	"\x04body\"\xd3\x02\n" +
+	"\x04body\"\xf4\x02\n" +
 	"\x05Hello\x12!\n" +
 	"\fprotocol_min\x18\x01 \x01(\rR\vprotocolMin\x12!\n" +
 	"\fprotocol_max\x18\x02 \x01(\rR\vprotocolMax\x12\"\n" +
@@ -1332,7 +1342,9 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\bset_hash\x18\b \x01(\tR\asetHash\x12\x19\n" +
 	"\bspool_id\x18\t \x01(\tR\aspoolId\x12#\n" +
 	"\rtrusted_roots\x18\n" +
-	" \x03(\tR\ftrustedRoots\"\xd2\x02\n" +
+	" \x03(\tR\ftrustedRoots\x12\x1f\n" +
+	"\vsealing_key\x18\v \x01(\tR\n" +
+	"sealingKey\"\xd2\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1d\n" +
