@@ -141,9 +141,10 @@ func (e *engine) resume(a *Agent, b *boot) {
 			continue
 		}
 		p.Generation, p.Phase = x.GetGeneration(), agentv1.Phase_PHASE_IN_PROGRESS
-		took := time.Duration(a.random.Float64() * float64(a.fleet.config.Engine.MaxLatency))
+		latency := time.Duration(a.fleet.latency.Load())
+		took := time.Duration(a.random.Float64() * float64(latency))
 		fails := a.random.Float64() < a.fleet.config.Engine.Failing
-		if a.fleet.config.Engine.MaxLatency == 0 {
+		if latency == 0 {
 			e.finish(p, x, fails, b)
 			continue
 		}

@@ -36,6 +36,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,6 +88,7 @@ type Config struct {
 // several goroutines.
 type Fleet struct {
 	config   Config
+	latency  atomic.Int64 // of the engines, in nanoseconds
 	trust    *trust
 	counters counters
 
@@ -110,8 +112,13 @@ func New(c Config) (*Fleet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{config: c, trust: newTrust(c.Pin)}, nil
+	f := &Fleet{config: c, trust: newTrust(c.Pin)}
+	f.SetLatency(c.Engine.MaxLatency)
+	return f, nil
 }
+
+// SetLatency changes Engine.MaxLatency for what the engines begin from now on.
+func (f *Fleet) SetLatency(d time.Duration) { f.latency.Store(int64(d)) }
 
 // Controller is host:port of the controller's agent listener.
 func (f *Fleet) Controller() string { return f.config.Controller }

@@ -85,6 +85,7 @@ func (p *pauses) next(ended error) (time.Duration, bool) {
 			return max(asked, wait/2+p.agent.part(wait/2)), true
 		case agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL:
 			return max(asked, slowRetry/2+p.agent.part(slowRetry/2)), true
+		default: // come back
 		}
 	}
 	least := p.step()

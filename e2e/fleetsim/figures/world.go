@@ -128,6 +128,11 @@ func (b *bench) deploy(ctx context.Context) error {
 		w.deployments = append(append(w.deployments, template), ids...)
 	}
 	w.deployed = true
+	return b.analyze(ctx)
+}
+
+// analyze renews PostgreSQL's statistics, as it does by itself within minutes.
+func (b *bench) analyze(ctx context.Context) error {
 	return b.postgres.Do(ctx, func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, "analyze")
 		return err
