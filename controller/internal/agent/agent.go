@@ -3,13 +3,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"time"
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/groupcommit"
 	"fairlead.dev/shared/workload"
 )
 
@@ -28,6 +31,7 @@ const (
 	ReasonTokenExpired = "token-expired"
 	ReasonRevoked      = "revoked"
 	ReasonReplaced     = "replaced"
+	ReasonCloned       = "cloned"
 )
 
 // Agent is one identity that served or serves a node.
@@ -45,6 +49,12 @@ type Agent struct {
 	StatusSequence uint64
 	// SealingKey is what secrets for its node are sealed to.
 	SealingKey string
+	// Quarantine is why the agent is sent nothing until somebody readmits it;
+	// "" when it is.
+	Quarantine string
+	// LastSeen is when its last session ended, or when it enrolled if there
+	// was none; the moment of asking while a session is open.
+	LastSeen time.Time
 }
 
 // Info is what an agent says of itself; nothing is decided by it.
@@ -86,27 +96,63 @@ type Store interface {
 
 	InsertAgent(ctx context.Context, a Agent, info Info, certificateNotAfter, at time.Time) error
 	FindAgent(ctx context.Context, id uuid.UUID) (Agent, error)
-	// NodeGeneration returns the generation of what the agent's node should
-	// run.
-	NodeGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error)
 	// RevokeAgent revokes the node's agent, if it has one.
 	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
 	// RenewAgent notes how long an agent's newest certificate lasts.
 	RenewAgent(ctx context.Context, id uuid.UUID, notAfter time.Time) error
-	// OpenSession binds an agent that is not revoked to the key it came with,
-	// raises its epoch, and returns what it then is; NotFound for a revoked
-	// one.
-	OpenSession(ctx context.Context, id uuid.UUID, keyHash []byte, bootID string, info Info, at time.Time) (Agent, error)
+	// RecoverAgent counts a recovery, and puts the agent in quarantine if the
+	// reason is not empty.
+	RecoverAgent(ctx context.Context, id uuid.UUID, quarantine string, at time.Time) error
+
+	// OpenSessions binds agents that are not revoked to the keys they came
+	// with, raises their epochs, and writes the nodes' history, unless a
+	// session of another boot is open on a live replica. No agent is twice in
+	// the list.
+	OpenSessions(ctx context.Context, list []Opening) ([]Opened, error)
+	// CloseSessions marks agents disconnected whose epoch is still the given
+	// one, writes the nodes' history, and tells which.
+	CloseSessions(ctx context.Context, list []Closing) ([]bool, error)
+	// ClaimSessions marks sessions open on a replica that hold.
+	ClaimSessions(ctx context.Context, replicaID uuid.UUID, list []Session) error
+	// NoteSilence keeps since when agents were not heard of.
+	NoteSilence(ctx context.Context, list []Silence) error
+	// FindHolder returns the open session of a node's agent.
+	FindHolder(ctx context.Context, nodeID uuid.UUID) (Holder, error)
+	// FlagClone keeps that a second process used an agent's identity, and
+	// reports whether that was not known in the time since.
+	FlagClone(ctx context.Context, id uuid.UUID, address string, at, since time.Time) (Cloned, bool, error)
+	// PutRefusal keeps why an agent was turned away, unless one of its node
+	// was kept since a moment. An agent that is not there is ignored.
+	PutRefusal(ctx context.Context, r Refusal, since time.Time) error
+
+	// ListStandings returns where agents stand; those that are not there are
+	// missing.
+	ListStandings(ctx context.Context, ids []uuid.UUID) ([]Standing, error)
+	ListChanges(ctx context.Context, since uint64) (Changes, error)
+
+	// PutReplica enters a replica with a lease, in the place of any other of
+	// its name.
+	PutReplica(ctx context.Context, r Replica, lease time.Duration) error
+	// RenewReplica prolongs a lease and reports false when it has run out.
+	RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (bool, error)
+	// DropReplicas removes replicas whose lease has run out and reports
+	// whether there were any.
+	DropReplicas(ctx context.Context) (bool, error)
+	DeleteReplica(ctx context.Context, id uuid.UUID) error
+	// CloseOrphans closes the sessions of replicas that are not there, and
+	// returns how many.
+	CloseOrphans(ctx context.Context, at, expectedUntil time.Time) (int, error)
+
+	// LockEpoch keeps an agent's epoch as it is until the transaction ends,
+	// and reports false when the epoch is not the agent's any more or it was
+	// revoked.
+	LockEpoch(ctx context.Context, id uuid.UUID, epoch int64) (bool, error)
 	// The methods below write nothing and report false when the epoch is not
-	// the agent's any more.
-	CloseSession(ctx context.Context, id uuid.UUID, epoch int64, goodbye bool, at time.Time) (bool, error)
+	// the agent's any more or it was revoked.
 	AcknowledgeSet(ctx context.Context, id uuid.UUID, epoch int64, generation uint64, setHash, refusal string) (bool, error)
 	// AdvanceStatus moves the status sequence on; it reports false when it is
 	// there already.
 	AdvanceStatus(ctx context.Context, id uuid.UUID, epoch int64, sequence uint64) (bool, error)
-	// CloseAllSessions marks every agent disconnected, at the controller's
-	// start: whoever is there will say so.
-	CloseAllSessions(ctx context.Context, at time.Time) error
 
 	// KeepSealingKey notes what secrets for the agent's node are sealed to.
 	KeepSealingKey(ctx context.Context, id uuid.UUID, epoch int64, key string) (bool, error)
@@ -131,11 +177,27 @@ type Config struct {
 	Store     Store
 	Progress  Progress
 	Authority Authority
+	Audit     *audit.Log
 	Now       func() time.Time
+	// Replica is this process.
+	Replica Replica
+	// ReadmitWithin is how long an agent may have been away to be readmitted
+	// by itself when it recovers; 0 for DefaultReadmitWithin.
+	ReadmitWithin time.Duration
 }
 
 // Service enrols agents and takes what they tell.
-type Service struct{ Config }
+type Service struct {
+	Config
+
+	opening *groupcommit.Group[Opening, Opened]
+	closing *groupcommit.Group[Closing, bool]
+}
 
 // New returns the service.
-func New(c Config) *Service { return &Service{c} }
+func New(c Config) *Service {
+	c.ReadmitWithin = cmp.Or(c.ReadmitWithin, DefaultReadmitWithin)
+	s := &Service{Config: c}
+	s.group()
+	return s
+}

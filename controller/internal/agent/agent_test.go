@@ -14,6 +14,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/postgres"
@@ -60,7 +61,14 @@ func setUp(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Service = agent.New(agent.Config{Store: w.db, Progress: w.progress, Authority: authority, Now: func() time.Time { return w.clock }})
+	now := func() time.Time { return w.clock }
+	w.Service = agent.New(agent.Config{
+		Store: w.db, Progress: w.progress, Authority: authority, Audit: audit.New(w.db, now), Now: now,
+		Replica: agent.Replica{ID: uuid.New(), Name: "one", Address: "one:8443", StartedAt: w.clock},
+	})
+	if err := w.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 
 	owner := uuid.New()
 	w.teamID, w.nodeID = uuid.New(), uuid.New()
@@ -110,7 +118,7 @@ func (w *world) enrol(t *testing.T) agent.Enrolment {
 
 func (w *world) open(t *testing.T, agentID uuid.UUID, boot string) agent.Session {
 	t.Helper()
-	s, err := w.Open(t.Context(), agentID, w.key, boot, agent.Info{})
+	s, err := w.Open(t.Context(), agent.OpenCommand{AgentID: agentID, Key: w.key, BootID: boot}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +187,7 @@ func TestEnrollingANodeAnewRevokesItsOldAgent(t *testing.T) {
 	oldKey := w.key
 	session := w.open(t, old.AgentID, "boot")
 	w.enrol(t)
-	if _, err := w.Open(t.Context(), old.AgentID, oldKey, "boot", agent.Info{}); reason(err) != agent.ReasonRevoked {
+	if _, err := w.Open(t.Context(), agent.OpenCommand{AgentID: old.AgentID, Key: oldKey, BootID: "boot"}, nil); reason(err) != agent.ReasonRevoked {
 		t.Errorf("the old agent opens a session: %v", err)
 	}
 	if err := w.Holds(t.Context(), session); reason(err) != agent.ReasonRevoked {
@@ -259,7 +267,7 @@ func TestALateGoodbyeDoesNotEndTheNewSession(t *testing.T) {
 	e := w.enrol(t)
 	old := w.open(t, e.AgentID, "boot")
 	w.open(t, e.AgentID, "boot")
-	if err := w.Close(t.Context(), old, true); err != nil {
+	if err := w.Close(t.Context(), old, agent.End{Goodbye: true}); err != nil {
 		t.Fatal(err)
 	}
 	ctx := actor.WithTeam(t.Context(), actor.Team{ID: w.teamID})

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,9 +28,15 @@ func (s *Service) Renew(ctx context.Context, agentID uuid.UUID, key *ecdsa.Publi
 	return chain, err
 }
 
+// DefaultReadmitWithin is how long an agent may have been away to be readmitted
+// by itself.
+const DefaultReadmitWithin = 720 * time.Hour
+
 // Recover gives an agent that was away for longer than its certificate lasted
 // the next one, for the key it last came with; whoever calls has proven to hold
-// that key. It is entered in the node's history. Errors: Forbidden with reason
+// that key. One that was away for longer than ReadmitWithin is in quarantine
+// from then on: it may report, and is sent nothing until somebody readmits it.
+// It is counted and entered in the node's history. Errors: Forbidden with reason
 // revoked for an agent that is none any more, Unauthenticated for another key.
 func (s *Service) Recover(ctx context.Context, agentID uuid.UUID, key *ecdsa.PublicKey, info Info) ([][]byte, error) {
 	keyHash, err := hashKey(key)
@@ -52,8 +60,20 @@ func (s *Service) Recover(ctx context.Context, agentID uuid.UUID, key *ecdsa.Pub
 		if chain, err = s.sign(ctx, a, key); err != nil {
 			return err
 		}
-		return s.Store.AppendNodeEvent(ctx, a.NodeID, "recovered",
-			map[string]any{"agent": a.ID, "version": info.Version, "address": info.Address}, s.Now())
+		now := s.Now()
+		quarantine := a.Quarantine
+		if away := now.Sub(a.LastSeen); away > s.ReadmitWithin {
+			quarantine = fmt.Sprintf("the agent was away for %d days, since %s: look at the node, then readmit it",
+				int(away.Hours()/24), a.LastSeen.Format(time.DateOnly))
+		}
+		if err := s.Store.RecoverAgent(ctx, a.ID, quarantine, now); err != nil {
+			return err
+		}
+		data := map[string]any{"agent": a.ID, "version": info.Version, "address": info.Address}
+		if quarantine != "" {
+			data["quarantine"] = quarantine
+		}
+		return s.Store.AppendNodeEvent(ctx, a.NodeID, "recovered", data, now)
 	})
 	return chain, err
 }

@@ -3,7 +3,9 @@ package agentrpc
 import (
 	"context"
 	"crypto/ecdsa"
-	"time"
+	"net"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/credentials"
@@ -24,9 +26,17 @@ const (
 // Enrol exchanges a one-time token for a client certificate.
 func (s *Server) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
 	address := peerAddress(ctx)
-	if allowed, wait := s.EnrolAllowed(address); !allowed {
-		return nil, apperr.New(apperr.TooMany, "too many attempts to enrol from this address; try again in %s", wait.Round(time.Second))
+	if err := s.gate.enter(hostOf(address)); err != nil {
+		return nil, err
 	}
+	answer, err := s.enrol(ctx, req, address)
+	if err != nil {
+		s.gate.fail(hostOf(address))
+	}
+	return answer, err
+}
+
+func (s *Server) enrol(ctx context.Context, req *agentv1.EnrolRequest, address string) (*agentv1.EnrolResponse, error) {
 	if n := len(req.GetToken()); n == 0 || n > maxTokenBytes {
 		return nil, apperr.InvalidField("token", nil, "must be 1 to %d characters", maxTokenBytes)
 	}
@@ -49,9 +59,17 @@ func (s *Server) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1
 // one.
 func (s *Server) Recover(ctx context.Context, req *agentv1.RecoverRequest) (*agentv1.RecoverResponse, error) {
 	address := peerAddress(ctx)
-	if allowed, wait := s.EnrolAllowed(address); !allowed {
-		return nil, apperr.New(apperr.TooMany, "too many attempts from this address; try again in %s", wait.Round(time.Second))
+	if err := s.gate.enter(hostOf(address)); err != nil {
+		return nil, err
 	}
+	answer, err := s.recover(ctx, req, address)
+	if err != nil {
+		s.gate.fail(hostOf(address))
+	}
+	return answer, err
+}
+
+func (s *Server) recover(ctx context.Context, req *agentv1.RecoverRequest, address string) (*agentv1.RecoverResponse, error) {
 	agentID, err := uuid.Parse(req.GetAgentId())
 	if err != nil {
 		return nil, apperr.InvalidField("agent_id", nil, "must be a UUID")
@@ -63,6 +81,9 @@ func (s *Server) Recover(ctx context.Context, req *agentv1.RecoverRequest) (*age
 	chain, err := s.Agents.Recover(ctx, agentID, key, infoFrom(req.GetAgent(), address))
 	if err != nil {
 		s.log.Info("recovery refused", "address", address, "agent", agentID, logging.KeyError, err)
+		if reasonOf(err) == agent.ReasonRevoked { // it has proven to be that agent
+			s.note(ctx, agentID, err)
+		}
 		return nil, err
 	}
 	s.log.Info("agent recovered after its certificate had expired", "address", address, "agent", agentID)
@@ -116,9 +137,30 @@ func peerAddress(ctx context.Context) string {
 	return ""
 }
 
+// hostOf is the address without the port.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// clean cuts a text of an agent to a length, and takes out what a database
+// can't keep or a log should not have.
+func clean(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, text)
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
+}
+
 // infoFrom takes what an agent says of itself, each text cut to a sane length.
 func infoFrom(p *agentv1.AgentInfo, address string) agent.Info {
-	cut := func(text string) string { return text[:min(len(text), maxInfoBytes)] }
+	cut := func(text string) string { return clean(text, maxInfoBytes) }
 	return agent.Info{
 		Version: cut(p.GetVersion()), NodeType: cut(p.GetNodeType()), EngineName: cut(p.GetEngineName()),
 		EngineVersion: cut(p.GetEngineVersion()), OS: cut(p.GetOs()), Architecture: cut(p.GetArchitecture()),

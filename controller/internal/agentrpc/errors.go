@@ -55,6 +55,8 @@ func refusalOf(reason string) agentv1.RefusalReason {
 		return agentv1.RefusalReason_REFUSAL_REASON_REVOKED
 	case agent.ReasonReplaced:
 		return agentv1.RefusalReason_REFUSAL_REASON_REPLACED
+	case agent.ReasonCloned:
+		return agentv1.RefusalReason_REFUSAL_REASON_CLONED
 	case reasonProtocol:
 		return agentv1.RefusalReason_REFUSAL_REASON_PROTOCOL
 	case reasonBusy:
@@ -97,21 +99,41 @@ func toStatus(log *slog.Logger, err error) error {
 	}
 	s := status.New(codeOf(e.Kind), message)
 	if reason := refusalOf(e.Reason); reason != agentv1.RefusalReason_REFUSAL_REASON_UNSPECIFIED {
-		if detailed, err := s.WithDetails(&agentv1.Refusal{Reason: reason}); err == nil {
+		if detailed, err := s.WithDetails(&agentv1.Refusal{Reason: reason, RetryAfterMs: retryAfter(err, e.Reason)}); err == nil {
 			s = detailed
 		}
 	}
 	return s.Err()
 }
 
+// retryAfter returns how long the agent is told to wait, in milliseconds; 0 for
+// its own back-off.
+func retryAfter(err error, reason string) uint32 {
+	var l *later
+	switch {
+	case errors.As(err, &l):
+		return uint32(l.after.Milliseconds())
+	case reason == agent.ReasonCloned:
+		return uint32(agent.CloneRetry.Milliseconds())
+	default:
+		return 0
+	}
+}
+
 func (s *Server) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (reply any, err error) {
 	defer s.caught(&err)
+	if c := connOf(ctx); c != nil {
+		defer c.begin()()
+	}
 	reply, err = handler(ctx, req)
 	return reply, toStatus(s.log, err)
 }
 
 func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer s.caught(&err)
+	if c := connOf(stream.Context()); c != nil {
+		defer c.begin()()
+	}
 	return toStatus(s.log, handler(srv, stream))
 }
 

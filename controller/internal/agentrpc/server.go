@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,11 +35,17 @@ const (
 	// an idle agent costs less memory and a heartbeat less work.
 	window = 64 << 10
 	// readBuffer is small because TLS buffers as well.
-	readBuffer = 4 << 10
+	readBuffer = 1 << 10
 
-	// An agent whose network vanished without a word is noticed after both.
-	pingEvery   = 15 * time.Second
-	pingTimeout = 5 * time.Second
+	// A connection that says nothing for so long is asked whether it is there.
+	// Sessions say something far more often; dispatch notices when they don't.
+	pingEvery   = time.Minute
+	pingTimeout = 10 * time.Second
+	// leastPing is how often an agent may ask the same.
+	leastPing = 5 * time.Second
+
+	// sweepEvery is how often connections and greetings are looked over.
+	sweepEvery = time.Second
 
 	handshakeTimeout = 10 * time.Second
 	// maxStreamsPerConnection has room for all the streams an agent may carry.
@@ -54,9 +61,11 @@ type Config struct {
 	Dispatcher *dispatch.Dispatcher
 	Log        *slog.Logger
 	Now        func() time.Time
-	// EnrolAllowed tells whether an address may try to enrol now, and if not,
-	// how long it should wait.
-	EnrolAllowed func(address string) (bool, time.Duration)
+	// Remote reaches sessions of other replicas; nil when there are none.
+	Remote dispatch.Remote
+	// Limits bound what agents and strangers can cost; zero fields are the
+	// defaults.
+	Limits Limits
 	// StopTimeout bounds how long Run waits for sessions to end.
 	StopTimeout time.Duration
 	// Trusted writes down which private roots agents said they trust.
@@ -82,9 +91,16 @@ type Server struct {
 	grpc   *grpc.Server
 	trusts *trusts
 
-	mu   sync.Mutex
-	open map[uuid.UUID]int
-	all  int
+	began     time.Time
+	conns     *conns
+	admission *admission
+	gate      *gate
+	noted     *noted
+
+	mu sync.Mutex
+	// greeting are the calls that wait for a hello, one for each agent.
+	greeting map[uuid.UUID]*greeting
+	all      atomic.Int64
 	// stopping ends when sessions should.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -92,7 +108,13 @@ type Server struct {
 
 // New returns a server that serves once Run is called.
 func New(c Config) *Server {
-	s := &Server{Config: c, log: c.Log.With(logging.KeyComponent, "agentrpc"), open: map[uuid.UUID]int{}}
+	c.Limits = c.Limits.withDefaults()
+	s := &Server{
+		Config: c, log: c.Log.With(logging.KeyComponent, "agentrpc"), began: time.Now(),
+		admission: newAdmission(c.Limits, c.Now), gate: newGate(c.Limits, c.Now), noted: newNoted(c.Now),
+		greeting: map[uuid.UUID]*greeting{},
+	}
+	s.conns = newConns(c.Limits, s.clock)
 	s.trusts = newTrusts(c.Authority, c.Trusted, c.Now, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
@@ -103,7 +125,8 @@ func New(c Config) *Server {
 		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes), grpc.MaxConcurrentStreams(maxStreamsPerConnection),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTimeout, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),
 	)
 	agentv1.RegisterEnrolmentServiceServer(s.grpc, s)
@@ -125,13 +148,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer kept.Wait()
 	defer stopTrusting()
 	served := make(chan error, 1)
-	go func() { served <- s.grpc.Serve(s.Listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve agents: %w", err)
-	case <-ctx.Done():
+	go func() { served <- s.grpc.Serve(listener{s.Listener, s.conns}) }()
+	if err := s.look(ctx, served); err != nil {
+		return err
 	}
 	s.stop()
+	s.Dispatcher.EndAll(errServerStops)
 	graceful := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
@@ -157,14 +179,30 @@ func serveEnd(err error) error {
 	return fmt.Errorf("serve agents: %w", err)
 }
 
-func (s *Server) count(agentID uuid.UUID, by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all += by
-	if s.open[agentID] += by; s.open[agentID] == 0 {
-		delete(s.open, agentID)
+// look looks over connections and greetings until ctx ends, or until serving
+// does, which is an error.
+func (s *Server) look(ctx context.Context, served <-chan error) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve agents: %w", err)
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.conns.sweep()
+			s.endGreetings()
+		}
 	}
+}
+
+// clock is one that never jumps.
+func (s *Server) clock() time.Duration { return time.Since(s.began) }
+
+func (s *Server) count(by int64) {
+	n := s.all.Add(by)
 	if s.Sessions != nil {
-		s.Sessions(s.all)
+		s.Sessions(int(n))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,23 +17,22 @@ import (
 	"fairlead.dev/controller/internal/agent"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/dispatch"
+	"fairlead.dev/controller/internal/node"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/protocol"
-	"fairlead.dev/shared/seal"
 	"fairlead.dev/shared/specpb"
 )
 
 // Numbers the controller gives its agents.
 const (
-	heartbeatPeriod = 15 * time.Second
+	heartbeatPeriod = node.HeartbeatPeriod
 	backoffBase     = 500 * time.Millisecond
 	backoffCap      = 60 * time.Second
 	backoffReset    = 60 * time.Second
 
-	// helloTimeout is how long a new stream may stay silent.
-	helloTimeout = 10 * time.Second
 	// closeTimeout bounds the note that a session ended.
 	closeTimeout = 5 * time.Second
 	// reconnectAfter spreads agents out when the controller stops.
@@ -44,19 +44,25 @@ const (
 
 type sessionStream = grpc.BidiStreamingServer[agentv1.AgentMessage, agentv1.ControllerMessage]
 
-// session is one open control stream. Its handler receives, a second goroutine
-// feeds it assignments and commands; both send, one at a time.
+// session is one open control stream. Its handler receives; whoever has
+// something to send does so, one at a time. It has no goroutine of its own
+// beyond the handler.
 type session struct {
 	agent.Session
+	*call
 	server *Server
 	stream sessionStream
-	log    *slog.Logger
+	line   *dispatch.Line
 
 	// trusting is set before anything is received.
 	trusting *trustee
 
-	sending sync.Mutex
+	canPing bool
 	goodbye atomic.Bool
+	// handling is since when a message is handled, trying since when one is
+	// being sent, by the server's clock; 0 when none is.
+	handling, trying atomic.Int64
+	sending          sync.Mutex
 }
 
 // Session is the control stream of one agent, from its Hello to its end.
@@ -66,80 +72,41 @@ func (s *Server) Session(stream sessionStream) (err error) {
 	if err != nil {
 		return err
 	}
-	hello, err := receiveHello(stream)
+	x, hello, err := s.open(stream, agentID, key)
 	if err != nil {
+		s.note(ctx, agentID, err)
 		return err
 	}
-	opened, err := s.Agents.Open(ctx, agentID, key, hello.GetBootId(), infoFrom(hello.GetAgent(), peerAddress(ctx)))
-	if err != nil {
-		return err
-	}
-	if key := hello.GetSealingKey(); key != "" {
-		if err := seal.CheckPublic(key); err != nil {
-			return err
-		}
-		if err := s.Agents.KeepSealingKey(ctx, opened, key); err != nil {
-			return err
-		}
-	}
-	s.count(agentID, 1)
-	defer s.count(agentID, -1)
-	x := &session{Session: opened, server: s, stream: stream, log: s.log.With(
-		logging.KeyNode, opened.NodeID, logging.KeyEpoch, opened.Epoch)}
 	link := s.attach(x, hello.GetCapabilities())
 	defer func() { link.Close(err) }()
-	x.log.Info("agent connected", "version", hello.GetAgent().GetVersion(), "address", peerAddress(ctx))
+	x.logger().Info("agent connected", "version", clean(hello.GetAgent().GetVersion(), maxInfoBytes), "address", peerAddress(ctx))
+	s.count(1)
 	err = x.run(ctx, hello)
+	s.count(-1)
 
-	// The stream's context is over; the note that it ended is not.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	if closeErr := s.Agents.Close(ctx, opened, x.goodbye.Load()); closeErr != nil {
-		x.log.Warn("could not note the end of the session", logging.KeyError, closeErr)
+	end := agent.End{Goodbye: x.goodbye.Load(), Handover: handover(err)}
+	if x.line != nil {
+		end.SilentSince = x.line.SilentSince()
 	}
-	x.log.Info("agent disconnected", "goodbye", x.goodbye.Load(), logging.KeyError, err)
+	s.Dispatcher.Close(ctx, x.Session, end)
+	x.logger().Info("agent disconnected", "goodbye", end.Goodbye, logging.KeyError, err)
 	return err
 }
 
-// receiveHello takes the first message, which must be a Hello in a common
-// protocol version, and come soon.
-func receiveHello(stream sessionStream) (*agentv1.Hello, error) {
-	type first struct {
-		message *agentv1.AgentMessage
-		err     error
-	}
-	received := make(chan first, 1)
-	go func() { // ends with the stream, which ends when this handler returns
-		m, err := stream.Recv()
-		received <- first{m, err}
-	}()
-	timeout := time.NewTimer(helloTimeout)
-	defer timeout.Stop()
-	select {
-	case f := <-received:
-		if f.err != nil {
-			return nil, f.err
-		}
-		hello := f.message.GetHello()
-		switch {
-		case hello == nil:
-			return nil, apperr.New(apperr.Invalid, "the first message must be a hello")
-		case hello.GetBootId() == "" || len(hello.GetBootId()) > maxInfoBytes:
-			return nil, apperr.InvalidField("boot_id", nil, "must be 1 to %d characters", maxInfoBytes)
-		case hello.GetProtocolMin() > ProtocolMax || hello.GetProtocolMax() < ProtocolMin:
-			return nil, apperr.New(apperr.Precondition,
-				"the agent speaks protocol %d to %d, this controller %d to %d; update the older of the two",
-				hello.GetProtocolMin(), hello.GetProtocolMax(), ProtocolMin, ProtocolMax).WithReason(reasonProtocol)
-		}
-		return hello, nil
-	case <-timeout.C:
-		return nil, apperr.New(apperr.Invalid, "no hello within %s", helloTimeout)
-	}
+// handover tells that the controller ended a session whose agent is to come
+// back.
+func handover(err error) bool {
+	return errors.Is(err, errServerStops) || errors.Is(err, dispatch.ErrReadmitted)
+}
+
+func (x *session) logger() *slog.Logger {
+	return x.server.log.With(logging.KeyNode, x.NodeID, logging.KeyEpoch, x.Epoch)
 }
 
 func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 	err := x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
 		Protocol:          ProtocolMax,
+		Capabilities:      capabilities(),
 		SessionId:         uuid.NewString(),
 		Epoch:             uint64(x.Epoch),
 		HeartbeatPeriodMs: uint32(heartbeatPeriod.Milliseconds()),
@@ -148,71 +115,54 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 			ResetAfterMs: uint32(backoffReset.Milliseconds()),
 		},
 		StatusSequence: x.StatusSequence,
-		Capabilities:   []string{protocol.Bulk, protocol.Exec},
+		Quarantine:     x.Quarantine,
 	}}})
 	if err != nil {
 		return err
 	}
-
-	// Whichever side ends first, ends the other; the handler waits for both.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	trusting, leave, err := x.server.trusts.join(ctx, x.Session, hello, x.send, cancel)
+	trusting, leave, err := x.server.trusts.join(ctx, x.Session, hello, x.send, x.End)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	x.trusting = trusting
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		cancel(x.feed(ctx, hello))
-	}()
-	received := make(chan error, 1)
-	go func() { received <- x.receive(ctx) }()
-
-	select {
-	case err = <-received:
-		cancel(err)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	x.line = x.server.Dispatcher.Add(x.Session, x, hello.GetGeneration())
+	defer x.server.Dispatcher.Remove(x.line)
+	if x.server.stopping.Err() != nil { // it began to stop before it knew of this session
+		x.End(errServerStops)
 	}
-	<-fed
-	return err
-	// The receiving goroutine ends when this returns and gRPC ends the stream.
+	return x.ended(x.receive(ctx))
 }
 
-// feed sends assignments and commands until the session ends or the server
-// stops.
-func (x *session) feed(ctx context.Context, hello *agentv1.Hello) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// The server's context ends at its stop: no goroutine of ours waits for it.
-	stop := context.AfterFunc(x.server.stopping, func() { cancel(errServerStops) }) //nolint:contextcheck // a second context, beside the stream's
-	defer stop()
-	err := x.server.Dispatcher.Feed(ctx, x.Session, hello.GetGeneration(), x)
-	if errors.Is(err, errServerStops) {
-		_ = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Reconnect{Reconnect: &agentv1.Reconnect{
-			AfterMs: uint32(reconnectAfter.Milliseconds()), Reason: "the controller is stopping",
-		}}})
-		return apperr.New(apperr.Unavailable, "the controller is stopping; come back").WithReason(reasonBusy)
-	}
-	return err
+// capabilities are what this controller can do.
+func capabilities() []string {
+	return []string{protocol.Ping, protocol.Quarantine, protocol.Bulk, protocol.Exec}
 }
 
-var errServerStops = errors.New("the server stops")
+// errServerStops ends sessions when the server does.
+var errServerStops = busy(reconnectAfter, "the controller is stopping; come back")
 
 // receive handles what the agent sends, one message after the other.
 func (x *session) receive(ctx context.Context) error {
+	var h heard
 	for {
-		m, err := x.stream.Recv()
+		err := x.stream.RecvMsg(&h)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := x.handle(ctx, m); err != nil {
+		x.line.Heard()
+		if h.heartbeat {
+			err = x.sendMessage(&echo{h.sequence})
+		} else {
+			x.handling.Store(int64(x.server.clock()))
+			err = x.handle(ctx, h.message)
+			x.handling.Store(0)
+			x.line.Heard() // it may have taken long
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -220,16 +170,19 @@ func (x *session) receive(ctx context.Context) error {
 
 func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 	switch body := m.GetBody().(type) {
-	case *agentv1.AgentMessage_Heartbeat:
-		return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_HeartbeatAck{
-			HeartbeatAck: &agentv1.HeartbeatAck{Sequence: body.Heartbeat.GetSequence()},
-		}})
+	case *agentv1.AgentMessage_Heartbeat: // in another form than codec.go knows
+		return x.sendMessage(&echo{body.Heartbeat.GetSequence()})
 	case *agentv1.AgentMessage_AssignmentsAck:
 		return x.acknowledged(ctx, body.AssignmentsAck)
 	case *agentv1.AgentMessage_Status:
 		return x.record(ctx, body.Status)
 	case *agentv1.AgentMessage_CommandResult:
-		return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(body.CommandResult))
+		return x.server.Agents.Within(ctx, x.Session, func(ctx context.Context) error {
+			return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(body.CommandResult))
+		})
+	case *agentv1.AgentMessage_Pong:
+		x.line.Pong(body.Pong.GetNonce())
+		return nil
 	case *agentv1.AgentMessage_TrustAck:
 		return x.server.trusts.acked(x.trusting, body.TrustAck)
 	case *agentv1.AgentMessage_Leaving:
@@ -239,7 +192,7 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 		return apperr.New(apperr.Invalid, "a second hello")
 	default:
 		// A newer agent's message that its capabilities did not announce.
-		x.log.Warn("ignored a message of an unknown kind")
+		x.logger().Warn("ignored a message of an unknown kind")
 		return nil
 	}
 }
@@ -250,9 +203,8 @@ func (x *session) acknowledged(ctx context.Context, ack *agentv1.AssignmentsAck)
 	}
 	refusal := ""
 	if ack.GetRefusal() != agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_UNSPECIFIED {
-		refusal = ack.GetRefusal().String() + ": " + ack.GetDetail()
-		refusal = refusal[:min(len(refusal), specpb.MaxTextBytes)]
-		x.log.Warn("agent refused its assignments", logging.KeyGeneration, ack.GetGeneration(), "refusal", refusal)
+		refusal = clean(ack.GetRefusal().String()+": "+ack.GetDetail(), specpb.MaxTextBytes)
+		x.logger().Warn("agent refused its assignments", logging.KeyGeneration, ack.GetGeneration(), "refusal", refusal)
 	}
 	return x.server.Agents.Acknowledge(ctx, x.Session, ack.GetGeneration(), ack.GetSetHash(), refusal)
 }
@@ -275,7 +227,7 @@ func (x *session) record(ctx context.Context, p *agentv1.StatusReport) error {
 		if !apperr.Is(err, apperr.Unavailable) {
 			return err
 		}
-		x.log.Warn("could not commit an agent's report; trying again", logging.KeyError, err)
+		x.logger().Warn("could not commit an agent's report; trying again", logging.KeyError, err)
 		timer := time.NewTimer(recordRetry)
 		select {
 		case <-timer.C:
@@ -292,7 +244,6 @@ func (x *session) record(ctx context.Context, p *agentv1.StatusReport) error {
 // SendAssignments sends the node's whole set.
 func (x *session) SendAssignments(set deployment.Set) error {
 	p := setToProto(set)
-	x.log.Debug("assignments sent", logging.KeyGeneration, set.Generation, "assignments", len(set.Assignments))
 	return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Assignments{Assignments: p}})
 }
 
@@ -301,8 +252,57 @@ func (x *session) SendCommand(c command.Command) error {
 	return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Command{Command: commandToProto(c)}})
 }
 
-func (x *session) send(m *agentv1.ControllerMessage) error {
+// Ping asks the agent for a pong.
+func (x *session) Ping(nonce uint64) error {
+	return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Ping{Ping: &agentv1.Ping{Nonce: nonce}}})
+}
+
+// CanPing reports whether the agent answers pings: one that said good-bye does
+// not count any more.
+func (x *session) CanPing() bool { return x.canPing && !x.goodbye.Load() }
+
+// Pending returns for how long a message has been handled, and for how long one
+// could not be sent because the connection takes nothing.
+func (x *session) Pending() (handling, stuck time.Duration) {
+	now := x.server.clock()
+	if since := x.handling.Load(); since != 0 {
+		handling = max(1, now-time.Duration(since))
+	}
+	if since := x.trying.Load(); since != 0 {
+		if x.conn != nil {
+			since = max(since, x.conn.wrote.Load())
+		}
+		stuck = max(1, now-time.Duration(since))
+	}
+	return handling, stuck
+}
+
+// End ends the session. It does not wait: when the controller stops, the agent
+// is asked to come back before, if it takes that.
+func (x *session) End(why error) {
+	if !errors.Is(why, errServerStops) {
+		x.end(why)
+		return
+	}
+	go func() { // ends with the session at the latest
+		_ = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Reconnect{Reconnect: &agentv1.Reconnect{
+			AfterMs: uint32(reconnectAfter.Milliseconds()), Reason: "the controller is stopping",
+		}}})
+		x.end(why)
+	}()
+}
+
+func (x *session) send(m *agentv1.ControllerMessage) error { return x.sendMessage(m) }
+
+func (x *session) sendMessage(m any) error {
 	x.sending.Lock()
 	defer x.sending.Unlock()
-	return x.stream.Send(m)
+	x.trying.Store(int64(x.server.clock()))
+	err := x.stream.SendMsg(m)
+	x.trying.Store(0)
+	return err
+}
+
+func canPing(hello *agentv1.Hello) bool {
+	return slices.Contains(hello.GetCapabilities(), protocol.Ping)
 }

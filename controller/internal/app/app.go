@@ -16,6 +16,7 @@ import (
 
 	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
@@ -39,8 +40,12 @@ type App struct {
 	keys     *keys.Keys
 	rest     *rest.Server
 	agents   *agentrpc.Server
-	http     net.Listener
-	grpc     net.Listener
+	// dispatcher owns the agents' sessions; resign takes this controller out
+	// of the list of replicas once it is registered.
+	dispatcher *dispatch.Dispatcher
+	resign     func(ctx context.Context) error
+	http       net.Listener
+	grpc       net.Listener
 	// debug is nil when no profiles are asked for.
 	debug net.Listener
 }
@@ -89,6 +94,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	}
 	a.roots, a.keys = k.Roots, k
 	a.courier = services.courier
+	a.dispatcher, a.resign = services.dispatcher, services.agents.Resign
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
 }
@@ -107,6 +113,7 @@ func (a *App) Run(ctx context.Context) error {
 	err := taskgroup.Run(ctx,
 		taskgroup.Task{Name: "rest", Run: a.rest.Run},
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
+		taskgroup.Task{Name: "dispatch", Run: a.dispatcher.Run},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
@@ -139,6 +146,11 @@ func (a *App) close(ctx context.Context) {
 	if a.database == nil {
 		return
 	}
+	if a.resign != nil {
+		if err := a.resign(ctx); err != nil {
+			a.log.Warn("could not take this controller out of the list; its lease runs out by itself", logging.KeyError, err)
+		}
+	}
 	if err := a.database.close(ctx); err != nil {
 		a.log.Error("could not close the database", logging.KeyError, err)
 	}
@@ -147,7 +159,7 @@ func (a *App) close(ctx context.Context) {
 // prepare does what must be done once before serving.
 func (a *App) prepare(ctx context.Context, s *services, setupToken string) error {
 	// Sessions of an earlier process of this controller are over.
-	if err := s.db.CloseAllSessions(ctx, now()); err != nil {
+	if err := s.agents.Register(ctx); err != nil {
 		return err
 	}
 	if a.config.AdminEmail != "" {

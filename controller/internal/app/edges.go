@@ -22,7 +22,6 @@ import (
 // address, too few to guess with.
 const (
 	loginBurst, loginEvery = 20, 3 * time.Second
-	enrolBurst, enrolEvery = 50, time.Second
 	// The runners of a whole organization may share an address.
 	exchangeBurst, exchangeEvery = 100, time.Second
 )
@@ -71,10 +70,9 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 	return agentrpc.New(agentrpc.Config{
 		Listener: a.grpc, Authority: k.Roots, Trusted: s.db.RecordTrust, Agents: s.agents, Commands: s.commands, Dispatcher: s.dispatcher,
 		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
-		EnrolAllowed: rest.NewLimiter(enrolBurst, enrolEvery, now).Allow,
-		Sessions:     func(open int) { connected.Set(float64(open)) },
-		Broker:       s.streams.broker, Streams: s.streams.service, Library: s.library,
-		Register: newRelay(a, s).Register,
+		Sessions: func(open int) { connected.Set(float64(open)) },
+		Broker:   s.streams.broker, Streams: s.streams.service, Library: s.library,
+		Register: newRelay(a, s).Register, Remote: s.streams.peers,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/replica"
 	"fairlead.dev/shared/apperr"
 )
@@ -13,8 +14,11 @@ import (
 func newRelay(a *App, s *services) *replica.Server {
 	return replica.NewServer(replica.ServerConfig{
 		Broker: s.streams.broker, Log: a.log,
-		Ping: func(context.Context, uuid.UUID, int64) (bool, string, error) {
-			return false, "", apperr.New(apperr.Unsupported, "this controller does not ping")
+		Ping: func(ctx context.Context, agentID uuid.UUID, epoch int64) (bool, string, error) {
+			if !s.dispatcher.IsMine(agentID, epoch) {
+				return false, "", apperr.New(apperr.Precondition, "no such session here").WithReason(bulk.ReasonNotHere)
+			}
+			return s.dispatcher.Ping(ctx, agentID, epoch), "", nil
 		},
 		Health: func() replica.Health { return replica.Health{} },
 	})

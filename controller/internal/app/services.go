@@ -126,9 +126,15 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	s.templates = template.New(template.Config{
 		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
-	s.agents = agent.New(agent.Config{Store: db, Progress: s.deployments, Authority: k.Roots, Now: now})
+	s.agents = agent.New(agent.Config{
+		Store: db, Progress: s.deployments, Authority: k.Roots, Audit: auditLog, Now: now,
+		Replica:       agent.Replica{ID: me.ID, Name: me.Name, Address: me.Address, StartedAt: now()},
+		ReadmitWithin: c.ReadmitWithin,
+	})
 	s.streams = newStreams(me, db, k, auditLog, log)
-	s.dispatcher = dispatch.New(dispatch.Config{Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands})
+	s.dispatcher = dispatch.New(dispatch.Config{
+		Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands, Log: log, Now: now,
+	})
 	return s, nil
 }
 

@@ -31,7 +31,7 @@ func forAdmins() []authz.Action {
 		authz.RegistryCreate, authz.RegistryUpdate, authz.RegistryDelete,
 		authz.StorageCreate, authz.StorageUpdate, authz.StorageDelete,
 		authz.ProjectDelete, authz.ContainerDelete, authz.ContainerExec, authz.OIDCTrustCreate, authz.OIDCTrustDelete,
-		authz.NodeCreate, authz.NodeUpdate, authz.NodeDelete, authz.NodeInstall, authz.NodeRevoke,
+		authz.NodeCreate, authz.NodeUpdate, authz.NodeDelete, authz.NodeInstall, authz.NodeRevoke, authz.NodeReadmit,
 	}
 }
 

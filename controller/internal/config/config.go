@@ -36,6 +36,7 @@ type Config struct {
 	HTTPTLSKey      string
 	PublicURL       string
 	AgentPublicAddr string
+	ReadmitWithin   time.Duration
 	DatabaseURL     Secret
 	StateDir        string
 	KeysDir         string

@@ -45,6 +45,8 @@ func options() []option {
 			set: publicURL},
 		{name: "agent-public-addr", usage: "what agents dial; default: host of the public URL and the agent port",
 			set: address(func(c *Config) *string { return &c.AgentPublicAddr })},
+		{name: "readmit-within", fallback: "720h", usage: "how long an agent may have been away to be sent what its node should run as soon as it is back; one that comes later is in quarantine",
+			set: duration(func(c *Config) *time.Duration { return &c.ReadmitWithin })},
 		{name: "database-url", env: "DATABASE_URL", secret: true, usage: "PostgreSQL to use; unset: the controller runs its own",
 			set: secret(func(c *Config) *Secret { return &c.DatabaseURL })},
 		{name: "state-dir", fallback: "/var/lib/fairlead", usage: "keys, built-in database, artifacts",

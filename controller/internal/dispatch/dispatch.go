@@ -1,9 +1,16 @@
-// Package dispatch turns "something newer exists for this node" into a send on
-// the node's open session. Rows are the truth; hints only make it quick.
+// Package dispatch owns the open sessions of this replica: it turns "something
+// newer exists for this node" into a send, ends sessions that may not go on or
+// whose agents fell silent, and keeps the replica's lease. Rows are the truth;
+// hints only make it quick.
+//
+// A session costs no goroutine, ticker or statement of its own here. A handful
+// of goroutines serve all of them.
 package dispatch
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,22 +19,9 @@ import (
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/wake"
-	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/taskgroup"
 )
-
-const (
-	// pollPeriod backs up the hints: a lost one costs at most this long.
-	pollPeriod = 15 * time.Second
-	// retryPeriod is how soon a database that was away is asked again.
-	retryPeriod = time.Second
-)
-
-// Sender is an open session as dispatch sees it. Its methods are called from
-// one goroutine.
-type Sender interface {
-	SendAssignments(set deployment.Set) error
-	SendCommand(c command.Command) error
-}
 
 // Config is what a Dispatcher needs.
 type Config struct {
@@ -35,91 +29,181 @@ type Config struct {
 	Agents      *agent.Service
 	Deployments *deployment.Service
 	Commands    *command.Service
+	Log         *slog.Logger
+	Now         func() time.Time
+	// Changed is told where agents stand when that may have changed, of every
+	// agent, whichever replica holds its session. It must not block. Nil for
+	// nobody.
+	Changed func(agent.Standing)
+	// Clock is a clock that never jumps; nil for the machine's.
+	Clock func() time.Duration
 }
 
-// Dispatcher feeds open sessions.
-type Dispatcher struct{ Config }
+// Dispatcher feeds and watches the open sessions of this replica.
+type Dispatcher struct {
+	Config
+	clock func() time.Duration
+	pongs pongs
+
+	mu      sync.Mutex
+	byAgent map[uuid.UUID]*Line
+	byNode  map[uuid.UUID]*Line
+	queue   []*Line
+	// later are lines whose feeding failed for now.
+	later []*Line
+	// silences are to be written down.
+	silences map[uuid.UUID]agent.Silence
+	// unclosed are ends of sessions that are to be written down.
+	unclosed map[uuid.UUID]agent.Ended
+
+	// ready has a token when the queue may not be empty, look when changes
+	// should be looked for now.
+	ready, look chan struct{}
+	// workers send on lines.
+	workers sync.WaitGroup
+
+	// swept and floor are the sweep's: when it last ran, and the moment before
+	// which silence does not count.
+	swept, floor time.Duration
+}
 
 // New returns the dispatcher.
-func New(c Config) *Dispatcher { return &Dispatcher{c} }
+func New(c Config) *Dispatcher {
+	d := &Dispatcher{
+		Config: c, clock: c.Clock, byAgent: map[uuid.UUID]*Line{}, byNode: map[uuid.UUID]*Line{},
+		silences: map[uuid.UUID]agent.Silence{}, unclosed: map[uuid.UUID]agent.Ended{}, ready: make(chan struct{}, feeders), look: make(chan struct{}, 1),
+	}
+	d.Log = c.Log.With(logging.KeyComponent, "dispatch")
+	if d.clock == nil {
+		began := time.Now()
+		d.clock = func() time.Duration { return time.Since(began) }
+	}
+	c.Bus.Follow(d.hint)
+	return d
+}
 
-// Feed sends the session what its node should run and do, first at once and
-// then whenever that changes, until ctx ends or the session may not go on
-// (revoked, replaced), which is its error. Held is the generation the agent
-// already has; the set is sent when the node's is another.
-func (d *Dispatcher) Feed(ctx context.Context, s agent.Session, held uint64, sender Sender) error {
-	hints := d.Bus.Subscribe(wake.Node(s.NodeID.String()), wake.Agent(s.AgentID.String()))
-	defer hints.Close()
-	poll := time.NewTicker(pollPeriod)
-	defer poll.Stop()
+// Run serves the lines until ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	tasks := []taskgroup.Task{
+		{Name: "sweep", Run: d.sweepEach}, {Name: "watch", Run: d.watch}, {Name: "lease", Run: d.keepLease},
+	}
+	for range feeders {
+		tasks = append(tasks, taskgroup.Task{Name: "feed", Run: d.feed})
+	}
+	err := taskgroup.Run(ctx, tasks...)
+	d.workers.Wait()
+	return err
+}
 
-	f := feed{Dispatcher: d, session: s, sender: sender, sent: held, told: map[uuid.UUID]bool{}}
-	for {
-		err := f.send(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case apperr.Is(err, apperr.Unavailable):
-			// The database is away. The agent has what it needs to keep its
-			// node as it is: hold the session, and look again soon.
-			poll.Reset(retryPeriod)
-		case err != nil:
-			return err
-		default:
-			poll.Reset(pollPeriod)
-		}
-		select {
-		case <-hints.C:
-		case <-poll.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+// Add begins to serve a session; held is the generation that the agent has
+// already. Remove ends it. An older session of the same agent is ended: it was
+// replaced.
+func (d *Dispatcher) Add(s agent.Session, sender Sender, held uint64) *Line {
+	l := &Line{Session: s, sender: sender, dispatcher: d}
+	l.sent.Store(held)
+	l.Heard()
+	d.mu.Lock()
+	old := d.byAgent[s.AgentID]
+	newest := old == nil || old.Epoch < s.Epoch
+	if newest {
+		d.byAgent[s.AgentID], d.byNode[s.NodeID] = l, l
+	}
+	d.mu.Unlock()
+	if !newest { // opened the other way round
+		old = l
+	}
+	if old != nil {
+		old.sender.End(agent.Standing{AgentID: s.AgentID, Epoch: max(s.Epoch, old.Epoch+1)}.Err(old.Session))
+	}
+	if newest {
+		l.mark()
+	}
+	return l
+}
+
+// Remove ends the serving of a session.
+func (d *Dispatcher) Remove(l *Line) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byAgent[l.AgentID] == l {
+		delete(d.byAgent, l.AgentID)
+	}
+	if d.byNode[l.NodeID] == l {
+		delete(d.byNode, l.NodeID)
+	}
+	delete(d.silences, l.AgentID)
+}
+
+// Local returns the session of a node's agent, if this replica holds it.
+func (d *Dispatcher) Local(nodeID uuid.UUID) (agent.Session, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.byNode[nodeID]; l != nil {
+		return l.Session, true
+	}
+	return agent.Session{}, false
+}
+
+// IsMine reports whether this replica holds just that session.
+func (d *Dispatcher) IsMine(agentID uuid.UUID, epoch int64) bool {
+	l := d.line(agentID)
+	return l != nil && l.Epoch == epoch
+}
+
+// EndAll ends every session; the agents are told why.
+func (d *Dispatcher) EndAll(why error) {
+	for _, l := range d.lines() {
+		l.sender.End(why)
 	}
 }
 
-// feed is what was sent on one session.
-type feed struct {
-	*Dispatcher
-	session agent.Session
-	sender  Sender
-	// sent is the generation of the last set, told the commands.
-	sent uint64
-	told map[uuid.UUID]bool
+func (d *Dispatcher) line(agentID uuid.UUID) *Line {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byAgent[agentID]
 }
 
-func (f *feed) send(ctx context.Context) error {
-	wanted, err := f.Agents.Wanted(ctx, f.session)
-	if err != nil {
-		return err
+func (d *Dispatcher) lines() []*Line {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]*Line, 0, len(d.byAgent))
+	for _, l := range d.byAgent {
+		all = append(all, l)
 	}
-	if wanted != f.sent {
-		set, err := f.Deployments.AssignmentSet(ctx, f.session.NodeID)
-		if err != nil {
-			return err
-		}
-		if err := f.sender.SendAssignments(set); err != nil {
-			return err
-		}
-		f.sent = set.Generation
-	}
-	return f.commands(ctx)
+	return all
 }
 
-// commands sends those that were not sent on this session yet.
-func (f *feed) commands(ctx context.Context) error {
-	pending, err := f.Commands.Pending(ctx, f.session.NodeID)
-	if err != nil {
-		return err
+// hint takes what the bus tells.
+func (d *Dispatcher) hint(topic wake.Topic) {
+	kind, text := topic.Split()
+	if topic != wake.All && kind != wake.KindNode && kind != wake.KindAgent {
+		return
 	}
-	still := make(map[uuid.UUID]bool, len(pending))
-	for _, c := range pending {
-		if !f.told[c.ID] {
-			if err := f.sender.SendCommand(c); err != nil {
-				return err
-			}
-		}
-		still[c.ID] = true
+	id, _ := uuid.Parse(text)
+	d.mu.Lock()
+	l := d.byNode[id]
+	if kind == wake.KindAgent {
+		l = d.byAgent[id]
 	}
-	f.told = still
-	return nil
+	d.mu.Unlock()
+	switch {
+	case l != nil:
+		l.mark()
+	case topic == wake.All || kind == wake.KindAgent && d.Changed != nil:
+		signal(d.look)
+	}
+}
+
+func (d *Dispatcher) enqueue(l *Line) {
+	d.mu.Lock()
+	d.queue = append(d.queue, l)
+	d.mu.Unlock()
+	signal(d.ready)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // enough are waiting already
+	}
 }

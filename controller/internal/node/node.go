@@ -49,6 +49,16 @@ type Node struct {
 	InUse bool
 	// Installation is the live install script's; zero when there is none.
 	Installation Installation
+	// LastRefusal is why an agent of the node was last turned away.
+	LastRefusal Refusal
+}
+
+// Refusal is why an agent was turned away; the zero value when none was.
+type Refusal struct {
+	Reason  string
+	Message string
+	Address string
+	At      time.Time
 }
 
 // Agent is the part of an agent that shows on its node.
@@ -62,6 +72,24 @@ type Agent struct {
 	ConnectedAt    time.Time
 	DisconnectedAt time.Time
 	SaidGoodbye    bool
+	// SilentSince is when the agent of an open session was last heard of, once
+	// it is overdue.
+	SilentSince time.Time
+	// ExpectedUntil is until when an agent whose session ended is expected
+	// right back.
+	ExpectedUntil time.Time
+	// Quarantine is why the agent is sent nothing until somebody readmits it;
+	// "" when it is.
+	Quarantine   string
+	QuarantineAt time.Time
+	// Recoveries counts how often it came back after its certificate had
+	// expired, the last time at RecoveredAt.
+	Recoveries  int64
+	RecoveredAt time.Time
+	// ClonedAt is when a second process last used the agent's identity while
+	// the first was connected, from ClonedAddress.
+	ClonedAt      time.Time
+	ClonedAddress string
 	// Refusal is why the agent did not take its last assignments; "" if it did.
 	Refusal string
 }
@@ -103,6 +131,9 @@ type Store interface {
 	// RevokeAgent revokes the node's agent and reports whether there was one;
 	// open sessions of it are told through NOTIFY.
 	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
+	// ReadmitAgent ends the quarantine of the node's agent and reports whether
+	// it was in one; its open session is told through NOTIFY.
+	ReadmitAgent(ctx context.Context, nodeID uuid.UUID) (bool, error)
 
 	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error

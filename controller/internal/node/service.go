@@ -142,6 +142,33 @@ func (s *Service) RevokeToken(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
+// Readmit ends the quarantine of the node's agent: from then on it is sent what
+// the node should run. Precondition when it is in none.
+func (s *Service) Readmit(ctx context.Context, id uuid.UUID) error {
+	n, err := s.find(ctx, authz.NodeReadmit, id)
+	if err != nil {
+		return err
+	}
+	_, who, err := authz.Require(ctx, authz.NodeReadmit)
+	if err != nil {
+		return err
+	}
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		readmitted, err := s.Store.ReadmitAgent(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !readmitted {
+			return apperr.New(apperr.Precondition, "the node's agent is not in quarantine").WithField("nodeId", id)
+		}
+		data := map[string]any{"user": who.Name, "quarantine": n.Agent.Quarantine}
+		if err := s.Store.AppendNodeEvent(ctx, id, "readmitted", data, s.Now()); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.NodeReadmit, map[string]any{"id": id, "name": n.Name, "quarantine": n.Agent.Quarantine})
+	})
+}
+
 // Containers returns what was last seen on the node, foreign containers
 // included; with a prefix, only that prefix's.
 func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) ([]workload.Container, error) {

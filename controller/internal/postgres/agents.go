@@ -28,14 +28,25 @@ type agentRow struct {
 	Hostname            string
 	Address             string
 	SealingKey          string
+	Quarantine          string
+	Connected           bool
+	DisconnectedAt      *time.Time
 }
 
 func (agentRow) TableName() string { return "agents" }
 
 func (r agentRow) toAgent() agent.Agent {
+	seen := r.EnrolledAt
+	switch {
+	case r.Connected:
+		seen = now()
+	case r.DisconnectedAt != nil:
+		seen = *r.DisconnectedAt
+	}
 	return agent.Agent{
 		ID: r.ID, NodeID: r.NodeID, KeyHash: r.KeyHash, RevokedAt: orZero(r.RevokedAt),
-		Epoch: r.Epoch, BootID: r.BootID, StatusSequence: uint64(r.StatusSequence), SealingKey: r.SealingKey,
+		Epoch: r.Epoch, BootID: r.BootID, StatusSequence: uint64(r.StatusSequence),
+		SealingKey: r.SealingKey, Quarantine: r.Quarantine, LastSeen: seen,
 	}
 }
 
@@ -56,19 +67,12 @@ func (db *DB) FindAgent(ctx context.Context, id uuid.UUID) (agent.Agent, error) 
 	return row.toAgent(), mapError(err, "find the agent")
 }
 
-// NodeGeneration returns the generation of what a node should run.
-func (db *DB) NodeGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error) {
-	var row struct{ Generation int64 }
-	err := db.in(ctx).Table("nodes").Select("generation").Where("id = ?", nodeID).Take(&row).Error
-	return toGeneration(row.Generation), mapError(err, "look for the node's generation")
-}
-
 // RevokeAgent revokes a node's agent and tells its open sessions.
 func (db *DB) RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error) {
 	var revoked []agentRow
 	err := db.in(ctx).Model(&revoked).Clauses(clause.Returning{Columns: []clause.Column{{Name: "id"}}}).
 		Where("node_id = ? and revoked_at is null", nodeID).
-		UpdateColumns(map[string]any{"revoked_at": at, "connected": false, "disconnected_at": at}).Error
+		UpdateColumns(map[string]any{"revoked_at": at, "connected": false, "disconnected_at": at, "replica_id": nil, "silent_since": nil}).Error
 	if err != nil {
 		return false, mapError(err, "revoke the agent")
 	}
@@ -80,47 +84,65 @@ func (db *DB) RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (
 	return len(revoked) > 0, nil
 }
 
+// RecoverAgent counts that an agent came back after its certificate had
+// expired, and puts it in quarantine for a reason.
+func (db *DB) RecoverAgent(ctx context.Context, id uuid.UUID, quarantine string, at time.Time) error {
+	err := db.in(ctx).Exec(`update agents set recoveries = recoveries + 1, recovered_at = @at, quarantine = @quarantine,
+			quarantined_at = case when @quarantine = '' then null else coalesce(quarantined_at, @at) end
+		where id = @id`, map[string]any{"id": id, "at": at, "quarantine": quarantine}).Error
+	return mapError(err, "note the agent's recovery")
+}
+
+// ReadmitAgent ends the quarantine of a node's agent and tells its open
+// session.
+func (db *DB) ReadmitAgent(ctx context.Context, nodeID uuid.UUID) (bool, error) {
+	var readmitted []agentRow
+	err := db.in(ctx).Model(&readmitted).Clauses(clause.Returning{Columns: []clause.Column{{Name: "id"}}}).
+		Where("node_id = ? and revoked_at is null and quarantine <> ''", nodeID).
+		UpdateColumns(map[string]any{"quarantine": "", "quarantined_at": nil}).Error
+	if err != nil {
+		return false, mapError(err, "readmit the agent")
+	}
+	for _, a := range readmitted {
+		if err := db.notify(ctx, ChannelAgent, a.ID.String()); err != nil {
+			return false, err
+		}
+	}
+	return len(readmitted) > 0, nil
+}
+
+// FlagClone keeps that a second process used an agent's identity, unless that
+// was kept since a moment.
+func (db *DB) FlagClone(ctx context.Context, id uuid.UUID, address string, at, since time.Time) (agent.Cloned, bool, error) {
+	var row struct {
+		NodeID uuid.UUID
+		Name   string
+		TeamID uuid.UUID
+	}
+	result := db.in(ctx).Raw(`update agents a set cloned_at = @at, cloned_address = @address
+		from nodes n
+		where a.id = @id and n.id = a.node_id and (a.cloned_at is null or a.cloned_at < @since)
+		returning a.node_id, n.name, n.team_id`,
+		map[string]any{"id": id, "address": address, "at": at, "since": since}).Scan(&row)
+	return agent.Cloned{NodeID: row.NodeID, NodeName: row.Name, TeamID: row.TeamID},
+		result.RowsAffected > 0, mapError(result.Error, "note the second process of the agent")
+}
+
+// PutRefusal keeps why an agent was turned away.
+func (db *DB) PutRefusal(ctx context.Context, r agent.Refusal, since time.Time) error {
+	err := db.in(ctx).Exec(`insert into node_refusals as r (node_id, reason, message, address, at)
+		select node_id, @reason, @message, @address, @at from agents where id = @id
+		on conflict (node_id) do update set reason = excluded.reason, message = excluded.message,
+			address = excluded.address, at = excluded.at
+		where r.at < @since`,
+		map[string]any{"id": r.AgentID, "reason": r.Reason, "message": r.Message, "address": r.Address, "at": r.At, "since": since}).Error
+	return mapError(err, "keep the agent's refusal")
+}
+
 // RenewAgent notes how long an agent's newest certificate lasts.
 func (db *DB) RenewAgent(ctx context.Context, id uuid.UUID, notAfter time.Time) error {
 	err := db.in(ctx).Model(&agentRow{}).Where("id = ?", id).UpdateColumn("certificate_not_after", notAfter).Error
 	return mapError(err, "renew the agent's certificate")
-}
-
-// OpenSession binds an agent to the key it came with and raises its epoch; a
-// new boot starts its reports anew.
-func (db *DB) OpenSession(ctx context.Context, id uuid.UUID, keyHash []byte, bootID string, info agent.Info, at time.Time) (agent.Agent, error) {
-	var row agentRow
-	result := db.in(ctx).Raw(`update agents set
-			epoch = epoch + 1, key_hash = @key,
-			status_sequence = case when boot_id = @boot then status_sequence else 0 end,
-			boot_id = @boot, version = @version, engine_name = @engine, engine_version = @engine_version,
-			os = @os, architecture = @architecture, hostname = @hostname, address = @address,
-			connected = true, connected_at = @at, said_goodbye = false
-		where id = @id and revoked_at is null
-		returning *`,
-		map[string]any{
-			"id": id, "key": keyHash, "boot": bootID, "at": at, "version": info.Version, "engine": info.EngineName,
-			"engine_version": info.EngineVersion, "os": info.OS, "architecture": info.Architecture,
-			"hostname": info.Hostname, "address": info.Address,
-		}).Take(&row)
-	if result.Error != nil {
-		return agent.Agent{}, mapError(result.Error, "open the agent's session")
-	}
-	return row.toAgent(), db.notify(ctx, ChannelAgent, id.String())
-}
-
-// CloseSession marks an agent disconnected, unless a newer session took over.
-func (db *DB) CloseSession(ctx context.Context, id uuid.UUID, epoch int64, goodbye bool, at time.Time) (bool, error) {
-	result := db.in(ctx).Model(&agentRow{}).Where("id = ? and epoch = ? and connected", id, epoch).
-		UpdateColumns(map[string]any{"connected": false, "disconnected_at": at, "said_goodbye": goodbye})
-	return result.RowsAffected > 0, mapError(result.Error, "close the agent's session")
-}
-
-// CloseAllSessions marks every agent disconnected.
-func (db *DB) CloseAllSessions(ctx context.Context, at time.Time) error {
-	err := db.in(ctx).Model(&agentRow{}).Where("connected").
-		UpdateColumns(map[string]any{"connected": false, "disconnected_at": at}).Error
-	return mapError(err, "close the sessions of before")
 }
 
 // AcknowledgeSet notes which set an agent holds or why it refused one.
@@ -129,7 +151,7 @@ func (db *DB) AcknowledgeSet(ctx context.Context, id uuid.UUID, epoch int64, gen
 	if refusal == "" {
 		values["applied_generation"], values["applied_set_hash"] = int64(generation), setHash
 	}
-	result := db.in(ctx).Model(&agentRow{}).Where("id = ? and epoch = ?", id, epoch).UpdateColumns(values)
+	result := db.in(ctx).Model(&agentRow{}).Where("id = ? and epoch = ? and revoked_at is null", id, epoch).UpdateColumns(values)
 	return result.RowsAffected > 0, mapError(result.Error, "note the agent's assignments")
 }
 

@@ -40,7 +40,20 @@ type nodeView struct {
 	ConnectedAt    *time.Time
 	DisconnectedAt *time.Time
 	SaidGoodbye    bool
+	SilentSince    *time.Time
+	ExpectedUntil  *time.Time
+	Quarantine     string
+	QuarantinedAt  *time.Time
+	Recoveries     int64
+	RecoveredAt    *time.Time
+	ClonedAt       *time.Time
+	ClonedAddress  string
 	Refusal        string
+
+	RefusalReason  string
+	RefusalMessage string
+	RefusalAddress string
+	RefusalAt      *time.Time
 
 	InUse bool
 
@@ -60,8 +73,13 @@ func (r nodeView) toNode() node.Node {
 			EngineName: r.EngineName, EngineVersion: r.EngineVersion,
 			Connected: r.Connected, ConnectedAt: orZero(r.ConnectedAt), DisconnectedAt: orZero(r.DisconnectedAt),
 			SaidGoodbye: r.SaidGoodbye, Refusal: r.Refusal,
+			SilentSince: orZero(r.SilentSince), ExpectedUntil: orZero(r.ExpectedUntil),
+			Quarantine: r.Quarantine, QuarantineAt: orZero(r.QuarantinedAt),
+			Recoveries: r.Recoveries, RecoveredAt: orZero(r.RecoveredAt),
+			ClonedAt: orZero(r.ClonedAt), ClonedAddress: r.ClonedAddress,
 		},
-		InUse: r.InUse,
+		LastRefusal: node.Refusal{Reason: r.RefusalReason, Message: r.RefusalMessage, Address: r.RefusalAddress, At: orZero(r.RefusalAt)},
+		InUse:       r.InUse,
 		Installation: node.Installation{
 			ID: orZero(r.InstallationID), NodeID: n.ID, Script: r.Script, Command: r.Command, ExpiresAt: orZero(r.ExpiresAt),
 		},
@@ -74,9 +92,14 @@ func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
 			coalesce(a.engine_name, '') as engine_name, coalesce(a.engine_version, '') as engine_version,
 			coalesce(a.connected, false) as connected, a.connected_at, a.disconnected_at,
 			coalesce(a.said_goodbye, false) as said_goodbye, coalesce(a.refusal, '') as refusal,
+			a.silent_since, a.expected_until, coalesce(a.quarantine, '') as quarantine, a.quarantined_at,
+			coalesce(a.recoveries, 0) as recoveries, a.recovered_at, a.cloned_at, coalesce(a.cloned_address, '') as cloned_address,
+			coalesce(f.reason, '') as refusal_reason, coalesce(f.message, '') as refusal_message,
+			coalesce(f.address, '') as refusal_address, f.at as refusal_at,
 			exists (select from deployments d where d.node_id = nodes.id) as in_use,
 			i.id as installation_id, i.script, coalesce(i.command, '') as command, i.expires_at`).
 		Joins("left join agents a on a.node_id = nodes.id and a.revoked_at is null").
+		Joins("left join node_refusals f on f.node_id = nodes.id").
 		Joins("left join installations i on i.node_id = nodes.id and i.consumed_at is null").
 		Where("nodes.team_id = ?", teamID)
 }
@@ -210,13 +233,15 @@ func (db *DB) ListNodeEvents(ctx context.Context, nodeID uuid.UUID, q node.Event
 	}), int(total), mapError(err, "list the node's history")
 }
 
-// NodeConnected tells whether a node of the team has its agent connected.
+// NodeConnected tells whether a node of the team has its agent connected, and
+// not in quarantine.
 func (db *DB) NodeConnected(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error) {
 	n, err := db.FindNode(ctx, teamID, nodeID)
 	if err != nil {
 		return false, err
 	}
-	return n.Agent.Connected, nil
+	live, _ := n.Agent.Liveness(now())
+	return live == node.Connected && n.Agent.Quarantine == "", nil
 }
 
 // ListNodeAgents returns what is known of the nodes' agents; nodes that have
@@ -229,6 +254,8 @@ func (db *DB) ListNodeAgents(ctx context.Context, nodeIDs []uuid.UUID) (map[uuid
 		ConnectedAt    *time.Time
 		DisconnectedAt *time.Time
 		SaidGoodbye    bool
+		SilentSince    *time.Time
+		ExpectedUntil  *time.Time
 	}
 	err := db.in(ctx).Table("agents").Where("node_id in ? and revoked_at is null", nodeIDs).Find(&rows).Error
 	agents := make(map[uuid.UUID]node.Agent, len(rows))
@@ -236,6 +263,7 @@ func (db *DB) ListNodeAgents(ctx context.Context, nodeIDs []uuid.UUID) (map[uuid
 		agents[r.NodeID] = node.Agent{
 			ID: r.ID, Connected: r.Connected, ConnectedAt: orZero(r.ConnectedAt),
 			DisconnectedAt: orZero(r.DisconnectedAt), SaidGoodbye: r.SaidGoodbye,
+			SilentSince: orZero(r.SilentSince), ExpectedUntil: orZero(r.ExpectedUntil),
 		}
 	}
 	return agents, mapError(err, "list the nodes' agents")

@@ -3,16 +3,25 @@
 // does no harm as long as whoever waits also looks now and then by itself.
 package wake
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Topic names what a hint is about.
 type Topic string
 
+// Kinds of topics that are followed.
+const (
+	KindNode  = "node"
+	KindAgent = "agent"
+)
+
 // Node is about what the node with this id should run or do.
-func Node(id string) Topic { return Topic("node:" + id) }
+func Node(id string) Topic { return Topic(KindNode + ":" + id) }
 
 // Agent is about the identity and the session of the agent with this id.
-func Agent(id string) Topic { return Topic("agent:" + id) }
+func Agent(id string) Topic { return Topic(KindAgent + ":" + id) }
 
 // Command is about the result of the command with this id.
 func Command(id string) Topic { return Topic("command:" + id) }
@@ -24,6 +33,7 @@ func Deployment(id string) Topic { return Topic("deployment:" + id) }
 type Bus struct {
 	mu        sync.Mutex
 	listeners map[Topic]map[*Subscription]struct{}
+	followers []func(Topic)
 }
 
 // New returns a bus without listeners.
@@ -65,10 +75,31 @@ func (s *Subscription) Close() {
 	}
 }
 
+// Follow has every hint passed to a function as well, which must not block; All
+// stands for every topic. It is for who cares about more topics than it would
+// want subscriptions for.
+func (b *Bus) Follow(follower func(Topic)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.followers = append(b.followers, follower)
+}
+
+// All is what followers are told when any hint may have been lost.
+const All Topic = ""
+
+// Split returns what kind of thing the topic is about, and its id.
+func (t Topic) Split() (kind, id string) {
+	kind, id, _ = strings.Cut(string(t), ":")
+	return kind, id
+}
+
 // Publish hints everyone who listens to the topic. It never blocks.
 func (b *Bus) Publish(topic Topic) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, follow := range b.followers {
+		follow(topic)
+	}
 	for s := range b.listeners[topic] {
 		s.hint()
 	}
@@ -78,6 +109,9 @@ func (b *Bus) Publish(topic Topic) {
 func (b *Bus) PublishAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, follow := range b.followers {
+		follow(All)
+	}
 	for _, listeners := range b.listeners {
 		for s := range listeners {
 			s.hint()

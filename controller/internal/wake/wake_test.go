@@ -65,3 +65,18 @@ func TestBusIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestFollowersHearEveryTopic(t *testing.T) {
+	bus := wake.New()
+	var heard []wake.Topic
+	bus.Follow(func(topic wake.Topic) { heard = append(heard, topic) })
+	bus.Publish(wake.Node("1"))
+	bus.Publish(wake.Agent("2"))
+	bus.PublishAll()
+	if len(heard) != 3 || heard[2] != wake.All {
+		t.Fatalf("heard %v", heard)
+	}
+	if kind, id := heard[1].Split(); kind != wake.KindAgent || id != "2" {
+		t.Errorf("the topic splits into %q, %q", kind, id)
+	}
+}

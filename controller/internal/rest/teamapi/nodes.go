@@ -36,9 +36,33 @@ type nodeOutput struct {
 // NodeDetailOutput is a node with what only its own page shows.
 type nodeDetailOutput struct {
 	NodeOutput
-	HasToken bool                    `json:"hasToken" doc:"Whether an agent has an identity for this node"`
-	Install  optional[installOutput] `json:"install" doc:"The unused install script, for those who may install"`
-	InUse    bool                    `json:"inUse" doc:"Whether deployments are placed on the node"`
+	HasToken bool `json:"hasToken" doc:"Whether an agent has an identity for this node"`
+	// What is below is about an agent that needs to be looked after.
+	LastRefusal optional[refusalOutput]    `json:"lastRefusal" doc:"Why an agent of the node was last turned away"`
+	Quarantine  optional[quarantineOutput] `json:"quarantine" doc:"Set while the agent is sent nothing until somebody readmits it"`
+	Cloned      optional[clonedOutput]     `json:"cloned" doc:"When two processes were last seen with the identity of the node"`
+	Recoveries  int64                      `json:"recoveries" doc:"How often the agent came back after its certificate had expired"`
+	RecoveredAt *time.Time                 `json:"recoveredAt" nullable:"true"`
+	Install     optional[installOutput]    `json:"install" doc:"The unused install script, for those who may install"`
+	InUse       bool                       `json:"inUse" doc:"Whether deployments are placed on the node"`
+}
+
+type refusalOutput struct {
+	Reason  string    `json:"reason" doc:"In words that do not change, such as revoked, cloned or protocol"`
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
+	Address string    `json:"address" doc:"Where the agent came from"`
+}
+
+type quarantineOutput struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+type clonedOutput struct {
+	At           time.Time `json:"at"`
+	Address      string    `json:"address" doc:"Of the agent that is connected"`
+	OtherAddress string    `json:"otherAddress" doc:"Of the process that was refused"`
 }
 
 // NodeOutput is exported for embedding; see TeamPath.
@@ -129,6 +153,8 @@ func (a *api) nodeRoutes() {
 		errors: []int{404}}, a.serveScript)
 	add(a, route{method: http.MethodDelete, path: one + "/token", summary: "Revoke the node's token", tag: tag, action: authz.NodeRevoke,
 		status: http.StatusNoContent}, a.revokeNodeToken)
+	add(a, route{method: http.MethodPost, path: one + "/readmit", summary: "End the quarantine of the node's agent", tag: tag, action: authz.NodeReadmit,
+		status: http.StatusNoContent, errors: []int{412}}, a.readmitNode)
 	add(a, route{method: http.MethodGet, path: one + "/audit", summary: "List a node's events", tag: tag, action: authz.NodeRead}, a.listNodeEvents)
 }
 
@@ -157,7 +183,19 @@ func (a *api) getNode(ctx context.Context, in *NodePath) (*ok[nodeDetailOutput],
 	if err != nil {
 		return nil, err
 	}
-	out := nodeDetailOutput{NodeOutput: a.toNodeOutput(n), HasToken: n.Agent.ID != uuid.Nil, InUse: n.InUse}
+	out := nodeDetailOutput{
+		NodeOutput: a.toNodeOutput(n), HasToken: n.Agent.ID != uuid.Nil, InUse: n.InUse,
+		Recoveries: n.Agent.Recoveries, RecoveredAt: timeOrNil(n.Agent.RecoveredAt),
+	}
+	if r := n.LastRefusal; !r.At.IsZero() {
+		out.LastRefusal = some(&refusalOutput{Reason: r.Reason, Message: r.Message, At: r.At, Address: r.Address})
+	}
+	if n.Agent.Quarantine != "" {
+		out.Quarantine = some(&quarantineOutput{Reason: n.Agent.Quarantine, Since: n.Agent.QuarantineAt})
+	}
+	if !n.Agent.ClonedAt.IsZero() {
+		out.Cloned = some(&clonedOutput{At: n.Agent.ClonedAt, Address: n.Agent.Address, OtherAddress: n.Agent.ClonedAddress})
+	}
 	// The script holds a token: it is for those who may make one.
 	if team, err := actor.TeamFrom(ctx); err == nil && authz.Allowed(team.Role, authz.NodeInstall) {
 		script, err := a.deps.Nodes.InstallScript(n)
@@ -219,6 +257,10 @@ func (a *api) serveScript(ctx context.Context, in *NodePath) (*scriptText, error
 
 func (a *api) revokeNodeToken(ctx context.Context, in *NodePath) (*empty, error) {
 	return nil, a.deps.Nodes.RevokeToken(ctx, in.NodeID)
+}
+
+func (a *api) readmitNode(ctx context.Context, in *NodePath) (*empty, error) {
+	return nil, a.deps.Nodes.Readmit(ctx, in.NodeID)
 }
 
 func (a *api) listNodeEvents(ctx context.Context, in *nodeEventsInput) (*ok[nodeEventsOutput], error) {
