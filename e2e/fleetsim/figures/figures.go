@@ -47,7 +47,7 @@ type Config struct {
 // Parts are the names that Config.Only may hold, in their order. The fleet is
 // enrolled and connected in any case.
 func Parts() []string {
-	return []string{"floor", "race", "rest", "beats", "status", "starts", "revision", "lost", "loss", "storm"}
+	return []string{"floor", "race", "rest", "beats", "status", "starts", "replicas", "revision", "lost", "storm", "loss"}
 }
 
 const (
@@ -108,7 +108,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		run  func(ctx context.Context) error
 	}{
 		{"race", b.race}, {"", b.enrolAndConnect}, {"rest", b.atRest}, {"beats", b.beats}, {"status", b.status},
-		{"starts", b.starts}, {"revision", b.revision}, {"lost", b.lost}, {"storm", b.storm}, {"loss", b.loss},
+		{"starts", b.starts}, {"replicas", b.replicas}, {"revision", b.revision}, {"lost", b.lost}, {"storm", b.storm}, {"loss", b.loss},
 	} {
 		if !b.wanted(part.name) {
 			continue

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -24,6 +25,8 @@ type Controller struct {
 	Client *client.Client
 	// HTTP, Agents and Debug are host:port of its listeners.
 	HTTP, Agents, Debug string
+	// Keys is the folder of its keys, which replicas of it need.
+	Keys string
 
 	spec Spec
 }
@@ -39,6 +42,9 @@ type ControllerConfig struct {
 	DatabaseURL string
 	// Env is more environment.
 	Env []string
+	// Keys is the folder of another controller's keys, for a replica of it; ""
+	// for keys of its own.
+	Keys string
 	// LogLevel is "info" when empty.
 	LogLevel string
 }
@@ -55,7 +61,9 @@ func NewController(ctx context.Context, c ControllerConfig) (*Controller, error)
 	if c.LogLevel == "" {
 		c.LogLevel = "info"
 	}
-	x := &Controller{HTTP: addresses[0], Agents: addresses[1], Debug: addresses[2]}
+	x := &Controller{
+		HTTP: addresses[0], Agents: addresses[1], Debug: addresses[2], Keys: cmp.Or(c.Keys, filepath.Join(c.Dir, "state", "keys")),
+	}
 	x.Client = client.New("http://" + x.HTTP)
 	env := append([]string{"FAIRLEAD_ADMIN_EMAIL=" + adminEmail, "FAIRLEAD_ADMIN_PASSWORD=" + adminPassword}, c.Env...)
 	if c.DatabaseURL != "" {
@@ -67,6 +75,9 @@ func NewController(ctx context.Context, c ControllerConfig) (*Controller, error)
 	}
 	if c.Artifacts != "" {
 		args = append(args, "--artifact-dir", c.Artifacts)
+	}
+	if c.Keys != "" {
+		args = append(args, "--keys-dir", c.Keys, "--replica-addr", x.Agents)
 	}
 	x.spec = Spec{Program: c.Program, Args: args, Env: env, Log: filepath.Join(c.Dir, "controller.log"), Debug: x.Debug}
 	return x, x.Start(ctx)

@@ -1,0 +1,74 @@
+package figures
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// revision gives every node a new release in one transaction, as a bulk
+// operation would, and waits until every agent's acknowledgement is committed.
+func (b *bench) revision(ctx context.Context) error {
+	if !b.world.deployed {
+		if err := b.starts(ctx); err != nil {
+			return err
+		}
+	}
+	// No engine is done before the sets are acknowledged.
+	b.product.fleet.SetLatency(slowEngine)
+	defer b.product.fleet.SetLatency(0)
+	var committed time.Time
+	err := b.during(ctx, "revision", func() error {
+		err := b.postgres.Do(ctx, func(c *pgx.Conn) error { return newRevision(ctx, c) })
+		if err != nil {
+			return err
+		}
+		committed = time.Now()
+		return b.allHold(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	took := time.Since(committed)
+	if b.Profiles != "" { // the profile takes longer
+		took = 0
+	}
+	b.print("revision_to_all_durable_and_acknowledged", took.Seconds(), "s", 0)
+	all := make([]int, b.Agents)
+	for i := range all {
+		all[i] = i
+	}
+	if err := b.printWays(ctx, "revision_commit_to_agent", all); err != nil {
+		return err
+	}
+	return b.product.acknowledged(ctx)
+}
+
+// newRevision copies every assigned release as the deployment's next one.
+func newRevision(ctx context.Context, c *pgx.Conn) error {
+	tx, err := c.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // nothing to undo once it is committed
+	for _, statement := range []string{
+		`create temporary table revision on commit drop as
+			select gen_random_uuid() as id, a.node_id, a.prefix, a.deployment_id, a.release_id as old, d.tries + 1 as number
+			from assignments a join deployments d on d.id = a.deployment_id where a.release_id is not null`,
+		`update deployments d set tries = r.number, status = 'in-progress' from revision r where r.deployment_id = d.id`,
+		`insert into releases select n.* from revision v join releases o on o.id = v.old,
+			lateral jsonb_populate_record(o, jsonb_build_object('id', v.id, 'number', v.number, 'outcome', 'pending', 'set_part', null,
+				'finished_at', null, 'created_at', now(), 'spec', jsonb_set(o.spec, '{release}', to_jsonb(v.number::text)))) n`,
+		`update nodes n set generation = generation + 1 from (select distinct node_id from revision) r where r.node_id = n.id`,
+		`update assignments a set generation = n.generation, release_id = r.id, updated_at = now()
+			from revision r join nodes n on n.id = r.node_id where a.node_id = r.node_id and a.prefix = r.prefix`,
+		`select pg_notify('fairlead_node', node_id::text) from (select distinct node_id from revision) r`,
+	} {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("make a revision: %w", err)
+		}
+	}
+	return tx.Commit(ctx)
+}
