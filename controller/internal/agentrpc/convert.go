@@ -1,6 +1,7 @@
 package agentrpc
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"slices"
@@ -17,7 +18,18 @@ import (
 	"fairlead.dev/shared/specpb"
 )
 
+// setToProto returns a set for an agent that takes no changed sets: it does not
+// know confirmed removals either.
 func setToProto(set deployment.Set) *agentv1.AssignmentSet {
+	p := changeToProto(set)
+	for _, a := range p.GetAssignments() {
+		a.RemovalConfirmed = false
+	}
+	return p
+}
+
+// changeToProto returns a set, whole or changed.
+func changeToProto(set deployment.Set) *agentv1.AssignmentSet {
 	p := &agentv1.AssignmentSet{
 		Lineage: set.Lineage, Generation: set.Generation, SetHash: set.Hash,
 		BaseGeneration: set.Base.Generation, BaseSetHash: set.Base.Hash, Forgotten: set.Forgotten,
@@ -89,15 +101,21 @@ func operations() map[command.Operation]agentv1.ContainerOperation {
 
 func commandToProto(c command.Command) *agentv1.Command {
 	p := &agentv1.Command{Id: c.ID.String(), Deadline: timestamppb.New(c.Deadline)}
-	if c.Operation == command.ReadLogs {
+	if c.Precondition != (command.Precondition{}) {
+		p.Precondition = &agentv1.Precondition{EngineId: c.EngineID, Generation: c.Generation}
+	}
+	switch c.Operation {
+	case command.ReadLogs:
 		p.Act = &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{
 			Prefix: c.Container.Prefix, Name: c.Container.Name, Tail: int32(c.Tail),
 		}}
-		return p
+	case command.Inspect:
+		p.Act = &agentv1.Command_Inspect{Inspect: &agentv1.Inspect{Prefix: c.Container.Prefix, Name: c.Container.Name}}
+	default:
+		p.Act = &agentv1.Command_Container{Container: &agentv1.ContainerAct{
+			Operation: operations()[c.Operation], Prefix: c.Container.Prefix, Name: c.Container.Name,
+		}}
 	}
-	p.Act = &agentv1.Command_Container{Container: &agentv1.ContainerAct{
-		Operation: operations()[c.Operation], Prefix: c.Container.Prefix, Name: c.Container.Name,
-	}}
 	return p
 }
 
@@ -115,6 +133,13 @@ func resultFrom(p *agentv1.CommandResult) command.Result {
 			r.Err = apperr.New(kind, "%s", p.GetError())
 		}
 	}
+	if inspection := p.GetInspection(); len(inspection) > 0 {
+		if len(inspection) > command.MaxInspection || !json.Valid(inspection) {
+			r.Err = apperr.New(apperr.Internal, "the agent's answer is not JSON of at most %d bytes", command.MaxInspection)
+		} else {
+			r.Inspection = inspection
+		}
+	}
 	for _, line := range p.GetLines()[:min(len(p.GetLines()), command.MaxLogLines)] {
 		r.Lines = append(r.Lines, specpb.LogLineFromProto(line))
 	}
@@ -124,6 +149,6 @@ func resultFrom(p *agentv1.CommandResult) command.Result {
 // RemovalOf counts what a node loses when it goes from one set to another, by
 // the function that its agent uses.
 func RemovalOf(held, next []deployment.Assignment) deployment.Removal {
-	r := specpb.RemovalOf(setToProto(deployment.Set{Assignments: held}), setToProto(deployment.Set{Assignments: next}))
+	r := specpb.RemovalOf(changeToProto(deployment.Set{Assignments: held}), changeToProto(deployment.Set{Assignments: next}))
 	return deployment.Removal{Workloads: r.Workloads, Held: r.Held, TooMany: r.TooMany()}
 }

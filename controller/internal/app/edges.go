@@ -12,6 +12,7 @@ import (
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/rest/teamapi"
@@ -41,7 +42,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 	teamapi.Mount(engine, teamapi.Deps{
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
-		Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
+		Facts: report.NewFacts(s.db), Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
 		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
 		Health: a.database, SignScript: s.signScript,
 		Notifications: s.notifications, Streams: s.streams.service,

@@ -60,6 +60,7 @@ const (
 	NodeDelete  Action = "node.delete"
 	NodeInstall Action = "node.install"
 	NodeRevoke  Action = "node.revoke"
+	NodeAdopt   Action = "node.adopt"
 	NodeReadmit Action = "node.readmit"
 
 	ContainerRead   Action = "container.read"
@@ -140,7 +141,7 @@ func least(a Action) (actor.Role, bool) {
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
 		RegistryCreate, RegistryUpdate, RegistryDelete, StorageCreate, StorageUpdate, StorageDelete, ProjectDelete,
 		OIDCTrustCreate, OIDCTrustDelete,
-		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, NodeReadmit, ContainerDelete, ContainerExec:
+		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, NodeAdopt, NodeReadmit, ContainerDelete, ContainerExec:
 		return actor.Admin, true
 	case TeamDelete:
 		return actor.Owner, true

@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +25,8 @@ const (
 	Restart  Operation = "restart"
 	Delete   Operation = "delete"
 	ReadLogs Operation = "read-logs"
+	// Inspect reads what the engine knows of a container.
+	Inspect Operation = "inspect"
 )
 
 // Lifetime is how long a command may wait for its node and its result, a bit
@@ -36,6 +39,15 @@ const pollPeriod = time.Second
 // MaxLogLines bounds one reading of a log.
 const MaxLogLines = 1000
 
+// MaxInspection bounds what Inspect answers, in bytes.
+const MaxInspection = 256 << 10
+
+// Capabilities that agents must have announced for some of this.
+const (
+	capabilityInspect      = "inspect"
+	capabilityPrecondition = "command-ack"
+)
+
 // Command is one act.
 type Command struct {
 	ID        uuid.UUID
@@ -43,10 +55,20 @@ type Command struct {
 	Operation Operation
 	Container workload.ContainerID
 	// Tail is how many lines ReadLogs wants.
-	Tail      int
+	Tail int
+	Precondition
 	Deadline  time.Time
 	CreatedAt time.Time
 	CreatedBy string
+}
+
+// Precondition must hold when the node begins the command; what is zero need
+// not.
+type Precondition struct {
+	// EngineID is what the container's name stands for.
+	EngineID string
+	// Generation is of the set that the node's agent holds.
+	Generation uint64
 }
 
 // Result is how a command ended.
@@ -55,6 +77,8 @@ type Result struct {
 	// Err is nil when it succeeded; it carries the kind the agent gave.
 	Err   error
 	Lines []workload.LogLine
+	// Inspection is JSON without secrets.
+	Inspection []byte
 }
 
 // Store keeps commands; it joins the transaction in ctx.
@@ -74,6 +98,8 @@ type Store interface {
 	// NodeConnected tells whether a node of the team has its agent connected;
 	// NotFound when the team has no such node.
 	NodeConnected(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error)
+	// NodeCapabilities returns what the node's agent announced that it can.
+	NodeCapabilities(ctx context.Context, nodeID uuid.UUID) ([]string, error)
 	// ListContainers returns what was last seen on a node under a prefix.
 	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
@@ -103,24 +129,36 @@ func (o Operation) action() authz.Action {
 	switch o {
 	case Delete:
 		return authz.ContainerDelete
-	case ReadLogs:
+	case ReadLogs, Inspect:
 		return authz.ContainerRead
 	default:
 		return authz.ContainerAct
 	}
 }
 
+// Request asks for an act on a container of a node.
+type Request struct {
+	NodeID    uuid.UUID
+	Operation Operation
+	Container workload.ContainerID
+	// Tail is how many lines ReadLogs wants.
+	Tail int
+	Precondition
+}
+
 // Do has a node carry out an act on one of its containers and waits for the
 // result. Errors: NotFound for a node or container that is not there, Forbidden
-// for a container that is not ours, Precondition when the node is unreachable,
-// Unavailable when no result came in time (it may still have been done).
-func (s *Service) Do(ctx context.Context, nodeID uuid.UUID, op Operation, container workload.ContainerID, tail int) (Result, error) {
-	team, who, err := authz.Require(ctx, op.action())
+// for a container that is not ours, Precondition when the node is unreachable or
+// what the request asks for does not hold, Unsupported when the node's agent is
+// too old for it, Unavailable when no result came in time (it may still have
+// been done).
+func (s *Service) Do(ctx context.Context, q Request) (Result, error) {
+	team, who, err := authz.Require(ctx, q.Operation.action())
 	if err != nil {
 		return Result{}, err
 	}
-	if op == ReadLogs && (tail < 1 || tail > MaxLogLines) {
-		return Result{}, apperr.InvalidField("take", tail, "must be 1 to %d", MaxLogLines)
+	if q.Operation == ReadLogs && (q.Tail < 1 || q.Tail > MaxLogLines) {
+		return Result{}, apperr.InvalidField("take", q.Tail, "must be 1 to %d", MaxLogLines)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -130,30 +168,58 @@ func (s *Service) Do(ctx context.Context, nodeID uuid.UUID, op Operation, contai
 	defer stop()
 	now := s.Now()
 	c := Command{
-		ID: id, NodeID: nodeID, Operation: op, Container: container, Tail: tail,
+		ID: id, NodeID: q.NodeID, Operation: q.Operation, Container: q.Container, Tail: q.Tail, Precondition: q.Precondition,
 		Deadline: now.Add(Lifetime), CreatedAt: now, CreatedBy: who.Ref(),
 	}
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.reachable(ctx, team.ID, nodeID); err != nil {
+		if err := s.reachable(ctx, team.ID, q.NodeID); err != nil {
+			return err
+		}
+		if err := s.able(ctx, q); err != nil {
 			return err
 		}
 		if err := s.Store.InsertCommand(ctx, c); err != nil {
 			return err
 		}
-		if op == ReadLogs {
+		if q.Operation.action() == authz.ContainerRead {
 			return nil
 		}
-		data := map[string]any{"operation": string(op) + "Container", "container": container.Name, "prefix": container.Prefix}
-		if err := s.Store.AppendNodeEvent(ctx, nodeID, "containerCommand", data, now); err != nil {
+		data := map[string]any{"operation": string(q.Operation) + "Container", "container": q.Container.Name, "prefix": q.Container.Prefix}
+		if err := s.Store.AppendNodeEvent(ctx, q.NodeID, "containerCommand", data, now); err != nil {
 			return err
 		}
-		data["node"] = nodeID
-		return s.Audit.Record(ctx, op.action(), data)
+		data["node"] = q.NodeID
+		return s.Audit.Record(ctx, q.Operation.action(), data)
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	return s.await(ctx, c, hints)
+}
+
+// able returns an error when the node's agent would not understand the request:
+// an older one would pass over a precondition.
+func (s *Service) able(ctx context.Context, q Request) error {
+	var needed []string
+	if q.Operation == Inspect {
+		needed = append(needed, capabilityInspect)
+	}
+	if q.Precondition != (Precondition{}) {
+		needed = append(needed, capabilityPrecondition)
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	has, err := s.Store.NodeCapabilities(ctx, q.NodeID)
+	if err != nil {
+		return err
+	}
+	for _, capability := range needed {
+		if !slices.Contains(has, capability) {
+			return apperr.New(apperr.Unsupported, "the node's agent is too old for this; update it").WithField("nodeId", q.NodeID)
+		}
+	}
+	return nil
 }
 
 // reachable returns an error unless the team's node has its agent connected.

@@ -41,7 +41,7 @@ func (s *Service) DeletePrefix(ctx context.Context, nodeID uuid.UUID, prefix str
 	var all sync.WaitGroup
 	for i, id := range ids {
 		all.Go(func() {
-			_, err := s.Do(ctx, nodeID, Delete, id, 0)
+			_, err := s.Do(ctx, Request{NodeID: nodeID, Operation: Delete, Container: id})
 			if !apperr.Is(err, apperr.NotFound) { // gone is as good as deleted
 				errs[i] = err
 			}

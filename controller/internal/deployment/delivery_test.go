@@ -10,6 +10,7 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
 )
@@ -291,6 +292,54 @@ func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) 
 			if n := value[int](w, "select count(*) from agents where diverged <> '' or diverged_at is not null"); n != 0 {
 				t.Error("it still says that it diverged")
 			}
+		})
+	}
+}
+
+func TestAnOperatorMakesThisControllersSetTheWantedOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		lineage string
+		replace bool
+	}{"put back from a backup": {}, "another database": {lineage: "another", replace: true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.newHolder()
+			version := w.version(w.project("shop"), "rolling", nil, "web")
+			shop := w.create(version, "shop")
+			w.start(shop)
+			h.take(deployment.Behind)
+			wantError(t, w.Adopt(w.ctx, w.node, false), apperr.Precondition, "nodeId")
+			wantError(t, w.Adopt(w.ctx, uuid.New(), false), apperr.NotFound, "nodeId")
+
+			// The agent has seen more than the database knows of.
+			held := &agentv1.AssignmentSet{Lineage: h.set.GetLineage(), Generation: 7, Assignments: []*agentv1.Assignment{
+				{Prefix: "shop", Generation: 7, Desired: h.set.GetAssignments()[0].GetDesired()},
+				{Prefix: "unknown", Generation: 5, Desired: h.set.GetAssignments()[0].GetDesired()},
+			}}
+			if c.lineage != "" {
+				held.Lineage = c.lineage
+			}
+			held.SetHash = specpb.SetHash(held)
+			h.set, h.sure = held, false
+			h.take(deployment.Diverged)
+
+			if err := w.Adopt(w.ctx, w.node, false); err != nil {
+				t.Fatal(err)
+			}
+			sent := h.take(deployment.Behind)
+			h.wantSent(sent, false, "shop")
+			if sent.GetGeneration() <= 7 || sent.GetAssignments()[0].GetGeneration() != sent.GetGeneration() || (sent.GetReplacesLineage() != "") != c.replace {
+				t.Errorf("sent was %v", sent)
+			}
+			h.take(deployment.Current)
+			events := value[string](w, "select string_agg(event, ',' order by id) from node_events where node_id = $1", w.node)
+			if events != "diverged,adopted,reunited" {
+				t.Errorf("the history says %s", events)
+			}
+			if n := value[int](w, "select count(*) from audit_log where event = 'node.adopt'"); n != 1 {
+				t.Errorf("%d rows in the audit log", n)
+			}
+			wantError(t, w.Adopt(w.ctx, w.node, false), apperr.Precondition, "nodeId")
 		})
 	}
 }

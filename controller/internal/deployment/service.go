@@ -78,6 +78,13 @@ type Store interface {
 	// SetDiverged notes why an agent is sent nothing, or with "" that it is
 	// again; it reports false when the epoch is not the agent's any more.
 	SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, held Held, why string, at time.Time) (bool, error)
+	// FindDivergence returns what is known of the agent of a node; NotFound when
+	// it has none.
+	FindDivergence(ctx context.Context, nodeID uuid.UUID) (Divergence, error)
+	// AdoptSet raises the generation of a node and of all its assignments above
+	// what its agent holds, lets the agent's lineage be replaced, and tells
+	// whoever feeds the agent. It returns the generation.
+	AdoptSet(ctx context.Context, nodeID uuid.UUID, d Divergence, confirmRemoval bool) (uint64, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 	// MeasureSet returns how many assignments a node has and about how many
 	// bytes they take together.

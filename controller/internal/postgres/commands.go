@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,9 @@ type commandRow struct {
 	Error      string
 	ErrorKind  string
 	Lines      *string
+	EngineID   string
+	Generation int64
+	Inspection []byte
 }
 
 func (commandRow) TableName() string { return "commands" }
@@ -44,6 +48,7 @@ func (db *DB) InsertCommand(ctx context.Context, c command.Command) error {
 	row := commandRow{
 		ID: c.ID, NodeID: c.NodeID, Operation: string(c.Operation), Prefix: c.Container.Prefix, Name: c.Container.Name,
 		Tail: c.Tail, Deadline: c.Deadline, CreatedAt: c.CreatedAt, CreatedBy: c.CreatedBy,
+		EngineID: c.EngineID, Generation: int64(c.Generation),
 	}
 	if err := db.in(ctx).Create(&row).Error; err != nil {
 		return mapError(err, "store the command")
@@ -59,7 +64,8 @@ func (db *DB) ListPendingCommands(ctx context.Context, nodeID uuid.UUID, now tim
 		return command.Command{
 			ID: r.ID, NodeID: r.NodeID, Operation: command.Operation(r.Operation),
 			Container: workload.ContainerID{Prefix: r.Prefix, Name: r.Name}, Tail: r.Tail,
-			Deadline: r.Deadline, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
+			Precondition: command.Precondition{EngineID: r.EngineID, Generation: toGeneration(r.Generation)},
+			Deadline:     r.Deadline, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
 		}
 	}), mapError(err, "list the node's commands")
 }
@@ -80,7 +86,7 @@ func (db *DB) FinishCommand(ctx context.Context, nodeID uuid.UUID, r command.Res
 	}
 	return db.InTx(ctx, func(ctx context.Context) error {
 		result := db.in(ctx).Model(&commandRow{}).Where("id = ? and node_id = ? and finished_at is null", r.ID, nodeID).
-			UpdateColumns(map[string]any{"finished_at": now, "error": message, "error_kind": kind, "lines": string(lines)})
+			UpdateColumns(map[string]any{"finished_at": now, "error": message, "error_kind": kind, "lines": string(lines), "inspection": r.Inspection})
 		if result.Error != nil || result.RowsAffected == 0 {
 			return mapError(result.Error, "keep the command's result")
 		}
@@ -94,7 +100,7 @@ func (db *DB) FindResult(ctx context.Context, id uuid.UUID) (command.Result, err
 	if err := db.in(ctx).Where("id = ? and finished_at is not null", id).Take(&row).Error; err != nil {
 		return command.Result{}, mapError(err, "find the command's result")
 	}
-	r := command.Result{ID: row.ID}
+	r := command.Result{ID: row.ID, Inspection: row.Inspection}
 	if row.Error != "" {
 		r.Err = apperr.New(kindNamed(row.ErrorKind), "%s", row.Error)
 	}
@@ -106,6 +112,13 @@ func (db *DB) FindResult(ctx context.Context, id uuid.UUID) (command.Result, err
 	}
 	r.Lines = convert(lines, func(l lineJSON) workload.LogLine { return workload.LogLine(l) })
 	return r, nil
+}
+
+// NodeCapabilities returns what the node's agent announced that it can.
+func (db *DB) NodeCapabilities(ctx context.Context, nodeID uuid.UUID) ([]string, error) {
+	var row struct{ Capabilities string }
+	err := db.in(ctx).Table("agents").Select("capabilities").Where("node_id = ? and revoked_at is null", nodeID).Take(&row).Error
+	return strings.Fields(row.Capabilities), mapError(err, "find the node's agent")
 }
 
 // DeleteCommandsBefore drops commands whose deadline was before a moment.

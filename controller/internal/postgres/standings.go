@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm/clause"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -173,4 +174,45 @@ func (db *DB) SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, h
 func setPart(d *agentv1.Deployment) *string {
 	part := specpb.DeploymentPart(d)
 	return &part
+}
+
+// FindDivergence returns what is known of the agent of a node.
+func (db *DB) FindDivergence(ctx context.Context, nodeID uuid.UUID) (deployment.Divergence, error) {
+	var row struct {
+		ID                 uuid.UUID
+		Diverged           string
+		DivergedLineage    string
+		DivergedGeneration int64
+		Refusal            string
+	}
+	err := db.in(ctx).Table("agents").Where("node_id = ? and revoked_at is null", nodeID).
+		Clauses(clause.Locking{Strength: "no key update"}).Take(&row).Error
+	d := deployment.Divergence{AgentID: row.ID, Why: row.Diverged, Refusal: row.Refusal}
+	if d.Why != "" {
+		d.Held = deployment.Held{Lineage: row.DivergedLineage, Generation: toGeneration(row.DivergedGeneration)}
+	}
+	return d, mapError(err, "find the node's agent")
+}
+
+// AdoptSet makes a node's set one that its agent will take.
+func (db *DB) AdoptSet(ctx context.Context, nodeID uuid.UUID, d deployment.Divergence, confirmRemoval bool) (uint64, error) {
+	const doing = "make the node's set the wanted one"
+	if _, err := db.execRows(ctx, doing, "update nodes set generation = greatest(generation, $2) where id = $1",
+		nodeID, int64(d.Held.Generation)); err != nil {
+		return 0, err
+	}
+	generation, err := db.RaiseGeneration(ctx, nodeID)
+	if err != nil {
+		return 0, err
+	}
+	// Every prefix is looked at anew: the agent may know its generation with
+	// another content.
+	_, err = db.execRows(ctx, doing, "update assignments set generation = $2, removal_confirmed = $3 where node_id = $1",
+		nodeID, int64(generation), confirmRemoval)
+	if err != nil {
+		return 0, err
+	}
+	_, err = db.execRows(ctx, doing, `update agents set replaces_lineage = case when $2 = (select value from settings where key = 'lineage') then '' else $2 end
+		where id = $1`, d.AgentID, d.Held.Lineage)
+	return generation, err
 }

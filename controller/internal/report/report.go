@@ -189,9 +189,6 @@ type Store interface {
 	// AppendFacts adds facts that are not there yet, and drops the oldest of
 	// each node above keep.
 	AppendFacts(ctx context.Context, list []NodeFact, keep int) error
-	// ListFacts returns a page of a node's facts, newest first, and how many
-	// there are in all.
-	ListFacts(ctx context.Context, nodeID uuid.UUID, q FactQuery) ([]Fact, int, error)
 	AppendNodeEvents(ctx context.Context, list []NodeEvent, at time.Time) error
 	// DeleteCommandsBefore drops commands whose deadline was before.
 	DeleteCommandsBefore(ctx context.Context, deadline time.Time) error

@@ -72,7 +72,9 @@ func (a *api) containerLog(ctx context.Context, in *containerLogInput) (*streame
 	if in.streams() {
 		return a.followContainerLog(ctx, in)
 	}
-	r, err := a.deps.Commands.Do(ctx, in.NodeID, command.ReadLogs, workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, in.Take)
+	r, err := a.deps.Commands.Do(ctx, command.Request{
+		NodeID: in.NodeID, Operation: command.ReadLogs, Container: workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, Tail: in.Take,
+	})
 	if err != nil {
 		return nil, err
 	}

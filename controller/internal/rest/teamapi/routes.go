@@ -19,6 +19,7 @@ import (
 	"fairlead.dev/controller/internal/oidctrust"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/template"
@@ -37,6 +38,7 @@ type Deps struct {
 	Commands     *command.Service
 	Streams      *bulk.Service
 	Deployments  *deployment.Service
+	Facts        *report.Facts
 	DeployTokens *deploytoken.Service
 	Storages     *storage.Service
 	Registries   *registry.Service
@@ -79,7 +81,9 @@ func (a *api) routes() {
 	a.overviewRoutes()
 	a.notificationRoutes()
 	a.nodeRoutes()
+	a.adoptRoutes()
 	a.containerRoutes()
+	a.containerEventRoutes()
 	a.deploymentRoutes()
 	a.registryRoutes()
 	a.storageRoutes()
