@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -77,49 +76,92 @@ func TestAControllerThatTakesAndRejectsIsNotStormed(t *testing.T) {
 func storm(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	c := agentrttest.StartInMemory(t)
-	dir := filepath.Join(t.TempDir(), "agent")
-	c.WriteEnrolment(t, dir, "token")
-	var mu sync.Mutex
-	attempts := 0
 	ways := rejections()
-	luck := []func() float64{random.Float64, func() float64 { return 0 }, func() float64 { return 0.999 }}[random.IntN(3)]
+	luck := []func() float64{shared(rand.New(rand.NewPCG(random.Uint64(), 0))), func() float64 { return 0 }, func() float64 { return 0.999 }}[random.IntN(3)]
+	m := &machine{c: c, random: luck}
+	stop := m.start(t)
+	defer stop()
+
+	s := c.Accept(t) // enrolled, and served until the storm begins
+	m.takeAttempts()
+	for began := time.Now(); time.Since(began) < 30*time.Second; s = c.AcceptWithin(t, 10*time.Minute) {
+		way := random.IntN(len(ways))
+		ways[way](t, c, s)
+	}
+	if made := m.takeAttempts(); made > 8 { // the last of them was after the storm
+		t.Errorf("%d attempts", made)
+	}
+	welcome(t, s)
+	s.Ping(t, 1)
+}
+
+// shared returns the numbers of a source for several goroutines.
+func shared(random *rand.Rand) func() float64 {
+	var mu sync.Mutex
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.Float64()
+	}
+}
+
+// machine is a node in a synctest bubble, whose controller is in memory.
+type machine struct {
+	c      *agentrttest.Controller
+	dir    string
+	random func() float64
+
+	mu       sync.Mutex
+	attempts int
+	ahead    time.Duration // of the machine's clock
+}
+
+// start starts an agent, which is enrolled at the first start.
+func (m *machine) start(t *testing.T) (stop func()) {
+	t.Helper()
+	if m.dir == "" {
+		m.dir = filepath.Join(t.TempDir(), "agent")
+		m.c.WriteEnrolment(t, m.dir, "token")
+	}
 	agent := agentrt.New(agentrt.Config{
-		StateDir: dir, NodeType: "docker", Driver: workloadtest.NewFakeDriver(workloadtest.FakeOptions{}),
-		Log: slog.New(slog.DiscardHandler), Random: luck,
+		StateDir: m.dir, NodeType: "docker", Driver: workloadtest.NewFakeDriver(workloadtest.FakeOptions{}),
+		Log: slog.New(slog.DiscardHandler), Random: m.random, Now: m.now,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
-			mu.Lock()
-			attempts++
-			mu.Unlock()
-			return c.Dial(ctx, address)
+			m.mu.Lock()
+			m.attempts++
+			m.mu.Unlock()
+			return m.c.Dial(ctx, address)
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx) }()
-	defer func() {
+	return func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	}()
+	}
+}
 
-	s := c.Accept(t) // enrolled, and served until the storm begins
-	mu.Lock()
-	attempts = 0
-	mu.Unlock()
-	for began := time.Now(); time.Since(began) < 30*time.Second; s = c.AcceptWithin(t, 10*time.Minute) {
-		way := random.IntN(len(ways))
-		ways[way](t, c, s)
-	}
-	mu.Lock()
-	made := attempts // the last of them was after the storm
-	mu.Unlock()
-	if made > 8 {
-		t.Errorf("%d attempts", made)
-	}
-	welcome(t, s)
-	s.Ping(t, 1)
+// takeAttempts returns how often the agent tried to connect since it was asked
+// last.
+func (m *machine) takeAttempts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.attempts
+	m.attempts = 0
+	return n
+}
+
+func (m *machine) now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Add(m.ahead)
+}
+
+func (m *machine) setClock(ahead time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = ahead
 }

@@ -75,7 +75,7 @@ func Start(t testing.TB) *Controller {
 
 func start(t testing.TB, listener net.Listener) *Controller {
 	t.Helper()
-	authority, err := pki.NewAuthority(time.Now())
+	authority, err := pki.NewAuthority(time.Now().Add(-serverLifetime))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,12 +80,20 @@ func (c *Controller) Accept(t testing.TB) *Session {
 // AcceptWithin is Accept with another patience.
 func (c *Controller) AcceptWithin(t testing.TB, patience time.Duration) *Session {
 	t.Helper()
+	s, ok := c.Next(patience)
+	if !ok {
+		t.Fatal("no agent opened a session")
+	}
+	return s
+}
+
+// Next returns the next session that is opened within the time, if one is.
+func (c *Controller) Next(within time.Duration) (*Session, bool) {
 	select {
 	case s := <-c.sessions:
-		return s
-	case <-time.After(patience):
-		t.Fatal("no agent opened a session")
-		return nil
+		return s, true
+	case <-time.After(within):
+		return nil, false
 	}
 }
 
