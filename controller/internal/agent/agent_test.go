@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"database/sql"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +47,9 @@ func (p *progress) RecordProgress(_ context.Context, _ uuid.UUID, _ []deployment
 
 type world struct {
 	*agent.Service
-	db       *postgres.DB
+	db *postgres.DB
+	// sql looks and changes behind the service's back.
+	sql      *sql.DB
 	progress *progress
 	clock    time.Time
 	// key is the one the last enrolment was made with.
@@ -56,7 +60,17 @@ type world struct {
 
 func setUp(t *testing.T) *world {
 	t.Helper()
-	w := &world{db: pgtest.New(t), progress: &progress{}, clock: time.Now().UTC().Truncate(time.Microsecond)}
+	dsn := pgtest.NewDSN(t)
+	db, err := postgres.Open(t.Context(), postgres.Config{DSN: dsn, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(db.Close(), behind.Close()) })
+	w := &world{db: db, sql: behind, progress: &progress{}, clock: time.Now().UTC().Truncate(time.Microsecond)}
 	authority, err := pki.NewAuthority(w.clock)
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,10 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 	}
 	defer leave()
 	x.trusting = trusting
-	x.line = x.server.Dispatcher.Add(x.Session, x, hello.GetGeneration())
+	x.line = x.server.Dispatcher.Add(x.Session, x, dispatch.Hello{
+		Held:  deployment.Held{Lineage: clean(hello.GetLineage(), maxInfoBytes), Generation: hello.GetGeneration(), Hash: clean(hello.GetSetHash(), maxInfoBytes)},
+		Delta: slices.Contains(hello.GetCapabilities(), protocol.Delta),
+	})
 	defer x.server.Dispatcher.Remove(x.line)
 	if x.server.stopping.Err() != nil { // it began to stop before it knew of this session
 		x.End(errServerStops)
@@ -136,7 +139,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 
 // capabilities are what this controller can do.
 func capabilities() []string {
-	return []string{protocol.Ping, protocol.Quarantine, protocol.Bulk, protocol.Exec}
+	return []string{protocol.Ping, protocol.Quarantine, protocol.Delta, protocol.Bulk, protocol.Exec}
 }
 
 // errServerStops ends sessions when the server does.
@@ -202,11 +205,19 @@ func (x *session) acknowledged(ctx context.Context, ack *agentv1.AssignmentsAck)
 		return apperr.InvalidField("generation", ack.GetGeneration(), "must be at most %d", int64(math.MaxInt64))
 	}
 	refusal := ""
-	if ack.GetRefusal() != agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_UNSPECIFIED {
+	if ack.GetRefusal() == agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_UNSPECIFIED {
+		x.line.Taken(ack.GetGeneration(), clean(ack.GetSetHash(), maxInfoBytes))
+	} else {
 		refusal = clean(ack.GetRefusal().String()+": "+ack.GetDetail(), specpb.MaxTextBytes)
 		x.logger().Warn("agent refused its assignments", logging.KeyGeneration, ack.GetGeneration(), "refusal", refusal)
+		x.line.Refused(misfit(ack.GetRefusal()))
 	}
-	return x.server.Agents.Acknowledge(ctx, x.Session, ack.GetGeneration(), ack.GetSetHash(), refusal)
+	return x.server.Agents.Acknowledge(ctx, x.Session, ack.GetGeneration(), clean(ack.GetSetHash(), maxInfoBytes), refusal)
+}
+
+// misfit tells whether a whole set may be taken where a change was not.
+func misfit(r agentv1.AssignmentsRefusal) bool {
+	return r == agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_BASE || r == agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_HASH
 }
 
 // record commits a report and acknowledges it after that. While the database is

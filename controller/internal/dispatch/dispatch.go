@@ -95,12 +95,18 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return err
 }
 
-// Add begins to serve a session; held is the generation that the agent has
-// already. Remove ends it. An older session of the same agent is ended: it was
-// replaced.
-func (d *Dispatcher) Add(s agent.Session, sender Sender, held uint64) *Line {
+// Hello is what an agent says of its set when its session begins.
+type Hello struct {
+	Held deployment.Held
+	// Delta: the agent takes changes, besides whole sets.
+	Delta bool
+}
+
+// Add begins to serve a session. Remove ends it. An older session of the same
+// agent is ended: it was replaced.
+func (d *Dispatcher) Add(s agent.Session, sender Sender, hello Hello) *Line {
 	l := &Line{Session: s, sender: sender, dispatcher: d}
-	l.sent.Store(held)
+	l.sets.held, l.sets.taken, l.sets.delta, l.sets.again = hello.Held, hello.Held, hello.Delta, true
 	l.Heard()
 	d.mu.Lock()
 	old := d.byAgent[s.AgentID]

@@ -114,50 +114,71 @@ func (d *Dispatcher) pack(ctx context.Context, lines []*Line) ([]parcel, error) 
 		d.tell(s)
 		where[s.AgentID] = s
 	}
-	var parcels []parcel
-	var rest []*Line
+	var open, rest []*Line
 	for _, l := range lines {
-		s := where[l.AgentID]
-		if why := d.mayGoOn(l, s); why != nil {
+		if why := d.mayGoOn(l, where[l.AgentID]); why != nil {
 			l.sender.End(why)
 			rest = append(rest, l)
-			continue
+		} else {
+			open = append(open, l)
 		}
-		p := parcel{line: l}
-		if err := d.fill(ctx, &p, s); err != nil {
-			return nil, err
-		}
+	}
+	parcels, err := d.fill(ctx, open, where)
+	if err != nil {
+		return nil, err // those that ended are looked at again, and done then
+	}
+	var full []parcel
+	for _, p := range parcels {
 		if p.set == nil && p.commands == nil {
-			rest = append(rest, l)
-			continue
+			rest = append(rest, p.line)
+		} else {
+			full = append(full, p)
 		}
-		parcels = append(parcels, p)
 	}
 	for _, l := range rest {
 		l.done()
 	}
-	return parcels, nil
+	return full, nil
 }
 
-// fill reads what one line needs.
-func (d *Dispatcher) fill(ctx context.Context, p *parcel, s agent.Standing) error {
-	if p.line.quarantined() {
-		return nil
-	}
-	if s.Generation != p.line.sent.Load() {
-		set, err := d.Deployments.AssignmentSet(ctx, p.line.NodeID)
-		if err != nil {
-			return err
+// fill reads what the lines need: their sets together, commands one by one.
+func (d *Dispatcher) fill(ctx context.Context, lines []*Line, where map[uuid.UUID]agent.Standing) ([]parcel, error) {
+	parcels := make([]parcel, len(lines))
+	var asks []deployment.Ask
+	var asked []int
+	for i, l := range lines {
+		parcels[i].line = l
+		if l.quarantined() {
+			continue
 		}
-		p.set = &set
+		s := where[l.AgentID]
+		if ask, news := l.ask(s); news {
+			asks, asked = append(asks, ask), append(asked, i)
+		}
+		if !s.Commands {
+			l.told = nil
+			continue
+		}
+		var err error
+		if parcels[i].commands, err = d.Commands.Pending(ctx, l.NodeID); err != nil {
+			return nil, err
+		}
 	}
-	if !s.Commands {
-		p.line.told = nil
-		return nil
+	if len(asks) == 0 {
+		return parcels, nil
 	}
-	pending, err := d.Commands.Pending(ctx, p.line.NodeID)
-	p.commands = pending
-	return err
+	updates, err := d.Deployments.Updates(ctx, asks)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range asked {
+		l := lines[i]
+		if updates[n].Standing == deployment.Behind {
+			parcels[i].set = &updates[n].Set
+		}
+		l.answered(updates[n], where[l.AgentID].Generation)
+	}
+	return parcels, nil
 }
 
 // ErrReadmitted ends a session so that the agent comes back at once, into one
@@ -183,7 +204,6 @@ func (d *Dispatcher) deliver(p parcel) {
 		if err := l.sender.SendAssignments(*p.set); err != nil {
 			return // the session is over, and its handler knows why
 		}
-		l.sent.Store(p.set.Generation)
 	}
 	still := make(map[uuid.UUID]struct{}, len(p.commands))
 	for _, c := range p.commands {

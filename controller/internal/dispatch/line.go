@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,8 +45,10 @@ type Line struct {
 	lost atomic.Int64
 
 	feeding atomic.Int32
-	// sent is the generation of the last set that was sent.
+	// sent is the generation of the node that the agent was last fed for.
 	sent atomic.Uint64
+	// sets is what is known of the agent's set.
+	sets sets
 	// told are the commands that were sent and have no result yet; only who
 	// feeds uses it.
 	told map[uuid.UUID]struct{}
@@ -105,7 +108,77 @@ func (l *Line) done() {
 // behind reports whether the line has something to do about where its agent
 // stands.
 func (l *Line) behind(s agent.Standing) bool {
-	return s.Err(l.Session) != nil || s.Quarantined != l.quarantined() || s.Commands || s.Generation != l.sent.Load()
+	if s.Err(l.Session) != nil || s.Quarantined != l.quarantined() || s.Commands {
+		return true
+	}
+	_, news := l.ask(s)
+	return news
 }
 
 func (l *Line) quarantined() bool { return l.Quarantine != "" }
+
+// sets is what is known of the set that an agent holds.
+type sets struct {
+	mu sync.Mutex
+	// held is the set that the agent holds once it has taken all it was sent;
+	// taken is the last that it said it holds.
+	held, taken deployment.Held
+	// sure is set when held is not only what the agent said at its hello.
+	sure bool
+	// delta: the agent takes changes. refused: it did not take the last one.
+	delta, refused bool
+	// again is set when the agent must be asked about although the node's
+	// generation is the one it was fed for.
+	again bool
+}
+
+// Taken notes that the agent holds the set of a generation.
+func (l *Line) Taken(generation uint64, hash string) {
+	l.sets.mu.Lock()
+	defer l.sets.mu.Unlock()
+	if l.sets.held.Generation == generation && l.sets.held.Hash == hash {
+		l.sets.taken, l.sets.refused = l.sets.held, false
+		return
+	}
+	l.sets.taken = deployment.Held{Lineage: l.sets.held.Lineage, Generation: generation, Hash: hash}
+}
+
+// Refused notes that the agent did not take a set. With retry it is sent all of
+// what its node should run, at once: a change did not fit what it holds.
+func (l *Line) Refused(retry bool) {
+	l.sets.mu.Lock()
+	again := retry && !l.sets.refused // once: all of it was refused as well
+	l.sets.held, l.sets.refused = l.sets.taken, true
+	l.sets.again = l.sets.again || again
+	l.sets.mu.Unlock()
+	if again {
+		l.mark()
+	}
+}
+
+// ask is the question what to send; false when nothing can be new.
+func (l *Line) ask(s agent.Standing) (deployment.Ask, bool) {
+	l.sets.mu.Lock()
+	defer l.sets.mu.Unlock()
+	if s.Generation == l.sent.Load() && !l.sets.again {
+		return deployment.Ask{}, false
+	}
+	return deployment.Ask{
+		AgentID: l.AgentID, NodeID: l.NodeID, Epoch: l.Epoch, Held: l.sets.held, Sure: l.sets.sure,
+		Whole: !l.sets.delta || l.sets.refused,
+	}, true
+}
+
+// answered notes the answer to a question; the agent is thought to hold what it
+// is about to be sent, since what is sent on one stream comes in order.
+func (l *Line) answered(u deployment.Update, generation uint64) {
+	l.sets.mu.Lock()
+	defer l.sets.mu.Unlock()
+	l.sets.again = u.Standing == deployment.Diverged // somebody may decide
+	l.sent.Store(generation)
+	if u.Standing == deployment.Behind {
+		l.sets.held = deployment.Held{Lineage: u.Set.Lineage, Generation: u.Set.Generation, Hash: u.Set.Hash}
+		l.sets.sure = true
+		l.sent.Store(u.Set.Generation)
+	}
+}
