@@ -10,6 +10,7 @@ package agentrt
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,11 +19,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/grpc"
+
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/shared/agentrt/internal/bulk"
 	"fairlead.dev/shared/agentrt/internal/command"
 	"fairlead.dev/shared/agentrt/internal/exits"
 	"fairlead.dev/shared/agentrt/internal/outbox"
+	"fairlead.dev/shared/agentrt/internal/precondition"
 	"fairlead.dev/shared/agentrt/internal/reconcile"
 	"fairlead.dev/shared/agentrt/internal/spool"
 	"fairlead.dev/shared/agentrt/internal/state"
@@ -157,8 +162,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	}
 	commands, err := command.New(command.Config{
 		Driver: a.config.Driver, Path: filepath.Join(a.config.StateDir, fileCommands), Agent: identity.AgentID,
-		Generation: func() uint64 { return held.held().GetGeneration() },
-		Now:        a.config.Now, Log: a.config.Log,
+		Generation: held.generation, Now: a.config.Now, Log: a.config.Log,
 	})
 	if err != nil {
 		return err
@@ -174,7 +178,12 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		driver: a.config.Driver, held: held, outbox: box, exits: detector,
 		now: a.config.Now, random: a.config.Random, log: a.config.Log,
 	}
-	link := newLink(a, dir, identity, held, box, commands)
+	streams := bulk.New(bulk.Config{
+		Driver: a.config.Driver, Check: precondition.Checker{List: a.config.Driver.List, Generation: held.generation},
+		Dial: func(config *tls.Config) (*grpc.ClientConn, error) { return a.dial(identity.Controller, config) },
+		Now:  a.config.Now, Log: a.config.Log,
+	})
+	link := newLink(a, dir, identity, held, box, commands, streams)
 	link.sealingKey = sealing.Public()
 
 	work, stopWork := context.WithCancel(ctx)
@@ -188,6 +197,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 			taskgroup.Task{Name: "reconcile", Run: reconciler.Run},
 			taskgroup.Task{Name: "observe", Run: observer.run},
 			taskgroup.Task{Name: "commands", Run: commands.Run},
+			taskgroup.Task{Name: "bulk", Run: streams.Run},
 		)
 	}()
 	err = link.run(leave)

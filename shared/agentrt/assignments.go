@@ -55,6 +55,9 @@ func (a *assignments) held() *agentv1.AssignmentSet {
 	return a.outline
 }
 
+// generation is of the set.
+func (a *assignments) generation() uint64 { return a.held().GetGeneration() }
+
 // prefixes returns those that the set names. What runs under another prefix is
 // left over.
 func (a *assignments) prefixes() map[string]bool {

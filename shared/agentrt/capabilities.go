@@ -5,7 +5,7 @@ import "fairlead.dev/shared/protocol"
 // capabilities are the optional behaviours this agent has. Each is announced
 // only by what really has it.
 func (a *Agent) capabilities() []string {
-	return []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Spool}
+	return []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Spool, protocol.Bulk, protocol.Exec}
 }
 
 // announced are the optional behaviours that the other side said it has. It is

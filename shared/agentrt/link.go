@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fairlead.dev/shared/agentrt/internal/backoff"
+	"fairlead.dev/shared/agentrt/internal/bulk"
 	"fairlead.dev/shared/agentrt/internal/command"
 	"fairlead.dev/shared/agentrt/internal/outbox"
 	"fairlead.dev/shared/agentrt/internal/state"
@@ -34,6 +35,7 @@ type link struct {
 	held     *assignments
 	outbox   *outbox.Outbox
 	commands *command.Executor
+	streams  *bulk.Client
 	pauses   *backoff.Backoff
 	// displaced counts how often in a row somebody else with this identity
 	// was preferred.
@@ -56,9 +58,9 @@ type link struct {
 	quarantine string
 }
 
-func newLink(a *Agent, dir *state.Dir, id state.Identity, held *assignments, box *outbox.Outbox, commands *command.Executor) *link {
+func newLink(a *Agent, dir *state.Dir, id state.Identity, held *assignments, box *outbox.Outbox, commands *command.Executor, streams *bulk.Client) *link {
 	return &link{
-		agent: a, dir: dir, identity: id, held: held, outbox: box, commands: commands,
+		agent: a, dir: dir, identity: id, held: held, outbox: box, commands: commands, streams: streams,
 		pauses: backoff.New(defaultBackoff(), a.config.Random),
 		log:    a.config.Log.With("agent", id.AgentID, "controller", id.Controller),
 

@@ -25,7 +25,7 @@ func patient(t *testing.T, part float64) *link {
 	}
 	t.Cleanup(func() { _ = dir.Close() })
 	agent := New(Config{Log: slog.New(slog.DiscardHandler), Random: func() float64 { return part }})
-	return newLink(agent, dir, state.Identity{}, nil, nil, nil)
+	return newLink(agent, dir, state.Identity{}, nil, nil, nil, nil)
 }
 
 func refuse(reason agentv1.RefusalReason, retryAfter time.Duration) error {

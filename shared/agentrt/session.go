@@ -15,6 +15,7 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/pki"
 	"fairlead.dev/shared/protocol"
 	"fairlead.dev/shared/taskgroup"
 )
@@ -174,6 +175,7 @@ func (s *session) begin() {
 	s.link.setQuarantine(w.GetQuarantine())
 	s.link.outbox.Opened(w.GetStatusSequence(), w.GetFactSequence(), s.peer[protocol.Spool])
 	s.link.commands.Opened(s.peer[protocol.CommandAck])
+	s.link.streams.Use(pki.AgentTLS(s.link.identity.Trust, s.own, s.link.agent.config.Now))
 	s.log.Info("connected", "heartbeat", s.period)
 }
 
@@ -220,6 +222,12 @@ func (s *session) handle(ctx context.Context, m *agentv1.ControllerMessage) erro
 		s.link.commands.Submit(body.Command)
 	case *agentv1.ControllerMessage_Trust:
 		return s.trust(ctx, body.Trust)
+	case *agentv1.ControllerMessage_BulkRequest:
+		if s.quarantined {
+			s.log.Warn("a stream was asked for in quarantine and is left alone", "stream", body.BulkRequest.GetStreamId())
+			return nil
+		}
+		s.link.streams.Request(body.BulkRequest)
 	case *agentv1.ControllerMessage_CommandResultAck:
 		s.link.commands.Acked(body.CommandResultAck.GetId())
 	case *agentv1.ControllerMessage_Reconnect:
