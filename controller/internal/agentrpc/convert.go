@@ -4,18 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"fairlead.dev/controller/internal/agent"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/report"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/apperr"
-	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
+	"fairlead.dev/shared/workload"
 )
 
 // setToProto returns a set for an agent that takes no changed sets: it does not
@@ -50,16 +49,16 @@ func changeToProto(set deployment.Set) *agentv1.AssignmentSet {
 	return p
 }
 
-func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
+func reportFrom(p *agentv1.StatusReport) (report.Report, error) {
 	// PostgreSQL has no unsigned numbers.
 	if p.GetSequence() == 0 || p.GetSequence() > math.MaxInt64 {
-		return agent.Report{}, apperr.InvalidField("sequence", p.GetSequence(), "must be 1 to %d", int64(math.MaxInt64))
+		return report.Report{}, apperr.InvalidField("sequence", p.GetSequence(), "must be 1 to %d", int64(math.MaxInt64))
 	}
-	r := agent.Report{Sequence: p.GetSequence()}
+	r := report.Report{Sequence: p.GetSequence(), SpoolID: p.GetSpoolId()}
 	for _, s := range p.GetDeployments() {
 		id, err := uuid.Parse(s.GetDeploymentId())
 		if err != nil {
-			return agent.Report{}, apperr.InvalidField("deployment_id", s.GetDeploymentId(), "must be a UUID")
+			return report.Report{}, apperr.InvalidField("deployment_id", s.GetDeploymentId(), "must be a UUID")
 		}
 		phase, err := specpb.PhaseFromProto(s.GetPhase())
 		if err != nil {
@@ -73,21 +72,44 @@ func reportFrom(p *agentv1.StatusReport) (agent.Report, error) {
 	for _, e := range p.GetEvents() {
 		id, err := uuid.Parse(e.GetDeploymentId())
 		if err != nil {
-			return agent.Report{}, apperr.InvalidField("deployment_id", e.GetDeploymentId(), "must be a UUID")
+			return report.Report{}, apperr.InvalidField("deployment_id", e.GetDeploymentId(), "must be a UUID")
 		}
 		r.Events = append(r.Events, deployment.Event{DeploymentID: id, Release: e.GetRelease(), Event: specpb.EventFromProto(e)})
 	}
 	if list := p.GetContainers(); list != nil {
-		r.HasContainers = true
-		for _, c := range list.GetContainers() {
-			seen := specpb.ObservedFromProto(c)
-			if !slices.Contains(seen.State.Values(), seen.State) {
-				seen.State = spec.StateWaiting // of a newer agent; its own word is the reason
-			}
-			r.Containers = append(r.Containers, seen)
+		r.Containers = &report.Containers{EngineError: list.GetEngineError(), List: make([]workload.Container, len(list.GetContainers()))}
+		for i, c := range list.GetContainers() {
+			r.Containers.List[i] = specpb.ObservedFromProto(c)
 		}
 	}
+	for _, f := range p.GetFacts() {
+		r.Facts = append(r.Facts, factFrom(f))
+	}
 	return r, nil
+}
+
+// factFrom reads a fact. One of a kind that a newer agent knows counts as
+// lost: it can't be told, and must not be sent again and again.
+func factFrom(p *agentv1.Fact) report.Fact {
+	f := report.Fact{
+		Sequence: p.GetSequence(), Container: workload.ContainerID{Prefix: p.GetPrefix(), Name: p.GetName()},
+		EngineID: p.GetEngineId(), DeploymentID: p.GetDeploymentId(), InstanceID: p.GetInstanceId(), Release: p.GetRelease(),
+	}
+	if at := p.GetTime(); at != nil {
+		f.At = at.AsTime()
+	}
+	switch what := p.GetWhat().(type) {
+	case *agentv1.Fact_Exit:
+		f.Exit = &report.Exit{
+			Code: int(what.Exit.GetExitCode()), OOMKilled: what.Exit.GetOomKilled(), Restarts: int(what.Exit.GetRestartCount()),
+			LogTail: what.Exit.GetLogTail(), Unseen: what.Exit.GetUnseen(),
+		}
+	case *agentv1.Fact_Lost:
+		f.Lost = what.Lost.GetCount()
+	default:
+		f.Lost = 1
+	}
+	return f
 }
 
 func operations() map[command.Operation]agentv1.ContainerOperation {

@@ -21,6 +21,7 @@ import (
 	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/dispatch"
+	"fairlead.dev/controller/internal/report"
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/specpb"
@@ -58,6 +59,7 @@ type Config struct {
 	Authority  Authority
 	Agents     *agent.Service
 	Commands   *command.Service
+	Recorder   *report.Recorder
 	Dispatcher *dispatch.Dispatcher
 	Log        *slog.Logger
 	Now        func() time.Time

@@ -37,9 +37,6 @@ const (
 	closeTimeout = 5 * time.Second
 	// reconnectAfter spreads agents out when the controller stops.
 	reconnectAfter = time.Second
-	// recordRetry is how soon a report is tried again while the database is
-	// away; the agent holds it meanwhile.
-	recordRetry = time.Second
 )
 
 type sessionStream = grpc.BidiStreamingServer[agentv1.AgentMessage, agentv1.ControllerMessage]
@@ -57,7 +54,14 @@ type session struct {
 	// trusting is set before anything is received.
 	trusting *trustee
 
+	// reports takes what the agent tells.
+	reports *reporting
+
 	canPing bool
+	// keepsResults: the agent keeps results of commands until it is told that
+	// they are committed. confirms: it knows confirmed removals.
+	keepsResults, confirms bool
+
 	goodbye atomic.Bool
 	// handling is since when a message is handled, trying since when one is
 	// being sent, by the server's clock; 0 when none is.
@@ -126,6 +130,9 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 	}
 	defer leave()
 	x.trusting = trusting
+	x.keepsResults, x.confirms = announced(hello, protocol.CommandAck), announced(hello, protocol.Delta)
+	x.reports = x.report()
+	defer x.reports.line.Close()
 	x.line = x.server.Dispatcher.Add(x.Session, x, dispatch.Hello{
 		Held:  deployment.Held{Lineage: clean(hello.GetLineage(), maxInfoBytes), Generation: hello.GetGeneration(), Hash: clean(hello.GetSetHash(), maxInfoBytes)},
 		Delta: slices.Contains(hello.GetCapabilities(), protocol.Delta),
@@ -139,7 +146,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 
 // capabilities are what this controller can do.
 func capabilities() []string {
-	return []string{protocol.Ping, protocol.Quarantine, protocol.Delta, protocol.Bulk, protocol.Exec}
+	return append([]string{protocol.Ping, protocol.Quarantine, protocol.Delta, protocol.Bulk, protocol.Exec}, reportingCapabilities()...)
 }
 
 // errServerStops ends sessions when the server does.
@@ -176,13 +183,11 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 	case *agentv1.AgentMessage_Heartbeat: // in another form than codec.go knows
 		return x.sendMessage(&echo{body.Heartbeat.GetSequence()})
 	case *agentv1.AgentMessage_AssignmentsAck:
-		return x.acknowledged(ctx, body.AssignmentsAck)
+		return x.acknowledged(body.AssignmentsAck)
 	case *agentv1.AgentMessage_Status:
-		return x.record(ctx, body.Status)
+		return x.reports.take(ctx, body.Status)
 	case *agentv1.AgentMessage_CommandResult:
-		return x.server.Agents.Within(ctx, x.Session, func(ctx context.Context) error {
-			return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(body.CommandResult))
-		})
+		return x.finished(ctx, body.CommandResult)
 	case *agentv1.AgentMessage_Pong:
 		x.line.Pong(body.Pong.GetNonce())
 		return nil
@@ -200,7 +205,7 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 	}
 }
 
-func (x *session) acknowledged(ctx context.Context, ack *agentv1.AssignmentsAck) error {
+func (x *session) acknowledged(ack *agentv1.AssignmentsAck) error {
 	if ack.GetGeneration() > math.MaxInt64 {
 		return apperr.InvalidField("generation", ack.GetGeneration(), "must be at most %d", int64(math.MaxInt64))
 	}
@@ -212,7 +217,7 @@ func (x *session) acknowledged(ctx context.Context, ack *agentv1.AssignmentsAck)
 		x.logger().Warn("agent refused its assignments", logging.KeyGeneration, ack.GetGeneration(), "refusal", refusal)
 		x.line.Refused(misfit(ack.GetRefusal()))
 	}
-	return x.server.Agents.Acknowledge(ctx, x.Session, ack.GetGeneration(), clean(ack.GetSetHash(), maxInfoBytes), refusal)
+	return x.reports.acknowledge(ack.GetGeneration(), ack.GetSetHash(), refusal)
 }
 
 // misfit tells whether a whole set may be taken where a change was not.
@@ -220,41 +225,12 @@ func misfit(r agentv1.AssignmentsRefusal) bool {
 	return r == agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_BASE || r == agentv1.AssignmentsRefusal_ASSIGNMENTS_REFUSAL_HASH
 }
 
-// record commits a report and acknowledges it after that. While the database is
-// away it waits: an unacknowledged report is not lost, the agent holds it.
-func (x *session) record(ctx context.Context, p *agentv1.StatusReport) error {
-	if err := specpb.CheckReport(p); err != nil {
-		return err
-	}
-	report, err := reportFrom(p)
-	if err != nil {
-		return err
-	}
-	for {
-		err := x.server.Agents.Record(ctx, x.Session, report)
-		if err == nil {
-			break
-		}
-		if !apperr.Is(err, apperr.Unavailable) {
-			return err
-		}
-		x.logger().Warn("could not commit an agent's report; trying again", logging.KeyError, err)
-		timer := time.NewTimer(recordRetry)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
-	}
-	return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{
-		StatusAck: &agentv1.StatusAck{Sequence: p.GetSequence()},
-	}})
-}
-
 // SendAssignments sends the node's whole set.
 func (x *session) SendAssignments(set deployment.Set) error {
-	p := setToProto(set)
+	p := changeToProto(set)
+	if !x.confirms {
+		p = setToProto(set)
+	}
 	return x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Assignments{Assignments: p}})
 }
 

@@ -20,6 +20,7 @@ import (
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/wake"
@@ -43,9 +44,11 @@ type App struct {
 	// dispatcher owns the agents' sessions; resign takes this controller out
 	// of the list of replicas once it is registered.
 	dispatcher *dispatch.Dispatcher
-	resign     func(ctx context.Context) error
-	http       net.Listener
-	grpc       net.Listener
+	// recorder writes what agents report.
+	recorder *report.Recorder
+	resign   func(ctx context.Context) error
+	http     net.Listener
+	grpc     net.Listener
 	// debug is nil when no profiles are asked for.
 	debug net.Listener
 }
@@ -95,6 +98,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	a.roots, a.keys = k.Roots, k
 	a.courier = services.courier
 	a.dispatcher, a.resign = services.dispatcher, services.agents.Resign
+	a.recorder = services.recorder
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
 }
@@ -114,6 +118,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "rest", Run: a.rest.Run},
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
 		taskgroup.Task{Name: "dispatch", Run: a.dispatcher.Run},
+		taskgroup.Task{Name: "reports", Run: a.recorder.Run},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},

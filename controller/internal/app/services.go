@@ -31,6 +31,7 @@ import (
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/template"
@@ -67,6 +68,7 @@ type services struct {
 	notifications *notification.Service
 	courier       *notification.Courier
 	dispatcher    *dispatch.Dispatcher
+	recorder      *report.Recorder
 	library       *artifact.Library
 	streams       streams
 	signScript    func([]byte) string
@@ -132,6 +134,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		ReadmitWithin: c.ReadmitWithin,
 	})
 	s.streams = newStreams(me, db, k, auditLog, log)
+	s.recorder = report.New(report.Config{Store: db, Progress: s.deployments, Log: log, Now: now})
 	s.dispatcher = dispatch.New(dispatch.Config{
 		Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands, Log: log, Now: now,
 	})

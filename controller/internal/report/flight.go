@@ -18,7 +18,7 @@ type flight struct {
 func (l *Line) takeOff() *flight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiting == nil || l.err != nil {
+	if l.waiting == nil {
 		return nil
 	}
 	f := &flight{line: l, told: l.waiting, known: l.known}
@@ -34,12 +34,14 @@ func (f *flight) land() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flying = false
-	if l.err != nil { // closed meanwhile
+	if f.refused != nil {
+		l.drop()
+	}
+	if l.closed {
 		return
 	}
 	if f.refused != nil {
 		l.err = f.refused
-		l.drop()
 		l.listener.Refused(f.refused)
 		return
 	}

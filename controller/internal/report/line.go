@@ -18,8 +18,9 @@ type Line struct {
 	listener Listener
 
 	mu sync.Mutex
-	// err is set once nothing is taken any more.
-	err error
+	// err is set once nothing is taken any more, closed when nobody listens.
+	err    error
+	closed bool
 	// waiting is what was told and is in no transaction yet.
 	waiting *told
 	// flying is set while something told is in a transaction.
@@ -62,15 +63,17 @@ func (r *Recorder) Open(session agent.Session, listener Listener) *Line {
 	return &Line{recorder: r, session: session, listener: listener, sequence: session.StatusSequence}
 }
 
-// Close forgets what was told and is not written: the agent tells it again in
-// its next session. The listener is called no more once Close has returned.
+// Close ends what a session brings. What it has told is still written, unless
+// a newer session has taken over by then. The listener is called no more once
+// Close has returned.
 func (l *Line) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.err == nil {
 		l.err = errClosed
 	}
-	l.drop()
+	l.makeRoom()
 }
 
 // drop forgets what waits; the lock is held.

@@ -237,21 +237,27 @@ func TestAnAgentThatDoesNotWaitForAnswersWaitsForRoom(t *testing.T) {
 	x.await(17)
 }
 
-func TestClosedLinesAreForgotten(t *testing.T) {
+func TestWhatASessionToldBeforeItEndedIsWritten(t *testing.T) {
 	w := idleWorld(t)
-	s := w.node("node")
-	x := w.open(s)
-	x.tell(report.Report{Sequence: 1, Containers: list(container("old"))})
+	s, other := w.node("node"), w.node("other")
+	x, fenced := w.open(s), w.open(other)
+	x.tell(report.Report{Sequence: 1, Containers: list(container("last"))})
+	fenced.tell(report.Report{Sequence: 1, Containers: list(container("late"))})
 	x.Close()
+	fenced.Close()
 	if err := x.Report(t.Context(), report.Report{Sequence: 2}); err == nil {
 		t.Error("a closed line takes reports")
 	}
-	y := w.open(s)
+	other = w.again(other)
+	y := w.open(other)
 	y.tell(report.Report{Sequence: 1, Containers: list(container("new"))})
 	w.run()
 	y.await(1)
-	if got := w.stored(s); len(got) != 1 || got[0].ID.Name != "new" || x.sequence != 0 {
-		t.Errorf("stored are %+v, the closed line heard of %d", got, x.sequence)
+	if names := value[string](w, "select string_agg(name, ',' order by name) from containers"); names != "last,new" {
+		t.Errorf("stored are %s", names)
+	}
+	if x.sequence != 0 || fenced.err != nil {
+		t.Errorf("closed lines heard of %d, %v", x.sequence, fenced.err)
 	}
 }
 
