@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -37,6 +38,9 @@ type listenerCredentials struct {
 	authority Authority
 	now       func() time.Time
 
+	// strangers counts connections without a certificate.
+	strangers atomic.Int64
+
 	mu      sync.Mutex
 	present credentials.TransportCredentials
 	changed <-chan struct{}
@@ -50,7 +54,12 @@ func newCredentials(authority Authority, now func() time.Time) *listenerCredenti
 
 // ServerHandshake does the handshake of one connection.
 func (c *listenerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return c.latest().ServerHandshake(conn)
+	secure, info, err := c.latest().ServerHandshake(conn)
+	if err != nil {
+		return secure, info, err
+	}
+	bounded, err := c.guest(secure, info)
+	return bounded, info, err
 }
 
 // ClientHandshake is not for a listener.
