@@ -110,8 +110,16 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.SetHealthyUntil(time.Time{}), dir.Close()) }()
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	return a.run(ctx, dir)
+}
 
+func (a *Agent) run(ctx context.Context, dir *state.Dir) error {
+	defer func() {
+		if err := dir.SetHealthyUntil(time.Time{}); err != nil {
+			a.config.Log.Warn("the health file cannot be removed", logging.KeyError, err)
+		}
+	}()
 	identity, err := a.identity(ctx, dir)
 	if err != nil {
 		if ctx.Err() != nil {

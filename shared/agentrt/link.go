@@ -54,6 +54,8 @@ type link struct {
 	ownSince time.Time
 	// renewNotBefore holds back renewal after a candidate that failed.
 	renewNotBefore time.Time
+	// unhealthy is whether the health file could not be written the last time.
+	unhealthy bool
 	// quarantine is why the agent is in quarantine; empty when it is not.
 	quarantine string
 }
@@ -128,18 +130,15 @@ func (l *link) settle(s *session) {
 // this machine's clock may be wrong. Only when the controller does not accept
 // it, another one is asked for.
 func (l *link) connect(leave context.Context) (*session, error) {
-	own, onTrial, err := l.certificate()
-	if err != nil {
-		return nil, err
-	}
+	own, onTrial := l.certificate()
 	s, err := l.open(leave, own, onTrial)
 	if err == nil || onTrial || !l.rejected(own, err) {
 		return s, understand(err)
 	}
-	if own, err = l.recover(leave, own); err != nil {
+	if own, onTrial, err = l.recover(leave, own); err != nil {
 		return nil, understand(err)
 	}
-	s, err = l.open(leave, own, true)
+	s, err = l.open(leave, own, onTrial)
 	return s, understand(err)
 }
 
@@ -166,47 +165,51 @@ func (l *link) dial(leave context.Context, own tls.Certificate, onTrial bool) (*
 
 // certificate chooses what to connect with: the certificate on trial and the
 // proven one in turn.
-func (l *link) certificate() (own tls.Certificate, onTrial bool, err error) {
+func (l *link) certificate() (own tls.Certificate, onTrial bool) {
 	candidate, ok, err := l.dir.Candidate()
 	if err != nil {
 		l.log.Warn("the renewed certificate cannot be read and is dropped", logging.KeyError, err)
-		ok = false
-		if err := l.dir.Discard(); err != nil {
-			return own, false, err
-		}
+		l.discard()
 	}
 	l.triedCandidate = ok && !l.triedCandidate
 	if l.triedCandidate {
-		return candidate, true, nil
+		return candidate, true
 	}
-	return l.identity.Own, false, nil
+	return l.identity.Own, false
 }
 
-// welcomed ends the trial: the certificate that was welcomed is the one kept.
-func (l *link) welcomed(own tls.Certificate, onTrial bool) error {
+// welcomed ends the trial: the certificate that was welcomed is the one kept. A
+// disk that takes nothing is no reason not to serve; what is not kept there is
+// asked for again after a restart.
+func (l *link) welcomed(own tls.Certificate, onTrial bool) {
 	if err := l.dir.Accepted(); err != nil {
-		return err
+		l.log.Error("it cannot be noted that the controller accepts this agent: check the state folder", logging.KeyError, err)
 	}
 	if onTrial {
 		if err := l.dir.Promote(); err != nil {
-			return err
+			l.log.Error("the renewed certificate cannot be put in the old one's place: check the state folder", logging.KeyError, err)
 		}
 		l.identity.Own = own
 		l.ownSince = l.agent.config.Now()
 		l.renewNotBefore = l.ownSince.Add(renewRetry) // whatever its dates say
 		l.log.Info("the renewed certificate is in use", "until", own.Leaf.NotAfter)
-		return nil
+		return
 	}
 	if _, ok, _ := l.dir.Candidate(); ok {
-		return l.dropCandidate(own)
+		l.dropCandidate(own)
 	}
-	return nil
 }
 
 // dropCandidate ends a trial that failed.
-func (l *link) dropCandidate(own tls.Certificate) error {
+func (l *link) dropCandidate(own tls.Certificate) {
 	l.log.Warn("no session came about with the renewed certificate; it is dropped and another will be asked for")
 	now := l.agent.config.Now()
 	l.renewNotBefore = now.Add(max(renewRetry, own.Leaf.NotAfter.Sub(now)/4))
-	return l.dir.Discard()
+	l.discard()
+}
+
+func (l *link) discard() {
+	if err := l.dir.Discard(); err != nil {
+		l.log.Error("a certificate that is of no use cannot be removed: check the state folder", logging.KeyError, err)
+	}
 }

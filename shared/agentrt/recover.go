@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +13,7 @@ import (
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/shared/agentrt/reach"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/pki"
@@ -25,35 +25,36 @@ const recoverTimeout = 30 * time.Second
 // does not take the certificate: it says so, or its words may well have got
 // lost with the connection.
 func (l *link) rejected(own tls.Certificate, err error) bool {
+	if problem, ok := reach.Of(err); ok {
+		return problem.Kind == reach.Rejected
+	}
 	var refused *refusal
 	if errors.As(understand(err), &refused) || status.Code(err) != codes.Unavailable {
 		return false
 	}
-	return strings.Contains(err.Error(), tls.AlertError(alertExpired).Error()) || l.agent.config.Now().After(own.Leaf.NotAfter)
+	return l.agent.config.Now().After(own.Leaf.NotAfter)
 }
-
-// alertExpired is TLS's certificate_expired.
-const alertExpired = 45
 
 // recover gets a new certificate for a key whose certificate expired while the
 // agent was away, by proving possession of the key. The connection shows no
 // certificate of the agent's: an expired one would end it.
 //
 // The answer goes through the same trial as a renewed certificate, so that a
-// crash at any step leaves one that is whole.
-func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Certificate, err error) {
+// crash at any step leaves one that is whole. When the disk takes nothing it is
+// kept in memory and there is no trial.
+func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Certificate, onTrial bool, err error) {
 	key, ok := expired.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
-		return own, apperr.New(apperr.Invalid, "the agent's key is a %T", expired.PrivateKey)
+		return own, false, apperr.New(apperr.Invalid, "the agent's key is a %T", expired.PrivateKey)
 	}
 	l.log.Warn("the certificate expired while the agent was away; asking for another", "expired", expired.Leaf.NotAfter)
 	request, err := pki.NewRequest(key)
 	if err != nil {
-		return own, err
+		return own, false, err
 	}
 	conn, err := l.agent.dial(l.identity.Controller, pki.AgentTLS(l.identity.Trust, tls.Certificate{}, l.agent.config.Now))
 	if err != nil {
-		return own, err
+		return own, false, err
 	}
 	defer func() { _ = conn.Close() }()
 
@@ -63,15 +64,21 @@ func (l *link) recover(ctx context.Context, expired tls.Certificate) (own tls.Ce
 		AgentId: l.identity.AgentID, CertificateRequest: request, Agent: l.agent.info(ctx),
 	})
 	if err != nil {
-		return own, fmt.Errorf("ask for another certificate: %w", err)
+		return own, false, fmt.Errorf("ask for another certificate: %w", err)
 	}
 	own, err = ownCertificate(answer.GetCertificateChain(), key, l.identity.AgentID)
 	if err != nil {
-		return own, err
-	}
-	if err := l.dir.Discard(); err != nil {
-		return own, err
+		return own, false, err
 	}
 	l.log.Info("the agent has a certificate again", logging.KeyNode, l.identity.NodeID, "until", own.Leaf.NotAfter)
-	return own, l.dir.Try(key, own.Certificate)
+	err = l.dir.Discard()
+	if err == nil {
+		err = l.dir.Try(key, own.Certificate)
+	}
+	if err != nil {
+		l.log.Error("the certificate is not on the disk and must be asked for again after a restart: check the state folder", logging.KeyError, err)
+		l.identity.Own, l.ownSince = own, l.agent.config.Now()
+		return own, false, nil
+	}
+	return own, true, nil
 }

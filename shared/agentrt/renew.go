@@ -40,7 +40,7 @@ func (s *session) renew(ctx, leave context.Context) error {
 				return errRenewed
 			}
 			if ctx.Err() == nil && leave.Err() == nil {
-				err = errors.Join(err, l.dropCandidate(s.own))
+				l.dropCandidate(s.own)
 			}
 		}
 		if ctx.Err() != nil {

@@ -149,12 +149,13 @@ func (s *session) greet() error {
 			err:    fmt.Errorf("the controller chose protocol %d, this agent speaks %d to %d", chosen, protocol.VersionMin, protocol.VersionMax),
 		}
 	}
-	return s.welcomed(welcome)
+	s.welcomed(welcome)
+	return nil
 }
 
 // welcomed notes what the controller said, and ends the trial of the session's
 // certificate.
-func (s *session) welcomed(w *agentv1.Welcome) error {
+func (s *session) welcomed(w *agentv1.Welcome) {
 	s.welcome = w
 	s.log = s.log.With(logging.KeySession, w.GetSessionId(), logging.KeyEpoch, w.GetEpoch())
 	s.period = defaultHeartbeat
@@ -163,7 +164,7 @@ func (s *session) welcomed(w *agentv1.Welcome) error {
 	}
 	s.peer = announcedBy(w.GetCapabilities())
 	s.quarantined = w.GetQuarantine() != ""
-	return s.link.welcomed(s.own, s.onTrial)
+	s.link.welcomed(s.own, s.onTrial)
 }
 
 // begin makes the session the one that is served. The one before it has ended,
@@ -263,9 +264,11 @@ func (s *session) assigned(ctx context.Context, set *agentv1.AssignmentSet) erro
 func (s *session) echoed() {
 	s.echo.Store(max(1, int64(time.Since(s.began))))
 	until := s.link.agent.config.Now().Add((silentPeriods + 1) * s.period)
-	if err := s.link.dir.SetHealthyUntil(until); err != nil {
+	err := s.link.dir.SetHealthyUntil(until)
+	if err != nil && !s.link.unhealthy {
 		s.log.Warn("the health file cannot be written", logging.KeyError, err)
 	}
+	s.link.unhealthy = err != nil
 }
 
 // pulse ends the session when heartbeats go unanswered, also when sending

@@ -35,24 +35,31 @@ import (
 // maxFileBytes bounds what is read back.
 const maxFileBytes = 64 << 20
 
+const fileLock = "lock"
+
 // Dir is a state folder in use by this process. Its methods may be called
 // from several goroutines as long as no two write the same file.
 type Dir struct {
-	path string
-	lock *os.File
+	path   string
+	lock   *os.File
+	faults Faults
 }
 
 // Open makes the folder if it is missing, locks it for this process and ends
 // what a crash left half done. It fails with Conflict when another agent runs
-// on it.
-func Open(path string) (*Dir, error) {
+// on it. A folder that cannot be written to is opened all the same if there is
+// nothing to end: what is in it can still be served.
+func Open(path string) (*Dir, error) { return open(path, nil) }
+
+func open(path string, faults Faults) (*Dir, error) {
+	d := &Dir{path: path, faults: faults}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a folder needs the x bit
+	if err := d.protect(); err != nil {
 		return nil, fmt.Errorf("protect the state folder: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := d.openLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the state folder: %w", err)
 	}
@@ -60,24 +67,43 @@ func Open(path string) (*Dir, error) {
 		_ = lock.Close()
 		return nil, apperr.Wrap(apperr.Conflict, err, "another agent runs on %s: stop it first", path)
 	}
-	d := &Dir{path: path, lock: lock}
+	d.lock = lock
+	d.sweep()
 	if err := d.recoverIdentity(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
+// protect makes the folder the agent's alone.
+func (d *Dir) protect() error {
+	if info, err := os.Stat(d.path); err != nil || info.Mode().Perm() == 0o700 {
+		return err
+	}
+	return d.change("protect", func() error { return os.Chmod(d.path, 0o700) }) //nolint:gosec // a folder needs the x bit
+}
+
+// openLock opens the file that is locked; a disk that cannot be written to may
+// have it from before.
+func (d *Dir) openLock() (lock *os.File, err error) {
+	err = d.change("make lock", func() (err error) {
+		lock, err = os.OpenFile(d.at(fileLock), os.O_CREATE|os.O_RDWR, 0o600)
+		return err
+	})
+	if err == nil {
+		return lock, nil
+	}
+	lock, again := os.Open(d.at(fileLock))
+	if again != nil {
+		return nil, err
+	}
+	return lock, nil
+}
+
 // Close lets another process have the folder.
 func (d *Dir) Close() error { return d.lock.Close() }
 
 func (d *Dir) at(name string) string { return filepath.Join(d.path, name) }
-
-func (d *Dir) write(name string, content []byte) error {
-	if err := writeFile(d.at(name), content, true); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
 
 // read returns a file's content; ok is false when there is none.
 func (d *Dir) read(name string) (content []byte, ok bool, err error) {
@@ -102,51 +128,4 @@ func (d *Dir) read(name string) (content []byte, ok bool, err error) {
 func (d *Dir) exists(name string) bool {
 	_, err := os.Lstat(d.at(name))
 	return err == nil
-}
-
-// remove removes files; those that are not there are no error.
-func (d *Dir) remove(names ...string) error {
-	for _, name := range names {
-		if err := os.Remove(d.at(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// writeFile replaces a file. Without sync it survives a crash of the process
-// but perhaps not one of the machine.
-func writeFile(path string, content []byte, sync bool) (err error) {
-	folder := filepath.Dir(path)
-	temp, err := os.CreateTemp(folder, ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp.Name())
-		}
-	}()
-	_, err = temp.Write(content)
-	if err == nil && sync {
-		err = temp.Sync()
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		return err
-	}
-	if sync {
-		return syncFolder(folder)
-	}
-	return nil
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

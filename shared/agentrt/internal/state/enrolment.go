@@ -80,7 +80,7 @@ func (d *Dir) PendingKey() (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, errors.Join(d.write(name, text), syncFolder(d.path))
+	return key, errors.Join(d.write(name, text), d.syncFolder(d.path))
 }
 
 // Enrolled makes the identity the agent's own. What an earlier identity left,

@@ -97,6 +97,11 @@ func (d *Dir) Candidate() (own tls.Certificate, ok bool, err error) {
 // Try keeps a renewed certificate for trial: the key first, so that a
 // certificate without a key can only come from a promotion cut short.
 func (d *Dir) Try(key *ecdsa.PrivateKey, chain [][]byte) error {
+	if d.exists(fileCertNext) && !d.exists(fileKeyNext) { // it must not get another's key
+		if err := d.finishPromotion(); err != nil {
+			return err
+		}
+	}
 	text, err := pki.EncodeKey(key)
 	if err != nil {
 		return err
@@ -109,7 +114,7 @@ func (d *Dir) Try(key *ecdsa.PrivateKey, chain [][]byte) error {
 
 // Promote makes the candidate the agent's certificate.
 func (d *Dir) Promote() error {
-	if err := os.Rename(d.at(fileKeyNext), d.at(folderIdentity+"/"+fileKey)); err != nil {
+	if err := d.rename(d.at(fileKeyNext), d.at(folderIdentity+"/"+fileKey)); err != nil {
 		return fmt.Errorf("promote the renewed key: %w", err)
 	}
 	return d.finishPromotion()
@@ -119,10 +124,10 @@ func (d *Dir) Promote() error {
 func (d *Dir) Discard() error { return d.remove(fileCertNext, fileKeyNext) }
 
 func (d *Dir) finishPromotion() error {
-	if err := os.Rename(d.at(fileCertNext), d.at(folderIdentity+"/"+fileCert)); err != nil {
+	if err := d.rename(d.at(fileCertNext), d.at(folderIdentity+"/"+fileCert)); err != nil {
 		return fmt.Errorf("promote the renewed certificate: %w", err)
 	}
-	return syncFolder(d.at(folderIdentity))
+	return d.syncFolder(d.at(folderIdentity))
 }
 
 func (d *Dir) pair(certName, keyName string) (tls.Certificate, error) {
@@ -175,13 +180,13 @@ func (d *Dir) recoverIdentity() error {
 	if d.exists(folderNewIdentity + "/" + fileAgent) {
 		err := errors.Join(
 			d.remove(fileAssignments, fileResults, fileRevoked),
-			os.RemoveAll(d.at(folderIdentity)),
+			d.change("remove the old identity", func() error { return os.RemoveAll(d.at(folderIdentity)) }),
 		)
 		if err == nil {
-			err = os.Rename(d.at(folderNewIdentity), d.at(folderIdentity))
+			err = d.rename(d.at(folderNewIdentity), d.at(folderIdentity))
 		}
 		if err == nil {
-			err = syncFolder(d.path)
+			err = d.syncFolder(d.path)
 		}
 		if err != nil {
 			return fmt.Errorf("take the new identity: %w", err)

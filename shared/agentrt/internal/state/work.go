@@ -3,7 +3,6 @@ package state
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -39,10 +38,10 @@ func (d *Dir) Assignments() (*agentv1.AssignmentSet, error) {
 // DropAssignments puts a stored set aside that cannot be used, for people to
 // look at.
 func (d *Dir) DropAssignments() error {
-	if err := os.Rename(d.at(fileAssignments), d.at(fileBroken)); err != nil {
+	if err := d.rename(d.at(fileAssignments), d.at(fileBroken)); err != nil {
 		return fmt.Errorf("put %s aside: %w", fileAssignments, err)
 	}
-	return syncFolder(d.path)
+	return d.syncFolder(d.path)
 }
 
 // SetAssignments stores the set. When it returns nil the set is on the disk.
@@ -109,7 +108,7 @@ func (d *Dir) SetHealthyUntil(t time.Time) error {
 	if t.IsZero() {
 		return d.remove(fileSession)
 	}
-	return writeFile(d.at(fileSession), []byte(t.UTC().Format(time.RFC3339Nano)), false)
+	return d.writeLoosely(fileSession, []byte(t.UTC().Format(time.RFC3339Nano)))
 }
 
 // HealthyUntil returns what the agent that runs on the folder said last; zero
