@@ -40,6 +40,9 @@ func TestWhatHasNoRoomIsDroppedAndCountedWhereItWas(t *testing.T) {
 	for b.put(line(large)) {
 		kept++
 	}
+	if size := kept * sizeOf(line(large)); size > maxStreamBytes {
+		t.Errorf("%d bytes wait on one stream, %d may", size, maxStreamBytes)
+	}
 	for range 4 {
 		b.put(line(large))
 	}

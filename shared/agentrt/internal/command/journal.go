@@ -33,6 +33,8 @@ type journal struct {
 	path  string
 	agent string
 	now   func() time.Time
+	// sync brings what was written to the disk.
+	sync func(*os.File) error
 
 	io   sync.Mutex // held while the file is written; taken before mu
 	file *os.File
@@ -49,7 +51,7 @@ type journal struct {
 // openJournal reads the journal of the agent, if there is one, and writes it
 // anew without what is over. What another agent left is dropped.
 func openJournal(path, agent string, now func() time.Time) (*journal, error) {
-	j := &journal{path: path, agent: agent, now: now, entries: map[string]*entry{}}
+	j := &journal{path: path, agent: agent, now: now, sync: (*os.File).Sync, entries: map[string]*entry{}}
 	content, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal of commands: %w", err)
@@ -221,7 +223,7 @@ func (j *journal) write(sync bool, lines ...line) error {
 	}
 	_, err := j.file.WriteAt(b, j.size)
 	if err == nil && sync {
-		err = j.file.Sync()
+		err = j.sync(j.file)
 	}
 	if err != nil {
 		j.torn = true
@@ -252,7 +254,7 @@ func (j *journal) rewrite() (err error) {
 	if err != nil {
 		return err
 	}
-	next := &journal{file: file}
+	next := &journal{file: file, sync: j.sync}
 	err = next.write(true, lines...)
 	if err == nil {
 		err = os.Rename(file.Name(), j.path)

@@ -17,9 +17,17 @@ import (
 type counting struct {
 	Driver
 	stops int
+	// before is called before each; may be nil.
+	before func()
 }
 
-func (c *counting) Stop(context.Context, workload.ContainerID) error { c.stops++; return nil }
+func (c *counting) Stop(context.Context, workload.ContainerID) error {
+	if c.before != nil {
+		c.before()
+	}
+	c.stops++
+	return nil
+}
 
 func mustJournal(t *testing.T, path string) *journal {
 	t.Helper()
@@ -101,6 +109,40 @@ func TestNothingBeginsThatCannotBeNoted(t *testing.T) {
 	e.journal.file = good
 	if r := stop("c1"); r.GetError() != "" || driver.stops != 1 {
 		t.Fatalf("when the disk is well again: result %v after %d stops", r, driver.stops)
+	}
+}
+
+// Only what was synced outlives the machine.
+func TestACommandIsOnTheDiskBeforeItsEffectBegins(t *testing.T) {
+	driver := &counting{}
+	e, err := New(Config{
+		Driver: driver, Path: filepath.Join(t.TempDir(), "commands"), Agent: "agent",
+		Generation: func() uint64 { return 0 }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synced int64
+	e.journal.sync = func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		synced = info.Size()
+		return f.Sync()
+	}
+	driver.before = func() {
+		if _, known := e.journal.known("c1"); !known || synced != e.journal.size || synced == 0 {
+			t.Errorf("the effect begins with %d of %d bytes on the disk", synced, e.journal.size)
+		}
+	}
+	c := &agentv1.Command{Id: "c1", Act: &agentv1.Command_Container{Container: &agentv1.ContainerAct{
+		Operation: agentv1.ContainerOperation_CONTAINER_OPERATION_STOP, Prefix: "shop", Name: "web",
+	}}}
+	e.Submit(c)
+	e.first(t.Context(), containerOf(c))
+	if driver.stops != 1 || synced != e.journal.size {
+		t.Errorf("%d stops; the result is on the disk: %t", driver.stops, synced == e.journal.size)
 	}
 }
 

@@ -178,6 +178,8 @@ func TestAContainerThatWasRestartedBetweenLooksIsNoticed(t *testing.T) {
 	n.one("a third", c)
 	c.StartedAt = at(13)
 	n.one("a fourth", c)
+	c.RestartCount = 1 // of one that tells nothing else
+	n.one("a fifth", c)
 }
 
 func TestEndsWhileTheAgentWasAwayAreNoticed(t *testing.T) {
