@@ -105,11 +105,24 @@ func (l *link) rest(leave context.Context, ended error) (over bool, err error) {
 		return true, nil
 	default:
 	}
+	l.trouble(ended)
 	pause, err := l.judge(ended)
 	if err != nil {
 		return true, err
 	}
 	return !backoff.Sleep(leave, pause), nil
+}
+
+// trouble leaves word for who looks for the cause on the node; nil says that
+// all is well.
+func (l *link) trouble(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if err := l.dir.SetTrouble(l.agent.config.Now(), text); err != nil {
+		l.log.Warn("the cause of the trouble cannot be written down", logging.KeyError, err)
+	}
 }
 
 // settle looks back at a session: only one that was healthy for long enough
@@ -185,6 +198,7 @@ func (l *link) welcomed(own tls.Certificate, onTrial bool) {
 	if err := l.dir.Accepted(); err != nil {
 		l.log.Error("it cannot be noted that the controller accepts this agent: check the state folder", logging.KeyError, err)
 	}
+	l.trouble(nil)
 	if onTrial {
 		if err := l.dir.Promote(); err != nil {
 			l.log.Error("the renewed certificate cannot be put in the old one's place: check the state folder", logging.KeyError, err)

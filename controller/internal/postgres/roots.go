@@ -29,7 +29,7 @@ func (db *DB) RecordTrust(ctx context.Context, list []agent.Trust) error {
 		return fmt.Errorf("encode the trusted roots: %w", err)
 	}
 	err = db.in(ctx).Exec(`update agents set trusted_roots = said.roots
-		from jsonb_to_recordset(@rows::jsonb) as said (id uuid, epoch bigint, roots jsonb)
+		from jsonb_to_recordset(cast(@rows as jsonb)) as said (id uuid, epoch bigint, roots jsonb)
 		where agents.id = said.id and agents.epoch = said.epoch and agents.trusted_roots <> said.roots`,
 		map[string]any{"rows": string(encoded)}).Error
 	return mapError(err, "note which roots agents trust")
@@ -45,9 +45,9 @@ const livingAgents = `agents.revoked_at is null and agents.connected_at is not n
 func (db *DB) CountTrust(ctx context.Context, sha256 string, seenSince time.Time) (root.Count, error) {
 	var row struct{ Agents, Trusted int }
 	err := db.in(ctx).Raw(`select count(*) as agents,
-			count(*) filter (where trusted_roots @> jsonb_build_array(@sha256::text)) as trusted
+			count(*) filter (where trusted_roots @> jsonb_build_array(cast(@pin as text))) as trusted
 		from agents where `+livingAgents,
-		map[string]any{"sha256": sha256, "since": seenSince}).Take(&row).Error
+		map[string]any{"pin": sha256, "since": seenSince}).Take(&row).Error
 	return root.Count{Agents: row.Agents, Trusted: row.Trusted}, mapError(err, "count who trusts a root")
 }
 
@@ -59,8 +59,8 @@ func (db *DB) ListDoubters(ctx context.Context, sha256 string, seenSince time.Ti
 			case when agents.connected then now() else coalesce(agents.disconnected_at, agents.connected_at) end as seen_at,
 			agents.trusted_roots = '[]' as silent
 		from agents join nodes on nodes.id = agents.node_id join teams on teams.id = nodes.team_id
-		where `+livingAgents+` and not agents.trusted_roots @> jsonb_build_array(@sha256::text)
+		where `+livingAgents+` and not agents.trusted_roots @> jsonb_build_array(cast(@pin as text))
 		order by seen_at desc, team, node limit @limit`,
-		map[string]any{"sha256": sha256, "since": seenSince, "limit": limit}).Scan(&list).Error
+		map[string]any{"pin": sha256, "since": seenSince, "limit": limit}).Scan(&list).Error
 	return list, mapError(err, "list who does not trust a root")
 }

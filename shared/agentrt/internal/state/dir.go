@@ -14,6 +14,7 @@
 //	commands         the journal of commands; see package command
 //	seen.json        the containers that were seen last; see package exits
 //	spool/           facts the controller does not have yet; see package spool
+//	trouble          since when and why there is no session
 //	session          until when the present session counts as healthy
 //	revoked          why this agent must never connect again
 //	lock             held by the running agent
