@@ -15,7 +15,7 @@ func (d *Dir) SetTrouble(at time.Time, text string) error {
 	if text == "" {
 		return d.remove(fileTrouble)
 	}
-	return writeFile(d.at(fileTrouble), []byte(at.UTC().Format(time.RFC3339)+"\n"+text+"\n"), false)
+	return d.writeLoosely(fileTrouble, []byte(at.UTC().Format(time.RFC3339)+"\n"+text+"\n"))
 }
 
 // Trouble returns what the agent that runs on the folder noted last; an empty
