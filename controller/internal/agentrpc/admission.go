@@ -118,7 +118,7 @@ func (a *admission) enter(id uuid.UUID) time.Duration {
 func (a *admission) queue(id uuid.UUID, now time.Time) time.Duration {
 	a.forget(now)
 	place := a.limiter.ReserveN(now, 1)
-	wait := max(place.DelayFrom(now), shortestWait)
+	wait := shortestWait + place.DelayFrom(now)
 	if wait > longestWait || len(a.slots) >= maxSlots {
 		place.CancelAt(now)
 		return longestWait/2 + rand.N(longestWait/2) //nolint:gosec // chance, not secrecy
