@@ -267,6 +267,9 @@ func (x *session) Pending() (handling, stuck time.Duration) {
 // End ends the session. It does not wait: when the controller stops, the agent
 // is asked to come back before, if it takes that.
 func (x *session) End(why error) {
+	if errors.Is(why, dispatch.ErrReadmitted) {
+		why = &later{apperr.Wrap(apperr.Unavailable, why, "the agent's quarantine has begun or ended; come back").WithReason(reasonBusy), shortestWait}
+	}
 	if !errors.Is(why, errServerStops) {
 		x.end(why)
 		return
