@@ -70,7 +70,7 @@ func (s *Spool) write(b []byte, first uint64) error {
 	last := s.segments[len(s.segments)-1]
 	_, err := s.file.WriteAt(b, last.size)
 	if err == nil {
-		err = s.file.Sync()
+		err = s.sync(s.file)
 	}
 	if err != nil {
 		_ = s.file.Truncate(last.size)

@@ -56,3 +56,30 @@ func TestAFullDiskLosesTheNewestFactsAndCountsThem(t *testing.T) {
 		t.Fatalf("when there is room again: %d facts, %d lost, up to %d", facts, lost, last)
 	}
 }
+
+// A number that was sent must not be given to another fact after a crash, so
+// what is not synced is not told.
+func TestFactsAreOnTheDiskBeforeTheyCanBeSent(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), Agent: "agent", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synced int64
+	s.sync = func(f *os.File) error {
+		info, err := f.Stat()
+		if err == nil {
+			synced = info.Size()
+		}
+		return err
+	}
+	s.Append(&agentv1.Fact{Name: "one"}, &agentv1.Fact{Name: "two"})
+	if size := s.segments[0].size; synced != size || size == 0 {
+		t.Errorf("%d of %d bytes are on the disk", synced, size)
+	}
+	s.sync = func(*os.File) error { return os.ErrInvalid }
+	s.Append(&agentv1.Fact{Name: "three"})
+	s.Publish()
+	if found, err := s.Next(0, 9, 1<<20); err != nil || len(found) != 3 || found[2].GetLost().GetCount() != 1 {
+		t.Errorf("told %v, %v, want the last as lost", found, err)
+	}
+}

@@ -55,6 +55,8 @@ type Config struct {
 // wait for who writes.
 type Spool struct {
 	config Config
+	// sync brings what was written to the disk.
+	sync func(*os.File) error
 
 	// writing is held by who changes the files; taken before mu.
 	writing sync.Mutex
@@ -96,7 +98,7 @@ func Open(config Config) (*Spool, error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the spool's folder: %w", err)
 	}
-	s := &Spool{config: config}
+	s := &Spool{config: config, sync: (*os.File).Sync}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.load(); err != nil {
