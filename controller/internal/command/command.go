@@ -12,6 +12,7 @@ import (
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
@@ -178,13 +179,16 @@ func (s *Service) Do(ctx context.Context, q Request) (Result, error) {
 		if err := s.able(ctx, q); err != nil {
 			return err
 		}
+		if c.Container, err = s.named(ctx, q); err != nil {
+			return err
+		}
 		if err := s.Store.InsertCommand(ctx, c); err != nil {
 			return err
 		}
 		if q.Operation.action() == authz.ContainerRead {
 			return nil
 		}
-		data := map[string]any{"operation": string(q.Operation) + "Container", "container": q.Container.Name, "prefix": q.Container.Prefix}
+		data := map[string]any{"operation": string(q.Operation) + "Container", "container": c.Container.Name, "prefix": c.Container.Prefix}
 		if err := s.Store.AppendNodeEvent(ctx, q.NodeID, "containerCommand", data, now); err != nil {
 			return err
 		}
@@ -195,6 +199,24 @@ func (s *Service) Do(ctx context.Context, q Request) (Result, error) {
 		return Result{}, err
 	}
 	return s.await(ctx, c, hints)
+}
+
+// named returns the container that is meant. One without a prefix is named as
+// its engine names it, which for one of ours is prefix and name in one.
+func (s *Service) named(ctx context.Context, q Request) (workload.ContainerID, error) {
+	if q.Container.Prefix != "" {
+		return q.Container, nil
+	}
+	list, err := s.Store.ListContainers(ctx, q.NodeID, nil)
+	if err != nil {
+		return q.Container, err
+	}
+	for _, seen := range list {
+		if seen.Managed && spec.ContainerName(seen.ID.Prefix, seen.ID.Name) == q.Container.Name {
+			return seen.ID, nil
+		}
+	}
+	return q.Container, nil
 }
 
 // able returns an error when the node's agent would not understand the request:

@@ -73,7 +73,7 @@ func (t Trust) refusal(i Identity) string {
 
 func (s *Service) issue(ctx context.Context, t Trust, teamSlug string, i Identity, presented string) (deploytoken.Token, string, error) {
 	hash := sha256.Sum256([]byte(presented))
-	ctx = actor.With(ctx, actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, DeploymentID: t.DeploymentID, Method: "exchange"})
+	ctx = actor.With(ctx, actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, DeploymentID: t.DeploymentID, Method: "post"})
 	ctx = actor.WithTeam(ctx, actor.Team{ID: t.TeamID, Slug: teamSlug})
 	var (
 		token  deploytoken.Token

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -54,6 +55,7 @@ func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
 	}
 	a.UseMiddleware(a.authenticate)
 	a.routes()
+	describeNulls(a.OpenAPI())
 	engine.NoRoute(noRoute(http.StatusNotFound, "no such endpoint; /docs lists them all"))
 	engine.NoMethod(noRoute(http.StatusMethodNotAllowed, "the endpoint does not take this method"))
 	return a.OpenAPI()
@@ -74,6 +76,8 @@ type route struct {
 	hidden bool
 	// waits: the handler may take longer than reading a request may.
 	waits bool
+	// produces is the media type of the answer when it is not JSON.
+	produces string
 }
 
 // metaPublic marks the operations that need no log-in.
@@ -99,6 +103,11 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 	}
 	if r.status != 0 {
 		op.DefaultStatus = r.status
+	}
+	if r.produces != "" {
+		op.Responses = map[string]*huma.Response{strconv.Itoa(http.StatusOK): {
+			Content: map[string]*huma.MediaType{r.produces: {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}}
 	}
 	if r.waits {
 		// A deadline for reading would end the request's context when it passes.

@@ -149,7 +149,7 @@ func (a *api) nodeRoutes() {
 		status: http.StatusCreated, errors: []int{409, 412, 501}}, a.createScript)
 	add(a, route{method: http.MethodDelete, path: one + "/script", summary: "Delete the unused install script", tag: tag, action: authz.NodeInstall,
 		status: http.StatusNoContent}, a.deleteScript)
-	add(a, route{method: http.MethodGet, path: one + "/script", summary: "Fetch the install script", tag: tag, public: true,
+	add(a, route{method: http.MethodGet, path: one + "/script", summary: "Fetch the install script", tag: tag, public: true, produces: "text/plain",
 		errors: []int{404}}, a.serveScript)
 	add(a, route{method: http.MethodDelete, path: one + "/token", summary: "Revoke the node's token", tag: tag, action: authz.NodeRevoke,
 		status: http.StatusNoContent}, a.revokeNodeToken)

@@ -35,7 +35,7 @@ type pictureOutput struct {
 	ContentType   string `header:"Content-Type"`
 	CacheControl  string `header:"Cache-Control"`
 	ContentPolicy string `header:"Content-Security-Policy"`
-	Body          []byte `contentType:"image/svg+xml"`
+	Body          []byte
 }
 
 func (a *api) templateRoutes() {
@@ -47,7 +47,7 @@ func (a *api) templateRoutes() {
 	add(a, route{method: http.MethodPost, path: all, summary: "Make a project of a template", tag: tag, action: authz.TemplateUse,
 		status: http.StatusCreated, errors: []int{403, 404, 409}}, a.useTemplate)
 	add(a, route{method: http.MethodGet, path: all + "/{templateId}/image", summary: "Get the picture of a template", tag: tag,
-		action: authz.TemplateRead}, a.templatePicture)
+		action: authz.TemplateRead, produces: "image/svg+xml"}, a.templatePicture)
 }
 
 func (a *api) listTemplates(ctx context.Context, _ *struct{}) (*ok[[]templateOutput], error) {
