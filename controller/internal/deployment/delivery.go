@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -179,7 +181,15 @@ func (s *Service) noteDivergence(ctx context.Context, a Ask, row StandingRow, wh
 		if why != "" {
 			event, data["reason"] = EventDiverged, why
 		}
-		return s.Store.AppendNodeEvent(ctx, a.NodeID, event, data, s.Now())
+		if err := s.Store.AppendNodeEvent(ctx, a.NodeID, event, data, s.Now()); err != nil {
+			return err
+		}
+		team, name, err := s.Store.FindNodeTeam(ctx, a.NodeID)
+		if err != nil {
+			return err
+		}
+		data["id"], data["name"] = a.NodeID, name
+		return s.Audit.Record(actor.WithTeam(ctx, actor.Team{ID: team}), authz.Action("node."+event), data)
 	})
 }
 

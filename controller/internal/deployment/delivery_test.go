@@ -281,6 +281,9 @@ func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) 
 			if n := events("diverged") - before; n != 1 {
 				t.Errorf("%d events, want 1", n)
 			}
+			if n := value[int](w, "select count(*) from audit_log where event = 'node.diverged' and team_id = $1", w.team); n != before+1 {
+				t.Errorf("%d rows in the audit log, want %d", n, before+1)
+			}
 			if why := value[string](w, "select diverged from agents where id = $1 and diverged_at is not null", h.id); why == "" {
 				t.Error("it is not said why")
 			}

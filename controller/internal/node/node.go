@@ -91,7 +91,15 @@ type Agent struct {
 	ClonedAt      time.Time
 	ClonedAddress string
 	// Refusal is why the agent did not take its last assignments; "" if it did.
-	Refusal string
+	Refusal   string
+	RefusedAt time.Time
+	// Diverged is why the agent is sent nothing: it holds assignments that this
+	// controller has never wanted. "" when it is.
+	Diverged   string
+	DivergedAt time.Time
+	// EngineError is why the node's engine does not answer; "" when it does.
+	EngineError   string
+	EngineErrorAt time.Time
 }
 
 // Event is one row of a node's own history.

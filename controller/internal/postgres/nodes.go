@@ -49,6 +49,11 @@ type nodeView struct {
 	ClonedAt       *time.Time
 	ClonedAddress  string
 	Refusal        string
+	RefusedAt      *time.Time
+	Diverged       string
+	DivergedAt     *time.Time
+	EngineError    string
+	EngineErrorAt  *time.Time
 
 	RefusalReason  string
 	RefusalMessage string
@@ -73,6 +78,8 @@ func (r nodeView) toNode() node.Node {
 			EngineName: r.EngineName, EngineVersion: r.EngineVersion,
 			Connected: r.Connected, ConnectedAt: orZero(r.ConnectedAt), DisconnectedAt: orZero(r.DisconnectedAt),
 			SaidGoodbye: r.SaidGoodbye, Refusal: r.Refusal,
+			RefusedAt: orZero(r.RefusedAt), Diverged: r.Diverged, DivergedAt: orZero(r.DivergedAt),
+			EngineError: r.EngineError, EngineErrorAt: orZero(r.EngineErrorAt),
 			SilentSince: orZero(r.SilentSince), ExpectedUntil: orZero(r.ExpectedUntil),
 			Quarantine: r.Quarantine, QuarantineAt: orZero(r.QuarantinedAt),
 			Recoveries: r.Recoveries, RecoveredAt: orZero(r.RecoveredAt),
@@ -94,6 +101,8 @@ func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
 			coalesce(a.said_goodbye, false) as said_goodbye, coalesce(a.refusal, '') as refusal,
 			a.silent_since, a.expected_until, coalesce(a.quarantine, '') as quarantine, a.quarantined_at,
 			coalesce(a.recoveries, 0) as recoveries, a.recovered_at, a.cloned_at, coalesce(a.cloned_address, '') as cloned_address,
+			a.refused_at, coalesce(a.diverged, '') as diverged, a.diverged_at,
+			coalesce(a.engine_error, '') as engine_error, a.engine_error_at,
 			coalesce(f.reason, '') as refusal_reason, coalesce(f.message, '') as refusal_message,
 			coalesce(f.address, '') as refusal_address, f.at as refusal_at,
 			exists (select from deployments d where d.node_id = nodes.id) as in_use,

@@ -216,3 +216,13 @@ func (db *DB) AdoptSet(ctx context.Context, nodeID uuid.UUID, d deployment.Diver
 		where id = $1`, d.AgentID, d.Held.Lineage)
 	return generation, err
 }
+
+// FindNodeTeam returns a node's team and name.
+func (db *DB) FindNodeTeam(ctx context.Context, nodeID uuid.UUID) (teamID uuid.UUID, name string, err error) {
+	var row struct {
+		TeamID uuid.UUID
+		Name   string
+	}
+	err = db.in(ctx).Table("nodes").Select("team_id, name").Where("id = ?", nodeID).Take(&row).Error
+	return row.TeamID, row.Name, mapError(err, "find the node")
+}

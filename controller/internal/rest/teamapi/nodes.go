@@ -29,8 +29,26 @@ type nodeOutput struct {
 	Version     string        `json:"version" doc:"Version of the agent"`
 	Updating    bool          `json:"updating"`
 	Refusal     string        `json:"refusal,omitempty" doc:"Why the agent did not take its last assignments"`
+	RefusedAt   *time.Time    `json:"refusedAt,omitempty" doc:"Since when it has not"`
 	ID          uuid.UUID     `json:"id"`
 	Name        string        `json:"name"`
+
+	Diverged   *troubleOutput `json:"diverged,omitempty" doc:"The agent holds assignments that this controller has never wanted, and is sent nothing until somebody adopts the node"`
+	EngineDown *troubleOutput `json:"engineDown,omitempty" doc:"The node's engine does not answer; containers are shown as they were seen last"`
+}
+
+// troubleOutput is something that is wrong with a node.
+type troubleOutput struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// trouble returns nil when nothing is wrong.
+func trouble(reason string, since time.Time) *troubleOutput {
+	if reason == "" {
+		return nil
+	}
+	return &troubleOutput{Reason: reason, Since: since}
 }
 
 // NodeDetailOutput is a node with what only its own page shows.
@@ -286,6 +304,7 @@ func (a *api) toNodeOutput(n node.Node) nodeOutput {
 	return nodeOutput{
 		Type: n.Type, Status: n.Agent.Status(now), Liveness: live, Since: timeOrNil(since),
 		Description: n.Description, Icon: n.Icon, Address: n.Agent.Address, ConnectedAt: timeOrNil(n.Agent.ConnectedAt),
-		Version: n.Agent.Version, Refusal: n.Agent.Refusal, ID: n.ID, Name: n.Name,
+		Version: n.Agent.Version, Refusal: n.Agent.Refusal, RefusedAt: timeOrNil(n.Agent.RefusedAt), ID: n.ID, Name: n.Name,
+		Diverged: trouble(n.Agent.Diverged, n.Agent.DivergedAt), EngineDown: trouble(n.Agent.EngineError, n.Agent.EngineErrorAt),
 	}
 }
