@@ -196,6 +196,8 @@ func (a *App) listenForNotices(ctx context.Context) error {
 			a.bus.Publish(wake.Agent(payload))
 		case postgres.ChannelCommand:
 			a.bus.Publish(wake.Command(payload))
+		case postgres.ChannelDelivery:
+			a.bus.Publish(wake.Deliveries())
 		case postgres.ChannelDeployment:
 			a.bus.Publish(wake.Deployment(payload))
 		}

@@ -23,9 +23,10 @@ const (
 	MaxAttempts = 12
 	firstWait   = 10 * time.Second
 	longestWait = 2 * time.Hour
-	lookEvery   = time.Second
-	keepFor     = 30 * 24 * time.Hour
-	pruneEvery  = time.Hour
+	// lookEvery finds what is to be tried again, and backs up the hints.
+	lookEvery  = 5 * time.Second
+	keepFor    = 30 * 24 * time.Hour
+	pruneEvery = time.Hour
 )
 
 // DeliveryStore hands deliveries out.
@@ -46,13 +47,15 @@ type DeliveryStore interface {
 type Courier struct {
 	store  DeliveryStore
 	sender Sender
-	log    *slog.Logger
-	now    func() time.Time
+	// hints tell that there may be something new.
+	hints <-chan struct{}
+	log   *slog.Logger
+	now   func() time.Time
 }
 
-// NewCourier returns a courier.
-func NewCourier(store DeliveryStore, sender Sender, log *slog.Logger, now func() time.Time) *Courier {
-	return &Courier{store: store, sender: sender, log: log.With("component", "notifications"), now: now}
+// NewCourier returns a courier. Hints tell it that there may be something new.
+func NewCourier(store DeliveryStore, sender Sender, hints <-chan struct{}, log *slog.Logger, now func() time.Time) *Courier {
+	return &Courier{store: store, sender: sender, hints: hints, log: log.With("component", "notifications"), now: now}
 }
 
 // Run delivers until ctx ends, and then waits for the tries under way.
@@ -60,6 +63,8 @@ func (c *Courier) Run(ctx context.Context) error {
 	var tries sync.WaitGroup
 	defer tries.Wait()
 	free := make(chan struct{}, parallel)
+	// more tells that there was more than there was room for.
+	more := make(chan struct{}, 1)
 	look, prune := time.NewTicker(lookEvery), time.NewTicker(pruneEvery)
 	defer look.Stop()
 	defer prune.Stop()
@@ -72,12 +77,22 @@ func (c *Courier) Run(ctx context.Context) error {
 		for _, d := range due {
 			free <- struct{}{}
 			tries.Go(func() {
-				defer func() { <-free }()
+				defer func() {
+					<-free
+					if len(due) == room {
+						select {
+						case more <- struct{}{}:
+						default:
+						}
+					}
+				}()
 				c.deliver(ctx, d)
 			})
 		}
 		select {
 		case <-look.C:
+		case <-more:
+		case <-c.hints:
 		case <-prune.C:
 			if err := c.store.PruneDeliveries(ctx, c.now().Add(-keepFor)); err != nil && ctx.Err() == nil {
 				c.log.Warn("could not remove old notifications; trying again", "error", err)

@@ -75,12 +75,30 @@ func (w *world) tell(t *testing.T, ctx context.Context, event notification.Event
 	return w.outbox.Add(ctx, notification.Message{TeamID: scope.ID, Event: event, Title: "something happened"})
 }
 
-// run starts a courier that stops with the test.
+// run starts a courier that stops with the test. It is hinted at all the time,
+// so that it sees a clock that jumps.
 func (w *world) run(t *testing.T, clock func() time.Time) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	courier := notification.NewCourier(w.db, w.receiver, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
+	hints := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case hints <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	courier := notification.NewCourier(w.db, w.receiver, hints, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
 	go func() { ended <- courier.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()

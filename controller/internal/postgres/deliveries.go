@@ -34,10 +34,13 @@ func (db *DB) EnqueueMessage(ctx context.Context, m notification.Message) error 
 	if err != nil {
 		return fmt.Errorf("encode the message: %w", err)
 	}
-	err = db.in(ctx).Exec(`insert into notification_deliveries (notification_id, event, message, due_at, created_at)
+	result := db.in(ctx).Exec(`insert into notification_deliveries (notification_id, event, message, due_at, created_at)
 		select id, ?, ?::jsonb, ?, ? from notifications where team_id = ? and active and jsonb_exists(events, ?)`,
-		string(m.Event), string(content), m.At, m.At, m.TeamID, string(m.Event)).Error
-	return mapError(err, "write down the notifications")
+		string(m.Event), string(content), m.At, m.At, m.TeamID, string(m.Event))
+	if result.Error != nil || result.RowsAffected == 0 {
+		return mapError(result.Error, "write down the notifications")
+	}
+	return db.notify(ctx, ChannelDelivery, "")
 }
 
 // ClaimDeliveries hands out deliveries that are due, each to one caller until

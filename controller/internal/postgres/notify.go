@@ -18,6 +18,8 @@ const (
 	ChannelAgent      = "fairlead_agent"
 	ChannelCommand    = "fairlead_command"
 	ChannelDeployment = "fairlead_deployment"
+	// ChannelDelivery has no payload: there are notifications to send.
+	ChannelDelivery = "fairlead_delivery"
 )
 
 // listenRetry is how soon a lost listening connection is tried again.
@@ -60,7 +62,7 @@ func (db *DB) listen(ctx context.Context, notice func(channel, payload string), 
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	for _, channel := range []string{ChannelNode, ChannelAgent, ChannelCommand, ChannelDeployment} {
+	for _, channel := range []string{ChannelNode, ChannelAgent, ChannelCommand, ChannelDeployment, ChannelDelivery} {
 		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 			return fmt.Errorf("listen to %s: %w", channel, err)
 		}

@@ -29,6 +29,9 @@ func Command(id string) Topic { return Topic("command:" + id) }
 // Deployment is about the state and the log of the deployment with this id.
 func Deployment(id string) Topic { return Topic("deployment:" + id) }
 
+// Deliveries is about notifications that are to be sent.
+func Deliveries() Topic { return "deliveries" }
+
 // Bus delivers hints. The zero value is not ready; use New.
 type Bus struct {
 	mu        sync.Mutex
