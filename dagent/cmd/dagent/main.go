@@ -36,6 +36,7 @@ usage: dagent [command] [flags]
 commands:
   run          serve this node (when no command is given)
   healthcheck  end with 0 when the agent that runs here is connected
+  doctor       find out what keeps this node from its controller
   version      print the version
 
 dagent run --help lists the flags.
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "help":
 		fmt.Fprint(stdout, usage)
 		return exitOK
-	case "run", "healthcheck":
+	case "run", "healthcheck", "doctor":
 	default:
 		fmt.Fprintf(stderr, "dagent: unknown command %q\n\n%s", command, usage)
 		return exitUsage
@@ -75,7 +76,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if command == "healthcheck" {
 		return healthcheck(s.app.StateDir, stdout, stderr)
 	}
+	if command == "doctor" {
+		return diagnose(ctx, s, stdout, stderr)
+	}
 	return serve(ctx, s, stderr)
+}
+
+// diagnose prints what is good and what is not; it fails when anything is not.
+func diagnose(ctx context.Context, s settings, stdout, stderr io.Writer) int {
+	healthy, err := app.Diagnose(ctx, s.app, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "dagent: %v\n", err)
+		return exitFailed
+	}
+	if !healthy {
+		return exitFailed
+	}
+	return exitOK
 }
 
 // serve runs the agent and logs how it ended.

@@ -30,6 +30,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"run", "--log-level", "loud"}, exitUsage, "", `log level "loud"`},
 		{[]string{"run", "--allow-host-paths", "srv"}, exitUsage, "", `"srv" must be absolute`},
 		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
+		{[]string{"doctor", "--state-dir", "/nonexistent"}, exitFailed, "FAIL  folder       /nonexistent is not there", ""},
 		{[]string{"run", "--state-dir", t.TempDir()}, exitNotEnrolled, "", "install script"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

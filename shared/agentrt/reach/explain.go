@@ -51,6 +51,9 @@ func explainDial(err error, address string) *Problem {
 	}
 }
 
+// Unresolved explains why the name in an address could not be resolved.
+func Unresolved(err error, address string) *Problem { return explainDial(err, address) }
+
 func dnsReason(err *net.DNSError) string {
 	switch {
 	case err.IsNotFound:
