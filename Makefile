@@ -70,6 +70,8 @@ unit: machine
 test: machine build artifacts lint tidy-check gen-check clean-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector"
 	@go test -race -count=1 -timeout 20m -p 1 $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
+	$(say) "switching guards off that need no database"
+	@go run ./e2e/cmd/mutants -quick
 	$(say) "testing what installs agents, one after the other: they share the engine and its images"
 	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/... ./install-scripts/...
 
@@ -80,6 +82,10 @@ CHAOS_MINUTES ?= 15
 chaos: machine ## break everything around controller and agents for CHAOS_MINUTES; CHAOS_SEED replays
 	$(say) "breaking things for $(CHAOS_MINUTES) minutes"
 	@CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_RACE=1 go test -count=1 -v -timeout 0 -run '^TestChaos$$' ./e2e/chaos
+
+.PHONY: mutants
+mutants: machine ## switch the guards of the agent link off, one at a time: a test must fail for each
+	@go run ./e2e/cmd/mutants
 
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
