@@ -133,11 +133,9 @@ type Store interface {
 	// PutReplica enters a replica with a lease, in the place of any other of
 	// its name.
 	PutReplica(ctx context.Context, r Replica, lease time.Duration) error
-	// RenewReplica prolongs a lease and reports false when it has run out.
-	RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (bool, error)
-	// DropReplicas removes replicas whose lease has run out and reports
-	// whether there were any.
-	DropReplicas(ctx context.Context) (bool, error)
+	// RenewReplica prolongs a lease, unless it has run out; and removes
+	// replicas whose lease has, and tells whether there were any.
+	RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (kept, gone bool, err error)
 	DeleteReplica(ctx context.Context, id uuid.UUID) error
 	// CloseOrphans closes the sessions of replicas that are not there, and
 	// returns how many.

@@ -47,16 +47,15 @@ func (s *Service) Register(ctx context.Context) error {
 // own has run out. It reports false when this one's had run out too: others may
 // have closed its sessions, which are to be claimed again.
 func (s *Service) RenewLease(ctx context.Context) (bool, error) {
-	kept, err := s.Store.RenewReplica(ctx, s.Replica.ID, LeaseFor)
+	kept, gone, err := s.Store.RenewReplica(ctx, s.Replica.ID, LeaseFor)
 	if err != nil {
 		return false, err
 	}
 	if !kept {
 		return false, s.Register(ctx)
 	}
-	gone, err := s.Store.DropReplicas(ctx)
-	if err != nil || !gone {
-		return true, err
+	if !gone {
+		return true, nil
 	}
 	now := s.Now()
 	_, err = s.Store.CloseOrphans(ctx, now, now.Add(HandoverGrace))

@@ -155,6 +155,7 @@ var errServerStops = busy(reconnectAfter, "the controller is stopping; come back
 // receive handles what the agent sends, one message after the other.
 func (x *session) receive(ctx context.Context) error {
 	var h heard
+	var e echo // one for all: it is written out before a send returns
 	for {
 		err := x.stream.RecvMsg(&h)
 		if errors.Is(err, io.EOF) {
@@ -165,7 +166,8 @@ func (x *session) receive(ctx context.Context) error {
 		}
 		x.line.Heard()
 		if h.heartbeat {
-			err = x.sendMessage(&echo{h.sequence})
+			e.sequence = h.sequence
+			err = x.sendMessage(&e)
 		} else {
 			x.handling.Store(int64(x.server.clock()))
 			err = x.handle(ctx, h.message)

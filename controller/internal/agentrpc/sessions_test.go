@@ -375,7 +375,7 @@ func TestSessionsMoveToAnotherControllerOfTheSameDatabase(t *testing.T) {
 		}
 	}
 	// Revoked at one, it ends at the other.
-	s.admin.Delete(s.nodePath() + "/token").Expect(t, http.StatusNoContent)
+	s.admin.Delete(s.nodePath()+"/token").Expect(t, http.StatusNoContent)
 	if err := within(t, "the end", moved.ended); refusal(err) != agentv1.RefusalReason_REFUSAL_REASON_REVOKED {
 		t.Errorf("revoked at the other controller it ended with %v", err)
 	}
@@ -401,4 +401,3 @@ func TestAControllersStopIsNoLoss(t *testing.T) {
 	s.Restart(t)
 	second.awaitStatus(t, "connected")
 }
-

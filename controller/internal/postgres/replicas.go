@@ -27,19 +27,22 @@ func (db *DB) PutReplica(ctx context.Context, r agent.Replica, lease time.Durati
 	})
 }
 
-// RenewReplica prolongs a lease that has not run out.
-func (db *DB) RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (bool, error) {
-	result := db.in(ctx).Exec(`update replicas set lease_until = clock_timestamp() + ? * interval '1 second'
-		where id = ? and lease_until > clock_timestamp()`, lease.Seconds(), id)
-	return result.RowsAffected > 0, mapError(result.Error, "renew this controller's lease")
-}
-
-// DropReplicas removes replicas whose lease has run out, and what was kept of
-// agents that are gone for longer than any session looks back.
-func (db *DB) DropReplicas(ctx context.Context) (bool, error) {
-	result := db.in(ctx).Exec(`with forgotten as (delete from gone_agents where gone_at < now() - interval '1 day')
-		delete from replicas where lease_until <= clock_timestamp()`)
-	return result.RowsAffected > 0, mapError(result.Error, "take out controllers that are gone")
+// RenewReplica prolongs a lease that has not run out, and takes out replicas
+// whose lease has, and what was kept of agents that are gone for longer than
+// any session looks back.
+func (db *DB) RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (kept, gone bool, err error) {
+	var row struct{ Kept, Gone bool }
+	err = db.in(ctx).Raw(`with renewed as (
+			update replicas set lease_until = clock_timestamp() + @lease * interval '1 second'
+			where id = @id and lease_until > clock_timestamp() returning 1
+		), dropped as (
+			delete from replicas where lease_until <= clock_timestamp() returning 1
+		), forgotten as (
+			delete from gone_agents where gone_at < now() - interval '1 day'
+		)
+		select exists (select from renewed) as kept, exists (select from dropped) as gone`,
+		map[string]any{"id": id, "lease": lease.Seconds()}).Scan(&row).Error
+	return row.Kept, row.Gone, mapError(err, "renew this controller's lease")
 }
 
 // DeleteReplica takes a replica out.
