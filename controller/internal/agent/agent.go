@@ -11,9 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
-	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/groupcommit"
-	"fairlead.dev/shared/workload"
 )
 
 // CertificateLifetime is how long an agent's certificate lasts; the agent
@@ -145,24 +143,10 @@ type Store interface {
 	// and reports false when the epoch is not the agent's any more or it was
 	// revoked.
 	LockEpoch(ctx context.Context, id uuid.UUID, epoch int64) (bool, error)
-	// The methods below write nothing and report false when the epoch is not
-	// the agent's any more or it was revoked.
-	AcknowledgeSet(ctx context.Context, id uuid.UUID, epoch int64, generation uint64, setHash, refusal string) (bool, error)
-	// AdvanceStatus moves the status sequence on; it reports false when it is
-	// there already.
-	AdvanceStatus(ctx context.Context, id uuid.UUID, epoch int64, sequence uint64) (bool, error)
-
 	// KeepSealingKey notes what secrets for the agent's node are sealed to.
 	KeepSealingKey(ctx context.Context, id uuid.UUID, epoch int64, key string) (bool, error)
 
-	ReplaceContainers(ctx context.Context, nodeID uuid.UUID, list []workload.Container, at time.Time) error
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
-}
-
-// Progress takes what agents tell of deployments; it is called in the
-// transaction of the report.
-type Progress interface {
-	RecordProgress(ctx context.Context, nodeID uuid.UUID, statuses []deployment.Status, events []deployment.Event) error
 }
 
 // Authority signs agents' certificates.
@@ -173,7 +157,6 @@ type Authority interface {
 // Config is what a Service needs.
 type Config struct {
 	Store     Store
-	Progress  Progress
 	Authority Authority
 	Audit     *audit.Log
 	Now       func() time.Time

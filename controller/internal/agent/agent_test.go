@@ -1,14 +1,11 @@
 package agent_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"database/sql"
 	"errors"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,41 +14,22 @@ import (
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/agent"
 	"fairlead.dev/controller/internal/audit"
-	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/postgres/pgtest"
+	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/pki"
-	"fairlead.dev/shared/spec"
-	"fairlead.dev/shared/workload"
 )
-
-// progress counts what reports told of deployments, and fails on demand.
-type progress struct {
-	mu     sync.Mutex
-	events int
-	err    error
-}
-
-func (p *progress) RecordProgress(_ context.Context, _ uuid.UUID, _ []deployment.Status, events []deployment.Event) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.events += len(events)
-	}
-	return p.err
-}
 
 type world struct {
 	*agent.Service
 	db *postgres.DB
 	// sql looks and changes behind the service's back.
-	sql      *sql.DB
-	progress *progress
-	clock    time.Time
+	sql   *sql.DB
+	clock time.Time
 	// key is the one the last enrolment was made with.
 	key    *ecdsa.PublicKey
 	teamID uuid.UUID
@@ -70,14 +48,14 @@ func setUp(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = errors.Join(db.Close(), behind.Close()) })
-	w := &world{db: db, sql: behind, progress: &progress{}, clock: time.Now().UTC().Truncate(time.Microsecond)}
+	w := &world{db: db, sql: behind, clock: time.Now().UTC().Truncate(time.Microsecond)}
 	authority, err := pki.NewAuthority(w.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return w.clock }
 	w.Service = agent.New(agent.Config{
-		Store: w.db, Progress: w.progress, Authority: authority, Audit: audit.New(w.db, now), Now: now,
+		Store: w.db, Authority: authority, Audit: audit.New(w.db, now), Now: now,
 		Replica: agent.Replica{ID: uuid.New(), Name: "one", Address: "one:8443", StartedAt: w.clock},
 	})
 	if err := w.Register(t.Context()); err != nil {
@@ -207,9 +185,6 @@ func TestEnrollingANodeAnewRevokesItsOldAgent(t *testing.T) {
 	if err := w.Holds(t.Context(), session); reason(err) != agent.ReasonRevoked {
 		t.Errorf("its open session holds: %v", err)
 	}
-	if err := w.Record(t.Context(), session, agent.Report{Sequence: 1}); reason(err) != agent.ReasonRevoked {
-		t.Errorf("its open session writes: %v", err)
-	}
 	key, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -219,60 +194,23 @@ func TestEnrollingANodeAnewRevokesItsOldAgent(t *testing.T) {
 	}
 }
 
-func TestReportsAreCommittedOnceAndInOneSessionOnly(t *testing.T) {
+func TestASessionGoesOnWhereItsBootWas(t *testing.T) {
 	w := setUp(t)
 	e := w.enrol(t)
-	report := func(sequence uint64) agent.Report {
-		return agent.Report{Sequence: sequence, Events: []deployment.Event{{}}}
-	}
 	first := w.open(t, e.AgentID, "boot-1")
-	for _, sequence := range []uint64{1, 2, 2, 1} { // resent after a lost acknowledgement
-		if err := w.Record(t.Context(), first, report(sequence)); err != nil {
-			t.Fatal(err)
-		}
+	err := w.db.AdvanceReporters(t.Context(), []report.Advance{{
+		AgentID: e.AgentID, NodeID: w.nodeID, Reporter: report.Reporter{Epoch: first.Epoch, Sequence: 2},
+	}}, w.clock)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if w.progress.events != 2 {
-		t.Errorf("%d reports took effect, want 2", w.progress.events)
-	}
-	// The same boot goes on, told where it stands; the old session may not write.
 	second := w.open(t, e.AgentID, "boot-1")
 	if second.StatusSequence != 2 || second.Epoch <= first.Epoch {
 		t.Errorf("second session is %+v after %+v", second, first)
 	}
-	if err := w.Record(t.Context(), first, report(3)); reason(err) != agent.ReasonReplaced {
-		t.Errorf("the replaced session writes: %v", err)
-	}
-	if err := w.Acknowledge(t.Context(), first, 9, "hash", ""); reason(err) != agent.ReasonReplaced {
-		t.Errorf("the replaced session acknowledges: %v", err)
-	}
-	if err := w.Record(t.Context(), second, report(3)); err != nil || w.progress.events != 3 {
-		t.Errorf("the new session: %v, %d reports", err, w.progress.events)
-	}
 	// Another boot counts anew.
 	if third := w.open(t, e.AgentID, "boot-2"); third.StatusSequence != 0 {
 		t.Errorf("a new boot begins at %d", third.StatusSequence)
-	}
-}
-
-func TestAReportIsAllOrNothing(t *testing.T) {
-	w := setUp(t)
-	s := w.open(t, w.enrol(t).AgentID, "boot")
-	w.progress.err = apperr.New(apperr.Unavailable, "not now")
-	seen := agent.Report{Sequence: 1, HasContainers: true, Containers: []workload.Container{{
-		ID: workload.ContainerID{Name: "web"}, EngineID: "e1", State: spec.StateRunning, CreatedAt: w.clock,
-	}}}
-	if err := w.Record(t.Context(), s, seen); !apperr.Is(err, apperr.Unavailable) {
-		t.Fatalf("got %v", err)
-	}
-	if list, err := w.db.ListContainers(t.Context(), w.nodeID, nil); err != nil || len(list) != 0 {
-		t.Errorf("half of the report is there: %+v, %v", list, err)
-	}
-	w.progress.err = nil
-	if err := w.Record(t.Context(), s, seen); err != nil {
-		t.Fatal(err)
-	}
-	if list, err := w.db.ListContainers(t.Context(), w.nodeID, nil); err != nil || len(list) != 1 || list[0].EngineID != "e1" {
-		t.Errorf("containers are %+v, %v", list, err)
 	}
 }
 
@@ -288,22 +226,6 @@ func TestALateGoodbyeDoesNotEndTheNewSession(t *testing.T) {
 	n, err := w.db.FindNode(ctx, w.teamID, w.nodeID)
 	if err != nil || !n.Agent.Connected {
 		t.Errorf("the node is %+v, %v; want connected", n.Agent, err)
-	}
-}
-
-func TestForeignIDsInAgentsContainersDoNoHarm(t *testing.T) {
-	w := setUp(t)
-	s := w.open(t, w.enrol(t).AgentID, "boot")
-	err := w.Record(t.Context(), s, agent.Report{Sequence: 1, HasContainers: true, Containers: []workload.Container{{
-		ID: workload.ContainerID{Prefix: strings.Repeat("x", 300), Name: "<script>"}, EngineID: "e1", Managed: true,
-		DeploymentID: "not-a-uuid", InstanceID: uuid.NewString(), State: spec.StateExited, CreatedAt: w.clock,
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := w.db.ListContainers(t.Context(), w.nodeID, nil)
-	if err != nil || len(list) != 1 || list[0].DeploymentID != "" {
-		t.Errorf("containers are %+v, %v", list, err)
 	}
 }
 

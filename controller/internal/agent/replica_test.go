@@ -234,9 +234,6 @@ func TestAnOldEpochWritesNothing(t *testing.T) {
 	w.exec(t, "update agents set connected_at = now()")
 	before := w.row(t)
 	writes := map[string]func() error{
-		"acknowledge": func() error { return w.Acknowledge(t.Context(), old, 7, "hash", "") },
-		"refuse":      func() error { return w.Acknowledge(t.Context(), old, 7, "hash", "no") },
-		"report":      func() error { return w.Record(t.Context(), old, agent.Report{Sequence: 9, HasContainers: true}) },
 		"sealing key": func() error { return w.KeepSealingKey(t.Context(), old, "key") },
 		"within": func() error {
 			return w.Within(t.Context(), old, func(context.Context) error { t.Error("the write was made"); return nil })
@@ -340,9 +337,9 @@ func TestAgentsAwayForTooLongComeBackIntoQuarantine(t *testing.T) {
 	if s.Quarantine == "" || w.seen(t).Recoveries != 2 || w.seen(t).Quarantine != s.Quarantine {
 		t.Errorf("after it: %+v, node %+v", s, w.seen(t))
 	}
-	// Its reports are taken; it is not reachable for acts.
-	if err := w.Record(t.Context(), s, agent.Report{Sequence: 1}); err != nil {
-		t.Errorf("its report: %v", err)
+	// What it tells is taken; it is not reachable for acts.
+	if err := w.Within(t.Context(), s, func(context.Context) error { return nil }); err != nil {
+		t.Errorf("what it tells: %v", err)
 	}
 	if reachable, err := w.db.NodeConnected(t.Context(), w.teamID, w.nodeID); err != nil || reachable {
 		t.Errorf("reachable %v, %v", reachable, err)

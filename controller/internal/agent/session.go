@@ -9,10 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/groupcommit"
 	"fairlead.dev/shared/apperr"
-	"fairlead.dev/shared/workload"
 )
 
 // Session is one open connection of an agent. Its epoch goes into every write.
@@ -26,16 +24,6 @@ type Session struct {
 	SealingKey string
 	// Quarantine is why the agent is sent nothing; "" when it is.
 	Quarantine string
-}
-
-// Report is one batch of what an agent saw.
-type Report struct {
-	Sequence uint64
-	Statuses []deployment.Status
-	Events   []deployment.Event
-	// Containers is the complete list when HasContainers is set.
-	Containers    []workload.Container
-	HasContainers bool
 }
 
 // OpenCommand asks for a session.
@@ -253,42 +241,12 @@ func (s *Service) Within(ctx context.Context, session Session, write func(ctx co
 	})
 }
 
-// Acknowledge notes which assignment set the agent holds, or why it refused
-// the one it was sent.
-func (s *Service) Acknowledge(ctx context.Context, session Session, generation uint64, setHash, refusal string) error {
-	noted, err := s.Store.AcknowledgeSet(ctx, session.AgentID, session.Epoch, generation, setHash, refusal)
-	if err == nil && !noted {
-		return s.mustHold(ctx, session)
-	}
-	return err
-}
-
 // mustHold returns why a write of the session found nothing to write to.
 func (s *Service) mustHold(ctx context.Context, session Session) error {
 	if err := s.Holds(ctx, session); err != nil {
 		return err
 	}
 	return replaced()
-}
-
-// Record commits a report, all of it or nothing, and at most once: a sequence
-// that is committed already changes nothing and is no error.
-func (s *Service) Record(ctx context.Context, session Session, r Report) error {
-	return s.Store.InTx(ctx, func(ctx context.Context) error {
-		moved, err := s.Store.AdvanceStatus(ctx, session.AgentID, session.Epoch, r.Sequence)
-		if err != nil {
-			return err
-		}
-		if !moved {
-			return s.Holds(ctx, session)
-		}
-		if r.HasContainers {
-			if err := s.Store.ReplaceContainers(ctx, session.NodeID, r.Containers, s.Now()); err != nil {
-				return err
-			}
-		}
-		return s.Progress.RecordProgress(ctx, session.NodeID, r.Statuses, r.Events)
-	})
 }
 
 func replaced() error {

@@ -129,7 +129,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
 	s.agents = agent.New(agent.Config{
-		Store: db, Progress: s.deployments, Authority: k.Roots, Audit: auditLog, Now: now,
+		Store: db, Authority: k.Roots, Audit: auditLog, Now: now,
 		Replica:       agent.Replica{ID: me.ID, Name: me.Name, Address: me.Address, StartedAt: now()},
 		ReadmitWithin: c.ReadmitWithin,
 	})

@@ -145,24 +145,6 @@ func (db *DB) RenewAgent(ctx context.Context, id uuid.UUID, notAfter time.Time) 
 	return mapError(err, "renew the agent's certificate")
 }
 
-// AcknowledgeSet notes which set an agent holds or why it refused one.
-func (db *DB) AcknowledgeSet(ctx context.Context, id uuid.UUID, epoch int64, generation uint64, setHash, refusal string) (bool, error) {
-	values := map[string]any{"refusal": refusal}
-	if refusal == "" {
-		values["applied_generation"], values["applied_set_hash"] = int64(generation), setHash
-	}
-	result := db.in(ctx).Model(&agentRow{}).Where("id = ? and epoch = ? and revoked_at is null", id, epoch).UpdateColumns(values)
-	return result.RowsAffected > 0, mapError(result.Error, "note the agent's assignments")
-}
-
-// AdvanceStatus moves an agent's status sequence on.
-func (db *DB) AdvanceStatus(ctx context.Context, id uuid.UUID, epoch int64, sequence uint64) (bool, error) {
-	result := db.in(ctx).Model(&agentRow{}).
-		Where("id = ? and epoch = ? and revoked_at is null and status_sequence < ?", id, epoch, int64(sequence)).
-		UpdateColumn("status_sequence", int64(sequence))
-	return result.RowsAffected > 0, mapError(result.Error, "note the agent's report")
-}
-
 // FindInstallation finds an enrolment token by its hash and locks it.
 func (db *DB) FindInstallation(ctx context.Context, tokenHash []byte) (agent.Installation, error) {
 	var row struct {

@@ -166,22 +166,6 @@ func (db *DB) upsertContainers(ctx context.Context, rows []containerRow) error {
 	return err
 }
 
-// ReplaceContainers makes the list the whole of what is known of a node's
-// containers.
-func (db *DB) ReplaceContainers(ctx context.Context, nodeID uuid.UUID, list []workload.Container, at time.Time) error {
-	keep := make([]string, len(list))
-	for i, c := range list {
-		keep[i] = c.EngineID
-	}
-	return db.InTx(ctx, func(ctx context.Context) error {
-		if err := db.PutContainers(ctx, []report.NodeContainers{{NodeID: nodeID, Changed: list, Keep: keep}}); err != nil {
-			return err
-		}
-		err := db.in(ctx).Exec("update agents set containers_seen_at = ? where node_id = ? and revoked_at is null", at, nodeID).Error
-		return mapError(err, "note when the containers were seen")
-	})
-}
-
 // ListContainers returns what was last seen on a node, by prefix and name.
 func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error) {
 	query := db.in(ctx).Where("node_id = ?", nodeID)

@@ -122,9 +122,8 @@ func TestRowsThatSomebodyElseWroteAreNotTrusted(t *testing.T) {
 	x.tell(report.Report{Sequence: 1, Containers: list(container("web"))})
 	x.await(1)
 	s = w.again(s)
-	if err := w.store.ReplaceContainers(t.Context(), s.NodeID, []workload.Container{container("db")}, now()); err != nil {
-		t.Fatal(err)
-	}
+	w.exec("update containers set name = 'db', engine_id = 'id-db'")
+	w.exec("update agents set containers_seen_at = now()")
 	s = w.again(s)
 	x = w.open(s)
 	x.tell(report.Report{Sequence: 2, Containers: list(container("web"))})
@@ -298,5 +297,33 @@ func TestAnEngineThatIsAwayIsNotAnEmptyNode(t *testing.T) {
 	}
 	if got := value[string](w, "select string_agg(event, ',' order by id) from node_events"); got != "engineDown,engineUp" {
 		t.Errorf("the history says %s", got)
+	}
+}
+
+func TestWhatAReportTellsOfDeploymentsCountsOnce(t *testing.T) {
+	w := newWorld(t)
+	s := w.node("node")
+	d := w.deployed(s)
+	told := func(sequence uint64) report.Report {
+		return report.Report{Sequence: sequence, Events: []deploymentEvent{{
+			DeploymentID: d, Event: workload.Event{Time: now(), Level: workload.LevelInfo, Lines: []string{fmt.Sprint(sequence)}},
+		}}}
+	}
+	x := w.open(s)
+	x.tell(told(1))
+	x.tell(told(2))
+	x.await(2)
+	x.tell(told(2)) // sent again on the same session
+	x.await(2)
+	// A session that ended before it heard of the answers: everything again.
+	s = w.again(s)
+	s.StatusSequence = 0 // as if it had been opened before they were written
+	x = w.open(s)
+	for n := uint64(1); n <= 3; n++ {
+		x.tell(told(n))
+		x.await(n)
+	}
+	if got := value[string](w, "select string_agg(lines->>0, ',' order by id) from deployment_events"); got != "1,2,3" {
+		t.Errorf("the log says %s", got)
 	}
 }
