@@ -15,7 +15,7 @@ func (p *Path) Check(ctx context.Context, config *tls.Config) (tls.ConnectionSta
 		return tls.ConnectionState{}, err
 	}
 	defer func() { _ = raw.Close() }()
-	conn, info, err := (&pathCredentials{credentials.NewTLS(config), p}).ClientHandshake(ctx, p.address, raw)
+	conn, info, err := (&pathCredentials{credentials.NewTLS(config), p}).ClientHandshake(ctx, config.ServerName, raw)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}

@@ -14,7 +14,7 @@ const lookTimeout = 5 * time.Second
 
 // nameIssuer adds to a problem whose certificate it is that is shown to
 // clients who ask for less than an agent does. Nothing is sent but a greeting.
-func (p *Path) nameIssuer(ctx context.Context, problem *Problem) {
+func (p *Path) nameIssuer(ctx context.Context, problem *Problem, serverName string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	raw, err := p.dial(ctx)
@@ -22,9 +22,8 @@ func (p *Path) nameIssuer(ctx context.Context, problem *Problem) {
 		return
 	}
 	defer func() { _ = raw.Close() }()
-	host := pki.ServerName
 	//nolint:gosec // nothing is believed and nothing is said; who is there, however old it is, is what is looked for
-	conn := tls.Client(raw, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true})
+	conn := tls.Client(raw, &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return
 	}

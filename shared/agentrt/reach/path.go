@@ -129,15 +129,15 @@ func (p *Path) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// handshaken explains how a handshake ended.
-func (p *Path) handshaken(ctx context.Context, err error, conn *heard) error {
+// handshaken explains how a handshake ended that was begun with a server name.
+func (p *Path) handshaken(ctx context.Context, err error, conn *heard, serverName string) error {
 	if err == nil {
 		p.note(nil)
 		return nil
 	}
 	problem := explainHandshake(err, p.hop(conn), conn.beginning(), p.now())
 	if problem.Kind == HTTP1 || problem.Kind == OldTLS {
-		p.nameIssuer(ctx, problem)
+		p.nameIssuer(ctx, problem, serverName)
 	}
 	p.note(problem)
 	return problem
@@ -165,7 +165,7 @@ type pathCredentials struct {
 func (c *pathCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	ears := &heard{Conn: raw}
 	conn, info, err := c.TransportCredentials.ClientHandshake(ctx, authority, ears)
-	if err := c.path.handshaken(ctx, err, ears); err != nil {
+	if err := c.path.handshaken(ctx, err, ears, authority); err != nil {
 		return nil, nil, err
 	}
 	ears.enough()

@@ -296,6 +296,35 @@ func TestWhatTheControllerRejectsIsUnderstood(t *testing.T) {
 	}
 }
 
+// TestTheServerNameSaysWhichRootsAreTrusted: proxies choose by it where they
+// pass it on, and controllers with several roots do.
+func TestTheServerNameSaysWhichRootsAreTrusted(t *testing.T) {
+	w := newWorld(t)
+	want := pki.HintName(w.trust.Pins()...)
+	names := make(chan string, 8)
+	address := web(t, func(c *tls.Config) {
+		c.MaxVersion = tls.VersionTLS12 // so that the way is looked at once more
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			names <- hello.ServerName
+			return nil, nil
+		}
+	}, true)
+	if _, err := reach.To(address, time.Now).Check(t.Context(), pki.AgentTLS(w.trust, w.own, time.Now)); err == nil {
+		t.Fatal("a web server passed for the controller")
+	}
+	_ = w.call(address)
+	close(names)
+	seen := 0
+	for name := range names {
+		if seen++; name != want {
+			t.Errorf("the server name is %q, want %q", name, want)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("%d connections, want two for the check and two for a call", seen)
+	}
+}
+
 // TestProxyOfTheEnvironment has a proxy that resolves a name only it knows.
 func TestProxyOfTheEnvironment(t *testing.T) {
 	w := newWorld(t)
