@@ -45,8 +45,10 @@ type Agent struct {
 type State struct {
 	Connected bool
 	// Echoed is whether a heartbeat came back on the session.
-	Echoed   bool
-	Epoch    uint64
+	Echoed bool
+	Epoch  uint64
+	// Period is what the controller asked to send heartbeats with.
+	Period   time.Duration
 	Attempts int
 	Sessions int
 	// Quarantine is why the agent is in quarantine; empty when it is not.

@@ -201,6 +201,7 @@ func (s *session) welcome(w *agentv1.Welcome) {
 	defer a.mu.Unlock()
 	a.state.Connected, a.state.Echoed, a.state.Epoch, a.state.Quarantine = true, false, w.GetEpoch(), w.GetQuarantine()
 	a.state.Sessions++
+	a.state.Period = s.period
 }
 
 func (s *session) closed() {

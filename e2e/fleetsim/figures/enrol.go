@@ -2,6 +2,7 @@ package figures
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"fairlead.dev/e2e/fleetsim"
@@ -54,6 +55,9 @@ func (b *bench) enrolAndConnect(ctx context.Context) error {
 	b.print("enrolments", s.enrolRate, "1/s", b.floor.enrolRate)
 	if err := b.during(ctx, "connect", func() error { return s.connectAll(ctx) }); err != nil {
 		return err
+	}
+	if period := s.fleet.Agent(0).State().Period; period != heartbeat {
+		return fmt.Errorf("the controller asks for heartbeats every %s, the floor was measured with %s: make the constant the same", period, heartbeat)
 	}
 	b.print("connect_all", s.connect, "s", b.floor.connect)
 	b.print("connect_all_cpu", s.connectCPU, "s", b.floor.connectCPU)

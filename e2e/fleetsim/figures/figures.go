@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,10 +52,13 @@ func Parts() []string {
 }
 
 const (
-	heartbeat = 15 * time.Second
+	// heartbeat is the period that the controller asks its agents for; the floor
+	// asks for the same.
+	heartbeat = 6 * time.Second
 	// containers each node reports when it is warm.
 	containers = 10
 	warmUp     = 20
+	fullFleet  = 10_000
 	parallel   = 64
 	// gather is short, so that the fleet is not what bounds the reports.
 	gather = 2 * time.Millisecond
@@ -75,6 +79,7 @@ type bench struct {
 // side is the floor or the controller, and what was measured of it.
 type side struct {
 	name    string
+	log     *slog.Logger
 	process func() *rig.Process
 	// launch and ready start the process again after it was killed.
 	launch func() error
@@ -85,7 +90,7 @@ type side struct {
 
 	enrolRate, connect, connectCPU, rest, warm, goroutines float64
 	beatCPU, beatAllocs, reportRate, storm, stormPeak      float64
-	attempts, beatRate, heap, stack                        float64
+	attempts, beatRate, heap, stack, reportCPU             float64
 }
 
 // Run measures. What it starts ends with it.
@@ -126,9 +131,13 @@ func (b *bench) wanted(part string) bool {
 }
 
 // beat is the period at which the fleet beats as often as ten thousand agents
-// do: what a heartbeat costs depends on how many there are a second.
+// do, for what a heartbeat costs depends on how many there are a second; 0 for
+// the one that is asked for.
 func (b *bench) beat() time.Duration {
-	return max(heartbeat*time.Duration(min(b.Agents, 10_000))/10_000, 100*time.Millisecond)
+	if b.Agents >= fullFleet {
+		return 0
+	}
+	return max(heartbeat*time.Duration(b.Agents)/fullFleet, 100*time.Millisecond)
 }
 
 // print prints a figure; floor is 0 when there is none.
@@ -143,7 +152,11 @@ func (b *bench) print(name string, value float64, unit string, floor float64) {
 
 // begin starts PostgreSQL and the controller.
 func (b *bench) begin(ctx context.Context) (err error) {
-	if b.postgres, err = rig.NewPostgreSQL(ctx, filepath.Join(b.Dir, "postgres")); err != nil {
+	var settings []string
+	if b.Profiles != "" {
+		settings = []string{"auto_explain.log_min_duration=20"}
+	}
+	if b.postgres, err = rig.NewPostgreSQL(ctx, filepath.Join(b.Dir, "postgres"), settings...); err != nil {
 		return err
 	}
 	b.controller, err = rig.NewController(ctx, rig.ControllerConfig{
@@ -153,7 +166,7 @@ func (b *bench) begin(ctx context.Context) (err error) {
 		return err
 	}
 	b.product = side{
-		name: "controller", process: func() *rig.Process { return b.controller.Process },
+		name: "controller", log: b.Log, process: func() *rig.Process { return b.controller.Process },
 		launch: b.controller.Launch, ready: b.controller.Ready,
 	}
 	return nil
@@ -169,6 +182,9 @@ func (b *bench) end() error {
 	}
 	if b.postgres != nil && b.postgres.Process != nil {
 		errs = append(errs, b.postgres.Stop())
+		if b.Profiles != "" { // with the plans of slow statements
+			errs = append(errs, os.Rename(b.postgres.Log(), filepath.Join(b.Profiles, "postgres.log")))
+		}
 	}
 	return errors.Join(errs...)
 }

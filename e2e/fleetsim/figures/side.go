@@ -20,7 +20,7 @@ func (b *bench) measureFloor(ctx context.Context) error {
 	}
 	defer func() { _ = floor.Stop() }()
 	s := &b.floor
-	*s = side{name: "floor", process: func() *rig.Process { return floor.Process }, launch: floor.Launch, ready: floor.Ready}
+	*s = side{name: "floor", log: b.Log, process: func() *rig.Process { return floor.Process }, launch: floor.Launch, ready: floor.Ready}
 	config := fleetsim.Config{Controller: floor.Agents, Pin: floor.Pin, Seed: b.Seed, Log: b.Log, Heartbeat: b.beat(), Gather: gather}
 	b.Log.Info("measuring the floor")
 	tokens := make([]fleetsim.Token, b.Agents+warmUp)
@@ -36,7 +36,7 @@ func (b *bench) measureFloor(ctx context.Context) error {
 		steps = append(steps, func(ctx context.Context) error { return s.takeBeats(ctx, b.Beats) })
 	}
 	if b.wanted("status") {
-		steps = append(steps, func(ctx context.Context) error { return s.reports(ctx, 10, true) }, s.takeWarm)
+		steps = append(steps, s.takeWarm, func(ctx context.Context) error { return s.reports(ctx, 10, true) })
 	}
 	if b.wanted("storm") {
 		steps = append(steps, func(ctx context.Context) error { return s.takeStorm(ctx, nil) })
@@ -109,6 +109,7 @@ func (s *side) connectAll(ctx context.Context) error {
 		return err
 	}
 	s.connect = time.Since(began).Seconds()
+	s.log.Info("connected", "side", s.name, "fleet", s.fleet.Counts())
 	after, err := s.process().CPU()
 	s.connectCPU = (after - before).Seconds()
 	return err
@@ -138,8 +139,24 @@ func (s *side) takeRest(ctx context.Context) error {
 	return err
 }
 
-// takeWarm takes the memory as it is, without a collection.
-func (s *side) takeWarm(context.Context) error {
+// takeWarm takes the memory as it is, without a collection, once every agent
+// has reported its containers twice and three heartbeats have gone by.
+func (s *side) takeWarm(ctx context.Context) error {
+	for _, a := range s.fleet.Agents() {
+		a.SetForeign(containers)
+	}
+	if err := s.acknowledged(ctx); err != nil {
+		return err
+	}
+	for _, a := range s.fleet.Agents() {
+		a.Report(true)
+	}
+	if err := s.acknowledged(ctx); err != nil {
+		return err
+	}
+	if err := pause(ctx, 3*heartbeat); err != nil {
+		return err
+	}
 	now, _, err := s.process().RSS()
 	s.warm = float64(now-s.base) / 1024 / s.agents()
 	return err
@@ -180,10 +197,8 @@ func (s *side) takeBeats(ctx context.Context, d time.Duration) error {
 // reports makes every agent report so many times, one report after the other's
 // acknowledgement.
 func (s *side) reports(ctx context.Context, rounds int, change bool) error {
-	for _, a := range s.fleet.Agents() {
-		a.SetForeign(containers)
-	}
-	if err := s.acknowledged(ctx); err != nil {
+	cpu, err := s.process().CPU()
+	if err != nil {
 		return err
 	}
 	began := time.Now()
@@ -196,8 +211,12 @@ func (s *side) reports(ctx context.Context, rounds int, change bool) error {
 			return err
 		}
 	}
-	s.reportRate = float64(s.fleet.Counts().ReportAcks-before) / time.Since(began).Seconds()
-	return nil
+	took := time.Since(began)
+	after, err := s.process().CPU()
+	reports := float64(s.fleet.Counts().ReportAcks - before)
+	s.reportRate = reports / took.Seconds()
+	s.reportCPU = float64((after - cpu).Microseconds()) / reports
+	return err
 }
 
 // acknowledged waits until every agent has nothing left to report.
@@ -238,6 +257,7 @@ func (s *side) takeStorm(ctx context.Context, watch func(over <-chan struct{})) 
 	}()
 	err = s.allBack(ctx)
 	s.storm = time.Since(began).Seconds()
+	s.log.Info("back", "side", s.name, "fleet", s.fleet.Counts())
 	close(over)
 	<-watched
 	if err != nil {

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 // times of commits.
 type PostgreSQL struct {
 	*Process
+	more    []string
 	dir     string
 	program string
 	account *syscall.Credential
@@ -29,7 +32,9 @@ const postgresPatience = 2 * time.Minute
 
 // NewPostgreSQL makes a server in a folder and starts it. It needs root, since
 // PostgreSQL refuses to run as that, and the package's account "postgres".
-func NewPostgreSQL(ctx context.Context, dir string) (*PostgreSQL, error) {
+//
+// More are settings, as in "auto_explain.log_min_duration=20".
+func NewPostgreSQL(ctx context.Context, dir string, more ...string) (*PostgreSQL, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(found) == 0 {
 		return nil, errors.New("no PostgreSQL in /usr/lib/postgresql: scripts/ensure-postgres.sh installs it")
@@ -44,7 +49,7 @@ func NewPostgreSQL(ctx context.Context, dir string) (*PostgreSQL, error) {
 		return nil, err
 	}
 	p := &PostgreSQL{
-		dir: dir, program: filepath.Join(found[len(found)-1], "postgres"),
+		more: more, dir: dir, program: filepath.Join(found[len(found)-1], "postgres"),
 		account: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
 	}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chown(dir, int(uid), int(gid))); err != nil {
@@ -64,18 +69,21 @@ func (p *PostgreSQL) data() string { return filepath.Join(p.dir, "data") }
 // URL is what DATABASE_URL is to be.
 func (p *PostgreSQL) URL() string { return "host=" + p.dir + " user=postgres dbname=postgres" }
 
+// Log is the file that the server writes its log to.
+func (p *PostgreSQL) Log() string { return p.dir + ".log" }
+
 // Start starts the server, again too, and waits until it answers.
 func (p *PostgreSQL) Start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, postgresPatience)
 	defer cancel()
-	// The account must reach the log's folder, which is its own.
-	p.Process, err = Run(Spec{
-		Program: p.program, Log: p.dir + ".log", Account: p.account,
-		Args: []string{
-			"-D", p.data(), "-k", p.dir, "-c", "listen_addresses=", "-c", "track_commit_timestamp=on", "-c", "max_connections=200",
-			"-c", "shared_preload_libraries=pg_stat_statements", "-c", "log_error_verbosity=terse",
-		},
-	})
+	args := []string{
+		"-D", p.data(), "-k", p.dir, "-c", "listen_addresses=", "-c", "track_commit_timestamp=on", "-c", "max_connections=200",
+		"-c", "shared_preload_libraries=pg_stat_statements,auto_explain", "-c", "log_error_verbosity=terse",
+	}
+	for _, setting := range p.more {
+		args = append(args, "-c", setting)
+	}
+	p.Process, err = Run(Spec{Program: p.program, Log: p.Log(), Account: p.account, Args: args})
 	if err != nil {
 		return err
 	}
@@ -134,4 +142,37 @@ func (p *PostgreSQL) Forget(ctx context.Context) error {
 		_, err := c.Exec(ctx, "select pg_stat_statements_reset()")
 		return err
 	})
+}
+
+// CPU is the processor time that the server's processes have taken so far; that
+// of connections that have ended is the postmaster's.
+func (p *PostgreSQL) CPU() (all time.Duration, err error) {
+	processes, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range processes {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+		id := filepath.Base(filepath.Dir(file))
+		of := []string{fields[11], fields[12]}
+		switch strconv.Itoa(p.PID()) {
+		case id:
+			of = append(of, fields[13], fields[14]) // its children that have ended
+		case fields[1]:
+		default:
+			continue
+		}
+		for _, field := range of {
+			n, err := strconv.Atoi(field)
+			if err != nil {
+				return 0, fmt.Errorf("read the processor time of PostgreSQL: %w", err)
+			}
+			all += time.Duration(n) * time.Second / ticks
+		}
+	}
+	return all, nil
 }
