@@ -233,6 +233,19 @@ func TestAFloodWithStuckReadersHoldsNothingUp(t *testing.T) {
 	}
 }
 
+func TestStuckReadersDoNotStarveOneThatReads(t *testing.T) {
+	c, s, driver := serving(t)
+	driver.Flood("shop-web", strings.Repeat("flood ", 200))
+	for i := range 15 {
+		s.Bulk(t, followWeb(fmt.Sprint("stuck", i), 0))
+		c.AcceptCarry(t)
+	}
+	s.Bulk(t, followWeb("reads", 0))
+	reads := c.AcceptCarry(t)
+	lines(t, reads, 2000)
+	reads.End(nil)
+}
+
 func TestStreamsEndWithTheAgentsIdentity(t *testing.T) {
 	c, _, p, s := enrolled(t, nil)
 	s.Assign(t, set(1, deployment("shop", 1)))

@@ -17,6 +17,10 @@ const (
 	// sent.
 	maxStreamBytes = 1 << 20
 	maxAgentBytes  = 8 << 20
+	// ownBytes every stream has for itself; beyond them streams share what is
+	// left, so that those whose readers are stuck leave room for the others.
+	ownBytes    = maxAgentBytes / MaxStreams / 2
+	sharedBytes = maxAgentBytes - MaxStreams*ownBytes
 	// lineBytes is what a line takes besides its text.
 	lineBytes = 96
 )
@@ -109,14 +113,31 @@ func (b *buffer) put(line workload.LogLine) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	size := sizeOf(line)
-	if b.bytes+size > maxStreamBytes || !b.budget.take(size) {
+	if b.bytes+size > maxStreamBytes || !b.grow(size) {
 		b.dropped++
 		return false
 	}
 	b.items = append(b.items, item{line, b.dropped})
-	b.bytes, b.dropped = b.bytes+size, 0
+	b.dropped = 0
 	signal(b.ready)
 	return true
+}
+
+// grow takes room for so many bytes more, those beyond the stream's own from
+// what is shared; b.mu is held.
+func (b *buffer) grow(size int) bool {
+	more := max(b.bytes+size-ownBytes, 0) - max(b.bytes-ownBytes, 0)
+	if !b.budget.take(more) {
+		return false
+	}
+	b.bytes += size
+	return true
+}
+
+// shrink gives room back; b.mu is held.
+func (b *buffer) shrink(size int) {
+	b.budget.give(max(b.bytes-ownBytes, 0) - max(b.bytes-size-ownBytes, 0))
+	b.bytes -= size
 }
 
 // close tells that no more lines come, and why.
@@ -176,8 +197,7 @@ func (b *buffer) next() (batch *agentv1.LogBatch, ended bool, err error) {
 func (b *buffer) sent() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bytes -= b.underWay
-	b.budget.give(b.underWay)
+	b.shrink(b.underWay)
 	b.underWay = 0
 	if len(b.items) == 0 {
 		b.items = nil // the slice grew from its beginning on
@@ -189,6 +209,6 @@ func (b *buffer) sent() {
 func (b *buffer) discard() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.budget.give(b.bytes)
-	b.items, b.bytes, b.underWay = nil, 0, 0
+	b.shrink(b.bytes)
+	b.items, b.underWay = nil, 0
 }

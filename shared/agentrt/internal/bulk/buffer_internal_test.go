@@ -33,7 +33,7 @@ func drain(t *testing.T, b *buffer) (batches []*agentv1.LogBatch) {
 }
 
 func TestWhatHasNoRoomIsDroppedAndCountedWhereItWas(t *testing.T) {
-	shared := &budget{free: maxAgentBytes}
+	shared := &budget{free: sharedBytes}
 	b := newBuffer(shared)
 	large := strings.Repeat("x", 60<<10)
 	kept := 0
@@ -74,13 +74,13 @@ func TestWhatHasNoRoomIsDroppedAndCountedWhereItWas(t *testing.T) {
 		t.Errorf("%d lines of %d, dropped %q, want %q", lines, kept+1, told, want)
 	}
 	b.discard()
-	if shared.free != maxAgentBytes {
-		t.Errorf("%d bytes were not given back", maxAgentBytes-shared.free)
+	if shared.free != sharedBytes {
+		t.Errorf("%d bytes were not given back", sharedBytes-shared.free)
 	}
 }
 
 func TestAllStreamsTogetherAreBounded(t *testing.T) {
-	shared := &budget{free: maxAgentBytes}
+	shared := &budget{free: sharedBytes}
 	size := 0
 	var all []*buffer
 	for range MaxStreams {
@@ -90,7 +90,7 @@ func TestAllStreamsTogetherAreBounded(t *testing.T) {
 			size += sizeOf(line(text))
 		}
 	}
-	if size > maxAgentBytes || size < maxAgentBytes-2000 {
+	if size > maxAgentBytes || size < maxAgentBytes-MaxStreams*2000 {
 		t.Errorf("%d bytes wait, %d may", size, maxAgentBytes)
 	}
 	all[0].discard()
@@ -99,8 +99,26 @@ func TestAllStreamsTogetherAreBounded(t *testing.T) {
 	}
 }
 
+func TestStuckStreamsLeaveRoomForTheOthers(t *testing.T) {
+	shared := &budget{free: sharedBytes}
+	text := strings.Repeat("x", 1000)
+	for range MaxStreams - 1 {
+		for b := newBuffer(shared); b.put(line(text)); {
+			continue
+		}
+	}
+	own := newBuffer(shared)
+	size := 0
+	for own.put(line(text)) {
+		size += sizeOf(line(text))
+	}
+	if size < ownBytes-2000 {
+		t.Errorf("the last stream has room for %d bytes", size)
+	}
+}
+
 func TestBatchesAreBounded(t *testing.T) {
-	b := newBuffer(&budget{free: maxAgentBytes})
+	b := newBuffer(&budget{free: sharedBytes})
 	for range 3000 {
 		b.put(line("short"))
 	}
@@ -129,7 +147,7 @@ func TestBatchesAreBounded(t *testing.T) {
 
 func TestALineOfThePastWaitsForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBuffer(&budget{free: maxAgentBytes})
+		b := newBuffer(&budget{free: sharedBytes})
 		large := line(strings.Repeat("x", maxStreamBytes/2-lineBytes))
 		b.put(large)
 		b.put(large)

@@ -55,7 +55,7 @@ type Config struct {
 type Client struct {
 	config   Config
 	requests chan *agentv1.BulkRequest
-	lines    *budget // of log lines that wait on all streams together
+	lines    *budget // of log lines, shared by the streams
 	wire     *wire
 
 	mu       sync.Mutex
@@ -71,7 +71,7 @@ func New(config Config) *Client {
 	return &Client{
 		config:   config,
 		requests: make(chan *agentv1.BulkRequest, maxWaiting),
-		lines:    &budget{free: maxAgentBytes},
+		lines:    &budget{free: sharedBytes},
 		wire:     &wire{dial: config.Dial, idle: config.Idle},
 	}
 }
