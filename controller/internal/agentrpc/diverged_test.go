@@ -115,7 +115,7 @@ func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 		t.Errorf("containers were %+v, are %+v, %v", before, after, err)
 	}
 	for _, event := range []string{"node.diverged", "node.adopt"} {
-		log := s.admin.Get("/api/acme/audit-log?skip=0&take=50&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&filter=" + event).Expect(t, http.StatusOK)
+		log := s.admin.Get("/api/acme/audit-log?skip=0&take=50&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&filter="+event).Expect(t, http.StatusOK)
 		if !strings.Contains(string(log.Body), event) {
 			t.Errorf("the audit log does not say %s: %s", event, log.Body)
 		}

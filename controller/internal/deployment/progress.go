@@ -52,13 +52,18 @@ func (s *Service) RecordProgress(ctx context.Context, nodeID uuid.UUID, statuses
 // release that has its outcome keeps it.
 func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
-		news, err := s.news(ctx, list)
+		news, begun, err := s.news(ctx, list)
 		if err != nil {
 			return err
 		}
 		// Nodes before deployments, and in one order, as everybody locks them.
 		for _, n := range news {
 			if err := s.Store.LockTarget(ctx, n.NodeID); err != nil {
+				return err
+			}
+		}
+		if len(begun) > 0 {
+			if err := s.Store.BeginReleases(ctx, begun); err != nil {
 				return err
 			}
 		}
@@ -89,9 +94,17 @@ type Stage struct {
 	Outcome Outcome
 }
 
+// Begun is an assignment that its node has begun with.
+type Begun struct {
+	Place
+	Generation uint64
+}
+
 // news returns the nodes and statuses that say something new, in the order of
-// the nodes' ids; most statuses are told again after a reconnection.
-func (s *Service) news(ctx context.Context, list []NodeProgress) ([]NodeProgress, error) {
+// the nodes' ids; most statuses are told again after a reconnection. Those that
+// only say that a release was begun are returned by themselves: there is one of
+// them for each start, and they need no node locked.
+func (s *Service) news(ctx context.Context, list []NodeProgress) (news []NodeProgress, begun []Begun, err error) {
 	var places []Place
 	for _, n := range list {
 		for _, status := range n.Statuses {
@@ -99,17 +112,21 @@ func (s *Service) news(ctx context.Context, list []NodeProgress) ([]NodeProgress
 		}
 	}
 	if len(places) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	stages, err := s.Store.ListStages(ctx, places)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var news []NodeProgress
 	for _, n := range list {
 		fresh := NodeProgress{NodeID: n.NodeID}
 		for _, status := range n.Statuses {
-			if stage, found := stages[Place{n.NodeID, status.DeploymentID}]; found && stage.moves(status) {
+			at := Place{n.NodeID, status.DeploymentID}
+			switch stage, found := stages[at]; {
+			case !found || !stage.moves(status):
+			case stage.Outcome != "" && status.Phase == workload.PhaseInProgress:
+				begun = append(begun, Begun{at, status.Generation})
+			default:
 				fresh.Statuses = append(fresh.Statuses, status)
 			}
 		}
@@ -118,7 +135,7 @@ func (s *Service) news(ctx context.Context, list []NodeProgress) ([]NodeProgress
 		}
 	}
 	slices.SortFunc(news, func(a, b NodeProgress) int { return bytes.Compare(a.NodeID[:], b.NodeID[:]) })
-	return news, nil
+	return news, begun, nil
 }
 
 // moves reports whether a status would change anything.
@@ -201,11 +218,6 @@ func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Sta
 		return err
 	}
 	switch status.Phase {
-	case workload.PhaseInProgress:
-		if r.Outcome == OutcomeInProgress {
-			return nil
-		}
-		return s.Store.SetOutcome(ctx, r.ID, OutcomeInProgress, nil, s.Now())
 	case workload.PhaseSuccessful:
 		return s.succeed(ctx, r)
 	case workload.PhaseFailed:

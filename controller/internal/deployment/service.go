@@ -99,6 +99,9 @@ type Store interface {
 	// KeepPlaced returns those of the places where there is such a deployment,
 	// and keeps them until the transaction ends.
 	KeepPlaced(ctx context.Context, places []Place) (map[Place]bool, error)
+	// BeginReleases makes the pending releases of assignments that are still of
+	// the generation ones in progress.
+	BeginReleases(ctx context.Context, list []Begun) error
 	// ListStages returns how far the assignments of deployments are; those
 	// without one are missing.
 	ListStages(ctx context.Context, places []Place) (map[Place]Stage, error)

@@ -122,6 +122,21 @@ func (db *DB) KeepPlaced(ctx context.Context, places []deployment.Place) (map[de
 	return here, err
 }
 
+// BeginReleases makes pending releases ones in progress, in one statement for
+// all. A release that somebody supersedes meanwhile stays superseded.
+func (db *DB) BeginReleases(ctx context.Context, list []deployment.Begun) error {
+	_, err := db.execRows(ctx, "note the releases' outcome", `with begun as (
+			select r.id from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as b (node_id, deployment_id, generation)
+			join assignments a on a.node_id = b.node_id and a.deployment_id = b.deployment_id and a.generation = b.generation
+			join releases r on r.id = a.release_id
+			where r.outcome = 'pending' order by r.id for no key update of r)
+		update releases set outcome = 'in-progress' from begun where releases.id = begun.id and outcome = 'pending'`,
+		ids(list, func(b deployment.Begun) uuid.UUID { return b.NodeID }),
+		ids(list, func(b deployment.Begun) uuid.UUID { return b.DeploymentID }),
+		column(list, func(b deployment.Begun) int64 { return int64(b.Generation) }))
+	return err
+}
+
 // ListStages returns how far the assignments of deployments are.
 func (db *DB) ListStages(ctx context.Context, places []deployment.Place) (map[deployment.Place]deployment.Stage, error) {
 	stages := make(map[deployment.Place]deployment.Stage, len(places))

@@ -73,12 +73,6 @@ type prefixPath struct {
 	Prefix string `path:"prefix" maxLength:"63"`
 }
 
-type prefixedContainerPath struct {
-	NodePath
-	Prefix string `path:"prefix" maxLength:"63"`
-	Name   string `path:"name" maxLength:"63"`
-}
-
 func (a *api) containerRoutes() {
 	const tag, bare, prefixed = "Containers", "/api/{teamSlug}/nodes/{nodeId}/containers", "/api/{teamSlug}/nodes/{nodeId}/{prefix}/containers"
 	add(a, route{method: http.MethodGet, path: bare, summary: "List a node's containers", tag: tag, action: authz.ContainerRead}, a.listContainers)
