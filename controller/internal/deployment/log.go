@@ -40,6 +40,8 @@ const (
 
 // LogEntry is one entry of a deployment's log.
 type LogEntry struct {
+	// Number rises within a deployment's log; set on what was read.
+	Number       int64
 	DeploymentID uuid.UUID
 	// Release is the number of the release it is about.
 	Release int64

@@ -95,6 +95,11 @@ type Store interface {
 	AppendLog(ctx context.Context, entries []LogEntry) error
 	// TrimLogs keeps each deployment's newest entries.
 	TrimLogs(ctx context.Context, deploymentIDs []uuid.UUID, keep int) error
+	// ListLogAfter returns the entries after a number, in ascending order.
+	ListLogAfter(ctx context.Context, deploymentID uuid.UUID, number int64, limit int) ([]LogEntry, error)
+	// FirstOfRelease returns the number before a release's first entry; 0 when
+	// it has none.
+	FirstOfRelease(ctx context.Context, deploymentID uuid.UUID, release int64) (int64, error)
 	ListLog(ctx context.Context, deploymentID uuid.UUID, q LogQuery) ([]LogEntry, int, error)
 	// KeepPlaced returns those of the places where there is such a deployment,
 	// and keeps them until the transaction ends.

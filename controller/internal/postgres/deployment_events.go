@@ -36,7 +36,7 @@ func (deploymentEventRow) TableName() string { return "deployment_events" }
 
 func (r deploymentEventRow) toEntry() (deployment.LogEntry, error) {
 	e := deployment.LogEntry{
-		DeploymentID: r.DeploymentID, Release: r.Release, Type: deployment.EntryType(r.Type), Level: workload.Level(r.Level),
+		Number: r.ID, DeploymentID: r.DeploymentID, Release: r.Release, Type: deployment.EntryType(r.Type), Level: workload.Level(r.Level),
 		State: deployment.State(r.Status), InstanceID: orZero(r.InstanceID),
 		Container: spec.ContainerState(r.State), Reason: r.Reason, At: r.CreatedAt,
 	}
@@ -100,4 +100,23 @@ func (db *DB) ListLog(ctx context.Context, deploymentID uuid.UUID, q deployment.
 	slices.Reverse(rows)
 	entries, err := decodeRows(rows, deploymentEventRow.toEntry)
 	return entries, int(total), err
+}
+
+// ListLogAfter returns the entries after a number, in ascending order. Whoever
+// appends has locked the deployment, so that numbers come to light in order.
+func (db *DB) ListLogAfter(ctx context.Context, deploymentID uuid.UUID, number int64, limit int) ([]deployment.LogEntry, error) {
+	var rows []deploymentEventRow
+	err := db.in(ctx).Where("deployment_id = ? and id > ?", deploymentID, number).Order("id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, mapError(err, "read the log")
+	}
+	return decodeRows(rows, deploymentEventRow.toEntry)
+}
+
+// FirstOfRelease returns the number before a release's first entry.
+func (db *DB) FirstOfRelease(ctx context.Context, deploymentID uuid.UUID, release int64) (int64, error) {
+	var first struct{ ID int64 }
+	err := db.in(ctx).Raw("select coalesce(min(id) - 1, 0) as id from deployment_events where deployment_id = ? and release = ?",
+		deploymentID, release).Scan(&first).Error
+	return first.ID, mapError(err, "find the release's log")
 }

@@ -1,7 +1,6 @@
 package teamapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,23 +14,11 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
-	"github.com/gin-gonic/gin"
 
 	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
-)
-
-const (
-	eventStream = "text/event-stream"
-	// heartbeatEvery keeps proxies from ending a quiet stream.
-	heartbeatEvery = 15 * time.Second
-	// stuckAfter ends the stream of a reader that takes nothing.
-	stuckAfter = time.Minute
-	// recheckEvery is how soon a reader whose right was taken away loses the
-	// log.
-	recheckEvery = 5 * time.Second
 )
 
 type containerLogInput struct {
@@ -50,11 +37,6 @@ func (in *containerLogInput) streams() bool {
 
 type containerLogOutput struct {
 	Logs []string `json:"logs"`
-}
-
-// streamed is an answer that its function writes.
-type streamed struct {
-	Body func(huma.Context)
 }
 
 // documentLog says what the route answers: huma can't know what a function
@@ -106,7 +88,7 @@ func (a *api) followContainerLog(ctx context.Context, in *containerLogInput) (*s
 		return nil, err
 	}
 	return &streamed{func(c huma.Context) {
-		f := &follower{stream: stream, out: humagin.Unwrap(c), at: from, skip: from.count}
+		f := &follower{eventWriter: &eventWriter{out: humagin.Unwrap(c)}, stream: stream, at: from, skip: from.count}
 		f.run(ctx, recheck(ctx, request.Action()))
 	}}, nil
 }
@@ -137,12 +119,11 @@ func parsePlace(id string) (place, error) {
 // follower writes a log as server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type follower struct {
+	*eventWriter
 	stream bulk.Stream
-	out    *gin.Context
 	at     place
 	// skip lines of the time at.time were seen before.
-	skip   int
-	buffer bytes.Buffer
+	skip int
 }
 
 // run ends when the log, the reader, its right to read or the controller does.
@@ -150,15 +131,7 @@ func (f *follower) run(ctx context.Context, allowed func(context.Context) error)
 	defer f.stream.Close(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The deadline for reading the request would end it while it is answered.
-	_ = http.NewResponseController(f.out.Writer).SetReadDeadline(time.Time{})
-	header := f.out.Writer.Header()
-	header.Set("Content-Type", eventStream)
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no")
-	f.out.Status(http.StatusOK)
-	f.buffer.WriteString("retry: 2000\n\n")
-	if f.flush() != nil {
+	if f.begin() != nil {
 		return
 	}
 	parts, broken := make(chan bulk.Up), make(chan error, 1)
@@ -192,8 +165,7 @@ func (f *follower) run(ctx context.Context, allowed func(context.Context) error)
 			_ = f.flush() // the last word
 			return
 		case <-heartbeat.C:
-			f.buffer.WriteString(": heartbeat\n\n")
-			if f.flush() != nil {
+			if f.heartbeat() != nil {
 				return
 			}
 		case <-check.C:
@@ -231,7 +203,7 @@ func (f *follower) write(up bulk.Up) {
 			}
 			f.at, f.skip = place{time: line.Time, count: 1}, 0
 		}
-		fmt.Fprintf(&f.buffer, "id: %s\n", f.at)
+		f.id(f.at.String())
 		f.event("", logLineOutput{Time: line.Time, Stream: line.Stream, Text: line.Text})
 	}
 	if up.End != nil {
@@ -263,31 +235,3 @@ func toEnd(err error) endOutput {
 	}
 	return endOutput{Reason: e.Kind.String(), Message: e.Message}
 }
-
-func (f *follower) event(name string, data any) {
-	if name != "" {
-		fmt.Fprintf(&f.buffer, "event: %s\n", name)
-	}
-	f.buffer.WriteString("data: ")
-	_ = json.NewEncoder(&f.buffer).Encode(data) // ends the line; texts and numbers can be encoded
-	f.buffer.WriteString("\n")
-}
-
-// flush sends what is written; a reader that takes nothing for long is an
-// error.
-func (f *follower) flush() error {
-	control := http.NewResponseController(f.out.Writer)
-	_ = control.SetWriteDeadline(time.Now().Add(stuckAfter)) // without one the server's own holds
-	_, err := f.out.Writer.Write(f.buffer.Bytes())
-	f.buffer.Reset()
-	if f.buffer.Cap() > maxBuffer {
-		f.buffer = bytes.Buffer{}
-	}
-	if err != nil {
-		return err
-	}
-	return control.Flush()
-}
-
-// maxBuffer is what a follower keeps for its next event.
-const maxBuffer = 64 << 10

@@ -70,6 +70,7 @@ func (a *api) deploymentLogRoutes() {
 		action: authz.DeploymentRead}, a.deploymentLog)
 	add(a, route{method: http.MethodGet, path: one + "/releases", summary: "List a deployment's releases", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.deploymentReleases)
+	a.deploymentEventRoutes()
 }
 
 func (a *api) deploymentLog(ctx context.Context, in *deploymentLogInput) (*ok[deploymentLogOutput], error) {
