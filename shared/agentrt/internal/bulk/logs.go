@@ -19,10 +19,12 @@ const (
 	maxBatchBytes = 24 << 10
 	maxBatchLines = 512
 	// After dropAllowance bytes were dropped the log is left alone for
-	// dropPause: dropping as fast as an engine can read would take a
+	// dropPause, and for twice as long each time until something is read, up
+	// to maxDropPause: dropping as fast as an engine can read would take a
 	// processor for nothing.
 	dropAllowance = 1 << 20
 	dropPause     = 10 * time.Millisecond
+	maxDropPause  = 500 * time.Millisecond
 	// historyPatience is how long a line of the past waits for a reader that
 	// does not read. Lines of the present do not wait.
 	historyPatience = 5 * time.Second
@@ -46,18 +48,20 @@ func (c *Client) logs(ctx context.Context, ask *agentv1.FollowLogs, s *carry) er
 	defer ended.Wait()
 	defer cancel()
 	ended.Go(func() {
-		patient, dropped := true, 0
+		patient, dropped, pause := true, 0, dropPause
 		err := c.config.Driver.Logs(ctx, id, opts, func(l workload.LogLine) error {
 			past := !ask.GetFollow() || l.Time.Before(began)
 			if past && patient && !waiting.room(l) {
 				patient = waiting.await(ctx, l, historyPatience)
 			}
-			if !waiting.put(l) {
+			if waiting.put(l) {
+				pause = dropPause
+			} else {
 				dropped += sizeOf(l)
 			}
 			if dropped > dropAllowance {
-				dropped = 0
-				backoff.Sleep(ctx, dropPause)
+				backoff.Sleep(ctx, pause)
+				dropped, pause = 0, min(2*pause, maxDropPause)
 			}
 			return ctx.Err()
 		})
