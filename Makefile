@@ -87,6 +87,20 @@ chaos: machine ## break everything around controller and agents for CHAOS_MINUTE
 mutants: machine ## switch the guards of the agent link off, one at a time: a test must fail for each
 	@go run ./e2e/cmd/mutants
 
+# How long make fuzz spends on each target.
+FUZZ_TIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## every fuzz test of the modules, FUZZ_TIME each
+	@for module in $(MODULES); do \
+		(cd $$module && grep -rlE '^func Fuzz' --include '*_test.go' . | xargs -r -n 1 dirname | sort -u | while read -r pkg; do \
+			for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | cut -c 6-); do \
+				printf '==> %s %s\n' $$module/$$pkg $$target; \
+				go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$pkg || exit 1; \
+			done || exit 1; \
+		done) || exit 1; \
+	done
+
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
 	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
