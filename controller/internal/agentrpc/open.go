@@ -25,6 +25,9 @@ func (s *Server) open(stream sessionStream, agentID uuid.UUID, key *ecdsa.Public
 	if s.stopping.Err() != nil {
 		return nil, nil, errServerStops
 	}
+	if err := s.accepts(); err != nil {
+		return nil, nil, err
+	}
 	if wait := s.admission.enter(agentID); wait > 0 {
 		return nil, nil, busy(wait, "many agents connect at once; come back in %s", wait.Round(time.Second))
 	}
@@ -34,6 +37,12 @@ func (s *Server) open(stream sessionStream, agentID uuid.UUID, key *ecdsa.Public
 	if err != nil {
 		return nil, nil, err
 	}
+	late := time.AfterFunc(openPatience, func() {
+		if err := s.accepts(); err != nil {
+			c.end(err) // what waits for the database is not waited for
+		}
+	})
+	defer late.Stop()
 	opened, err := s.Agents.Open(ctx, agent.OpenCommand{
 		AgentID: agentID, Key: key, BootID: hello.GetBootId(), Capabilities: cleaned(hello.GetCapabilities()),
 		Info: infoFrom(hello.GetAgent(), peerAddress(ctx)),

@@ -74,6 +74,9 @@ type Config struct {
 	Trusted func(ctx context.Context, list []agent.Trust) error
 	// Sessions is told when the number of open sessions changes.
 	Sessions func(open int)
+	// Accepts returns why no session may begin now, or nil; nil when there is
+	// never a reason.
+	Accepts func() error
 	// Broker asks agents for streams, Streams takes what they carry, Library is
 	// what they fetch from.
 	Broker  *bulk.Broker

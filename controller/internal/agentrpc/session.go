@@ -70,7 +70,7 @@ type session struct {
 }
 
 // Session is the control stream of one agent, from its Hello to its end.
-func (s *Server) Session(stream sessionStream) (err error) {
+func (s *Server) Session(stream sessionStream) error {
 	ctx := stream.Context()
 	agentID, key, err := identity(ctx)
 	if err != nil {
@@ -81,8 +81,6 @@ func (s *Server) Session(stream sessionStream) (err error) {
 		s.note(ctx, agentID, err)
 		return err
 	}
-	link := s.attach(x, hello.GetCapabilities())
-	defer func() { link.Close(err) }()
 	x.logger().Info("agent connected", "version", clean(hello.GetAgent().GetVersion(), maxInfoBytes), "address", peerAddress(ctx))
 	s.count(1)
 	err = x.run(ctx, hello)
@@ -100,15 +98,16 @@ func (s *Server) Session(stream sessionStream) (err error) {
 // handover tells that the controller ended a session whose agent is to come
 // back.
 func handover(err error) bool {
-	return errors.Is(err, errServerStops) || errors.Is(err, dispatch.ErrReadmitted)
+	var l *later
+	return errors.As(err, &l) || errors.Is(err, dispatch.ErrReadmitted)
 }
 
 func (x *session) logger() *slog.Logger {
 	return x.server.log.With(logging.KeyNode, x.NodeID, logging.KeyEpoch, x.Epoch)
 }
 
-func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
-	err := x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
+func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
+	err = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
 		Protocol:          ProtocolMax,
 		Capabilities:      capabilities(),
 		SessionId:         uuid.NewString(),
@@ -133,6 +132,8 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) error {
 	x.keepsResults, x.confirms = announced(hello, protocol.CommandAck), announced(hello, protocol.Delta)
 	x.reports = x.report()
 	defer x.reports.line.Close()
+	link := x.server.attach(x, hello.GetCapabilities())
+	defer func() { link.Close(err) }()
 	x.line = x.server.Dispatcher.Add(x.Session, x, dispatch.Hello{
 		Held:  deployment.Held{Lineage: clean(hello.GetLineage(), maxInfoBytes), Generation: hello.GetGeneration(), Hash: clean(hello.GetSetHash(), maxInfoBytes)},
 		Delta: slices.Contains(hello.GetCapabilities(), protocol.Delta),
@@ -266,19 +267,21 @@ func (x *session) Pending() (handling, stuck time.Duration) {
 	return handling, stuck
 }
 
-// End ends the session. It does not wait: when the controller stops, the agent
-// is asked to come back before, if it takes that.
+// End ends the session. It does not wait: where the agent is to come back, it
+// is asked to before, if it takes that.
 func (x *session) End(why error) {
-	if errors.Is(why, dispatch.ErrReadmitted) {
+	readmitted := errors.Is(why, dispatch.ErrReadmitted)
+	if readmitted {
 		why = &later{apperr.Wrap(apperr.Unavailable, why, "the agent's quarantine has begun or ended; come back").WithReason(reasonBusy), shortestWait}
 	}
-	if !errors.Is(why, errServerStops) {
+	var l *later
+	if readmitted || !errors.As(why, &l) {
 		x.end(why)
 		return
 	}
 	go func() { // ends with the session at the latest
 		_ = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Reconnect{Reconnect: &agentv1.Reconnect{
-			AfterMs: uint32(reconnectAfter.Milliseconds()), Reason: "the controller is stopping",
+			AfterMs: uint32(l.after.Milliseconds()), Reason: l.Error(),
 		}}})
 		x.end(why)
 	}()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ import (
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
+	"fairlead.dev/controller/internal/replica"
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/setup"
@@ -39,6 +41,11 @@ type App struct {
 	courier  *notification.Courier
 	roots    *keys.Roots
 	keys     *keys.Keys
+	streams  streams
+	// vigil watches over the database, by probe.
+	vigil    *replica.Vigil
+	probe    *postgres.Probe
+	draining atomic.Bool
 	rest     *rest.Server
 	agents   *agentrpc.Server
 	// dispatcher owns the agents' sessions; resign takes this controller out
@@ -85,10 +92,13 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 		return a, err
 	}
 	setupToken := rand.Text()
-	services, err := newServices(c, newSelf(c), a.database.db, k, a.bus, log, setupToken)
+	me := newSelf(c)
+	services, err := newServices(c, me, a.database.db, k, a.bus, log, setupToken)
 	if err != nil {
 		return a, err
 	}
+	a.streams = services.streams
+	a.vigil, a.probe = newVigil(a, services, me)
 	if err := a.prepare(ctx, services, setupToken); err != nil {
 		return a, err
 	}
@@ -109,12 +119,22 @@ func (a *App) HTTPAddr() net.Addr { return a.http.Addr() }
 // AgentAddr returns the address the agent listener is bound to.
 func (a *App) AgentAddr() net.Addr { return a.grpc.Addr() }
 
-// Run serves until ctx ends or a part fails, then stops every part: new
-// requests and sessions first, what is under way within the stop timeout, the
-// database last.
+// Run serves until ctx ends or a part fails. When ctx ends it drains first: it
+// says that it is not ready and goes on for those who do not know yet. Then it
+// stops every part: new requests and sessions first, what is under way within
+// the stop timeout, the database last.
 func (a *App) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	a.log.Info("controller is serving", "http", a.HTTPAddr().String(), "agents", a.AgentAddr().String(), "public_url", a.config.PublicURL)
-	err := taskgroup.Run(ctx,
+	err := taskgroup.Run(serving,
+		taskgroup.Task{Name: "drain", Run: func(group context.Context) error {
+			a.untilDrained(ctx, group)
+			stop()
+			<-group.Done()
+			return nil
+		}},
+		taskgroup.Task{Name: "vigil", Run: a.vigil.Run},
 		taskgroup.Task{Name: "rest", Run: a.rest.Run},
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
 		taskgroup.Task{Name: "dispatch", Run: a.dispatcher.Run},
@@ -155,6 +175,12 @@ func (a *App) close(ctx context.Context) {
 		if err := a.resign(ctx); err != nil {
 			a.log.Warn("could not take this controller out of the list; its lease runs out by itself", logging.KeyError, err)
 		}
+	}
+	if a.probe != nil {
+		_ = a.probe.Close(ctx) // it only asked
+	}
+	if a.streams.peers != nil {
+		_ = a.streams.peers.Close() // what was on it has ended
 	}
 	if err := a.database.close(ctx); err != nil {
 		a.log.Error("could not close the database", logging.KeyError, err)

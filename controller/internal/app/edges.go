@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"strings"
 	"time"
@@ -30,7 +31,12 @@ const (
 func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, error) {
 	engine := rest.NewEngine(rest.EngineConfig{
 		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID,
-		Checks: []rest.Check{{Name: "database", Ready: s.db.Ping}, {Name: "schema", Ready: a.database.ready}},
+		Checks: []rest.Check{
+			{Name: "stopping", Ready: a.staying},
+			{Name: "database", Ready: func(context.Context) error { return a.vigil.Present() }},
+			{Name: "schema", Ready: a.schemaReady},
+		},
+		Draining: a.draining.Load,
 	})
 	rest.MountArtifacts(engine, s.library)
 	err := setup.Mount(engine, setup.Config{
@@ -74,6 +80,7 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 		Log:      a.log, Now: now, StopTimeout: a.config.StopTimeout,
 		Sessions: func(open int) { connected.Set(float64(open)) },
 		Broker:   s.streams.broker, Streams: s.streams.service, Library: s.library,
+		Accepts:  a.accepts,
 		Register: newRelay(a, s).Register, Remote: s.streams.peers,
 	})
 }

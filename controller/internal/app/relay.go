@@ -20,6 +20,8 @@ func newRelay(a *App, s *services) *replica.Server {
 			}
 			return s.dispatcher.Ping(ctx, agentID, epoch), "", nil
 		},
-		Health: func() replica.Health { return replica.Health{} },
+		Health: func() replica.Health {
+			return replica.Health{Database: a.vigil.Present() == nil, Accepting: a.accepts() == nil}
+		},
 	})
 }

@@ -199,6 +199,9 @@ func (s *Service) Interrupt() {
 	s.Broker.Interrupt(cause)
 }
 
+// Idle waits until the readers have closed their streams, or ctx ends.
+func (s *Service) Idle(ctx context.Context) { s.slots.idle(ctx) }
+
 // misuseEvery is how often the misuse of one agent is entered, maxMisused how
 // many agents are remembered for that.
 const (

@@ -1,8 +1,10 @@
 package bulk
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -79,6 +81,27 @@ func (s *slots) interrupt(cause error) {
 		h.Stream.Close(cause)
 	}
 }
+
+// idle waits until no stream is open or ctx ends.
+func (s *slots) idle(ctx context.Context) {
+	look := time.NewTicker(idleLook)
+	defer look.Stop()
+	for {
+		s.mu.Lock()
+		all := s.all
+		s.mu.Unlock()
+		if all == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const idleLook = 10 * time.Millisecond
 
 // held is a stream that holds a slot.
 type held struct {

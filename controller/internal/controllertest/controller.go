@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,24 +90,38 @@ func Start(t *testing.T, dsn, stateDir string) *Controller {
 	return start(t, dsn, stateDir, Logger(t), "FAIRLEAD_ADMIN_EMAIL="+AdminEmail, "FAIRLEAD_ADMIN_PASSWORD="+AdminPassword)
 }
 
+// Replica starts another controller on the same database and with the same
+// keys. Settings are added to those of every controller.
+func (c *Controller) Replica(t *testing.T, settings ...string) *Controller {
+	t.Helper()
+	return start(t, c.DSN, stateDir(t), Logger(t), append([]string{"FAIRLEAD_KEYS_DIR=" + filepath.Join(c.StateDir, "keys")}, settings...)...)
+}
+
+// Ready asks the controller whether it is ready, and returns what it says.
+func (c *Controller) Ready(t *testing.T) (ready bool, says string) {
+	t.Helper()
+	r := c.Anonymous(t).Get("/readyz?verbose")
+	return r.Status == http.StatusOK, string(r.Body)
+}
+
 func start(t *testing.T, dsn, stateDir string, log *slog.Logger, settings ...string) *Controller {
 	t.Helper()
-	http, grpc := freeAddr(t), freeAddr(t)
-	c, err := config.Load(nil, append(settings,
-		"DATABASE_URL="+dsn,
-		"FAIRLEAD_STATE_DIR="+stateDir,
-		"FAIRLEAD_ARTIFACT_DIR="+filepath.Join(stateDir, "artifacts"),
-		"FAIRLEAD_HTTP_ADDR="+http,
-		"FAIRLEAD_AGENT_ADDR="+grpc,
-		"FAIRLEAD_PUBLIC_URL=http://"+http,
+	api, grpc := freeAddr(t), freeAddr(t)
+	c, err := config.Load(nil, append([]string{
+		"DATABASE_URL=" + dsn,
+		"FAIRLEAD_STATE_DIR=" + stateDir,
+		"FAIRLEAD_ARTIFACT_DIR=" + filepath.Join(stateDir, "artifacts"),
+		"FAIRLEAD_HTTP_ADDR=" + api,
+		"FAIRLEAD_AGENT_ADDR=" + grpc,
+		"FAIRLEAD_PUBLIC_URL=http://" + api,
 		"FAIRLEAD_WEBHOOK_ALLOW_PRIVATE=true", // receivers in tests are on this machine
 		"FAIRLEAD_STOP_TIMEOUT=5s",
 		"FAIRLEAD_DRAIN=0",
-	))
+	}, settings...))
 	if err != nil {
 		t.Fatalf("configure the controller: %v", err)
 	}
-	controller := &Controller{URL: "http://" + http, AgentAddr: grpc, DSN: dsn, StateDir: stateDir, config: c, log: log}
+	controller := &Controller{URL: "http://" + api, AgentAddr: grpc, DSN: dsn, StateDir: stateDir, config: c, log: log}
 	controller.Restart(t)
 	t.Cleanup(controller.Stop)
 	return controller

@@ -166,8 +166,8 @@ type Seen struct {
 	Stdout, Stderr string
 	// Exit is the exit code, -1 when the command did not say.
 	Exit int
-	// Reason is of the error that ended it.
-	Reason string
+	// Reason and Message are of the error that ended it.
+	Reason, Message string
 	// Code is how the connection was closed.
 	Code websocket.StatusCode
 }
@@ -192,7 +192,7 @@ func (x *Terminal) Read(enough func(Seen) bool) Seen {
 		}
 		var c struct {
 			Exit  *struct{ Code int }
-			Error *struct{ Reason string }
+			Error *struct{ Reason, Message string }
 		}
 		if err := json.Unmarshal(message, &c); err != nil {
 			x.t.Fatal(err)
@@ -201,7 +201,7 @@ func (x *Terminal) Read(enough func(Seen) bool) Seen {
 			s.Exit = c.Exit.Code
 		}
 		if c.Error != nil {
-			s.Reason = c.Error.Reason
+			s.Reason, s.Message = c.Error.Reason, c.Error.Message
 		}
 	}
 	return s

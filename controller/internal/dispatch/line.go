@@ -44,6 +44,9 @@ type Line struct {
 	// lost is since when an agent was silent whose session ended for that.
 	lost atomic.Int64
 
+	// leaving tells that the agent was asked to go to another controller.
+	leaving atomic.Bool
+
 	feeding atomic.Int32
 	// sent is the generation of the node that the agent was last fed for.
 	sent atomic.Uint64

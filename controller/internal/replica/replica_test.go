@@ -83,7 +83,7 @@ func newSite(t *testing.T, name string, authority *pki.Authority) *site {
 		Patience: 5 * time.Second, Now: time.Now,
 	})
 	t.Cleanup(func() {
-		if err := s.Client.Close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 		server.Stop()
@@ -254,7 +254,7 @@ func TestTheWrongReplicaSaysSo(t *testing.T) {
 		if !errors.As(err, &e) || e.Reason != bulk.ReasonNotHere {
 			t.Errorf("%s: %v, want not here", name, err)
 		}
-		if _, _, err := reader.Client.Ping(t.Context(), o.Address, o.AgentID, o.Epoch); !errors.As(err, &e) || e.Reason != bulk.ReasonNotHere {
+		if _, _, err := reader.Ping(t.Context(), o.Address, o.AgentID, o.Epoch); !errors.As(err, &e) || e.Reason != bulk.ReasonNotHere {
 			t.Errorf("ping %s: %v, want not here", name, err)
 		}
 	}
@@ -268,11 +268,11 @@ func TestTheWrongReplicaSaysSo(t *testing.T) {
 	if _, err := reader.Client.Join(t.Context(), holder.address, owner.AgentID, "made-up"); !apperr.Is(err, apperr.NotFound) {
 		t.Errorf("a stream that nobody asked for: %v", err)
 	}
-	alive, boot, err := reader.Client.Ping(t.Context(), holder.address, owner.AgentID, owner.Epoch)
+	alive, boot, err := reader.Ping(t.Context(), holder.address, owner.AgentID, owner.Epoch)
 	if err != nil || !alive || boot != "boot" || <-holder.pinged != owner.AgentID {
 		t.Errorf("ping: %v %q %v", alive, boot, err)
 	}
-	if h, err := reader.Client.Health(t.Context(), holder.address); err != nil || !h.Database || h.Accepting {
+	if h, err := reader.Health(t.Context(), holder.address); err != nil || !h.Database || h.Accepting {
 		t.Errorf("health: %+v %v", h, err)
 	}
 }

@@ -19,6 +19,10 @@ type EngineConfig struct {
 	Metrics *prometheus.Registry
 	// Checks are asked by /readyz, in order.
 	Checks []Check
+	// Draining tells that the controller is about to stop: connections are
+	// closed behind each answer, while their clients still expect it. Nil for
+	// never.
+	Draining func() bool
 	// KeepRequestID lets the API put the request's id into its logs.
 	KeepRequestID func(context.Context, string) context.Context
 }
@@ -33,6 +37,9 @@ func NewEngine(c EngineConfig) *gin.Engine {
 	// Addresses for rate limits come from the connection: a header can be
 	// made up by the client.
 	_ = engine.SetTrustedProxies(nil) // fails for malformed addresses only
+	if c.Draining != nil {
+		engine.Use(closeWhile(c.Draining))
+	}
 	engine.Use(identify(c.KeepRequestID), access(log), measure(c.Metrics), recoverPanics(log), secureHeaders, crossOrigin())
 
 	engine.GET("/livez", func(ctx *gin.Context) { ctx.String(http.StatusOK, "ok\n") })

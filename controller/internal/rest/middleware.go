@@ -76,6 +76,16 @@ func crossOrigin() gin.HandlerFunc {
 	}
 }
 
+// closeWhile has connections closed behind their answers while draining.
+func closeWhile(draining func() bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if draining() {
+			c.Header("Connection", "close")
+		}
+		c.Next()
+	}
+}
+
 // secureHeaders sets what every answer should carry.
 func secureHeaders(c *gin.Context) {
 	c.Header("X-Content-Type-Options", "nosniff")

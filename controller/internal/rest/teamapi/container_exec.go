@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/workload"
 )
 
@@ -156,6 +157,9 @@ func (t *terminal) run(ctx context.Context) {
 	for {
 		up, err := stream.Recv()
 		if err != nil {
+			if ctx.Err() != nil { // the stream ended because this did
+				err = context.Cause(ctx)
+			}
 			t.fail(ctx, err)
 			return
 		}
@@ -309,6 +313,9 @@ func (t *terminal) fail(ctx context.Context, err error) {
 		return
 	}
 	out := toEnd(err)
+	if out.Reason == reasonInternal {
+		t.api.log.Warn("a terminal broke", logging.KeyError, err)
+	}
 	_ = t.say(ctx, execControl{Error: &execFailed{Reason: out.Reason, Message: out.Message}}) // the client may be gone
 	code := websocket.StatusInternalError
 	switch apperr.KindOf(err) {

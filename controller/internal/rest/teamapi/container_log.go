@@ -222,13 +222,15 @@ func (f *follower) end(err error) {
 	f.event("end", toEnd(err))
 }
 
+const reasonInternal = "internal"
+
 func toEnd(err error) endOutput {
 	if err == nil || errors.Is(err, io.EOF) {
 		return endOutput{Reason: "ended", Message: "the log ends here"}
 	}
 	var e *apperr.Error
 	if !errors.As(err, &e) || e.Kind == apperr.Internal {
-		return endOutput{Reason: "internal", Message: "something went wrong on our side or the node's"}
+		return endOutput{Reason: reasonInternal, Message: "something went wrong on our side or the node's"}
 	}
 	if e.Reason != "" {
 		return endOutput{Reason: e.Reason, Message: e.Message}

@@ -1,0 +1,164 @@
+package controllertest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Forwarder passes TCP connections on, until it is told not to.
+type Forwarder struct {
+	Addr string
+
+	listener net.Listener
+	dial     func(ctx context.Context) (net.Conn, error)
+	ctx      context.Context //nolint:containedctx // the test's
+	all      sync.WaitGroup
+
+	mu      sync.Mutex
+	conns   map[net.Conn]struct{}
+	cut     bool
+	stalled chan struct{} // nil when nothing is
+}
+
+// NewForwarder forwards to wherever dial connects. It ends with the test.
+func NewForwarder(t *testing.T, dial func(ctx context.Context) (net.Conn, error)) *Forwarder {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &Forwarder{Addr: l.Addr().String(), listener: l, dial: dial, ctx: ctx, conns: map[net.Conn]struct{}{}}
+	f.all.Go(f.accept)
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		f.Cut()
+		f.Heal(true)
+		f.all.Wait()
+	})
+	return f
+}
+
+// NewDatabaseForwarder forwards to a database and returns the DSN that leads
+// through it.
+func NewDatabaseForwarder(t *testing.T, dsn string) (*Forwarder, string) {
+	t.Helper()
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, address := "tcp", net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+	if filepath.IsAbs(c.Host) {
+		network, address = "unix", filepath.Join(c.Host, fmt.Sprintf(".s.PGSQL.%d", c.Port))
+	}
+	f := NewForwarder(t, func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, address) })
+	host, port, _ := strings.Cut(f.Addr, ":")
+	through := fmt.Sprintf("host=%s port=%s user=%s dbname=%s sslmode=disable", host, port, c.User, c.Database)
+	if c.Password != "" {
+		through += " password=" + c.Password
+	}
+	return f, through
+}
+
+func (f *Forwarder) accept() {
+	for {
+		in, err := f.listener.Accept()
+		if err != nil {
+			return
+		}
+		f.all.Go(func() { f.forward(in) })
+	}
+}
+
+func (f *Forwarder) forward(in net.Conn) {
+	defer func() { _ = in.Close() }()
+	if !f.keep(in) {
+		return
+	}
+	f.wait()
+	out, err := f.dial(f.ctx)
+	if err != nil {
+		return
+	}
+	defer func() { _ = out.Close() }()
+	if !f.keep(out) {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { f.copy(out, in) })
+	both.Go(func() { f.copy(in, out) })
+	both.Wait()
+}
+
+func (f *Forwarder) keep(c net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[c] = struct{}{}
+	return !f.cut
+}
+
+func (f *Forwarder) copy(to, from net.Conn) {
+	defer func() { _ = to.Close(); _ = from.Close() }()
+	_, _ = io.Copy(gate{f, to}, from)
+}
+
+// gate waits while the forwarder stalls.
+type gate struct {
+	f *Forwarder
+	net.Conn
+}
+
+func (g gate) Write(p []byte) (int, error) {
+	g.f.wait()
+	return g.Conn.Write(p)
+}
+
+func (f *Forwarder) wait() {
+	f.mu.Lock()
+	stalled := f.stalled
+	f.mu.Unlock()
+	if stalled != nil {
+		<-stalled
+	}
+}
+
+// Cut closes every connection, and new ones at once.
+func (f *Forwarder) Cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = true
+	for c := range f.conns {
+		_ = c.Close()
+	}
+	clear(f.conns)
+}
+
+// Stall passes nothing on any more, and closes nothing.
+func (f *Forwarder) Stall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stalled == nil {
+		f.stalled = make(chan struct{})
+	}
+}
+
+// Heal ends a stall, and a cut too unless cut says that it lasts.
+func (f *Forwarder) Heal(cut bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = cut
+	if f.stalled != nil {
+		close(f.stalled)
+		f.stalled = nil
+	}
+}
