@@ -13,3 +13,10 @@ func (d *Dispatcher) Silences() []agent.Silence {
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Values(d.silences))
 }
+
+// Asked is how many pings wait for their answer.
+func (d *Dispatcher) Asked() int {
+	d.pongs.mu.Lock()
+	defer d.pongs.mu.Unlock()
+	return len(d.pongs.waiting)
+}
