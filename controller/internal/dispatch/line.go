@@ -129,7 +129,11 @@ type sets struct {
 	// sure is set when held is not only what the agent said at its hello.
 	sure bool
 	// delta: the agent takes changes. refused: it did not take the last one.
-	delta, refused bool
+	// whole: the last that it was sent was no change.
+	delta, refused, whole bool
+	// offer is when, by the dispatcher's clock, what was refused is sent once
+	// more; 0 when nothing is to be.
+	offer time.Duration
 	// again is set when the agent must be asked about although the node's
 	// generation is the one it was fed for.
 	again bool
@@ -140,21 +144,43 @@ func (l *Line) Taken(generation uint64, hash string) {
 	l.sets.mu.Lock()
 	defer l.sets.mu.Unlock()
 	if l.sets.held.Generation == generation && l.sets.held.Hash == hash {
-		l.sets.taken, l.sets.refused = l.sets.held, false
+		l.sets.taken, l.sets.refused, l.sets.offer = l.sets.held, false, 0
 		return
 	}
 	l.sets.taken = deployment.Held{Lineage: l.sets.held.Lineage, Generation: generation, Hash: hash}
 }
 
-// Refused notes that the agent did not take a set. With retry it is sent all of
-// what its node should run, at once: a change did not fit what it holds.
+// offerAgain is how soon a set that was refused is sent again: the disk that
+// was full may have room.
+const offerAgain = 15 * time.Second
+
+// Refused notes that the agent did not take a set. With retry, a change that
+// did not fit what it holds is followed by all of what its node should run, at
+// once; everything else is offered again after a while.
 func (l *Line) Refused(retry bool) {
+	now := l.dispatcher.clock()
 	l.sets.mu.Lock()
-	again := retry && !l.sets.refused // once: all of it was refused as well
+	again := retry && !l.sets.whole
 	l.sets.held, l.sets.refused = l.sets.taken, true
 	l.sets.again = l.sets.again || again
+	if !again {
+		l.sets.offer = now + offerAgain
+	}
 	l.sets.mu.Unlock()
 	if again {
+		l.mark()
+	}
+}
+
+// reoffer has what was refused sent again when its time has come.
+func (l *Line) reoffer(now time.Duration) {
+	l.sets.mu.Lock()
+	due := l.sets.offer != 0 && now >= l.sets.offer
+	if due {
+		l.sets.offer, l.sets.again = 0, true
+	}
+	l.sets.mu.Unlock()
+	if due {
 		l.mark()
 	}
 }
@@ -181,7 +207,7 @@ func (l *Line) answered(u deployment.Update, generation uint64) {
 	l.sent.Store(generation)
 	if u.Standing == deployment.Behind {
 		l.sets.held = deployment.Held{Lineage: u.Set.Lineage, Generation: u.Set.Generation, Hash: u.Set.Hash}
-		l.sets.sure = true
+		l.sets.sure, l.sets.whole = true, u.Set.Base == deployment.Held{}
 		l.sent.Store(u.Set.Generation)
 	}
 }

@@ -50,6 +50,7 @@ func (d *Dispatcher) Sweep() {
 }
 
 func (d *Dispatcher) judge(l *Line, now time.Duration) {
+	l.reoffer(now)
 	handling, stuck := l.sender.Pending()
 	quiet := now - max(time.Duration(l.heard.Load()), d.floor)
 	if handling > 0 { // it said something, and waits for us

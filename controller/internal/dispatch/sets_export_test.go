@@ -1,0 +1,16 @@
+package dispatch
+
+import (
+	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/deployment"
+)
+
+// Asks returns the question about a line whose node is at a generation.
+func (l *Line) Asks(generation uint64) (deployment.Ask, bool) {
+	return l.ask(agent.Standing{Generation: generation})
+}
+
+// Answered has the line believe that it was sent a set.
+func (l *Line) Answered(set deployment.Set) {
+	l.answered(deployment.Update{Standing: deployment.Behind, Set: set}, set.Generation)
+}
