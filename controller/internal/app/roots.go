@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"fairlead.dev/controller/internal/agent"
@@ -21,7 +20,7 @@ import (
 // themselves. Seen is how recently an agent must have been connected for a step
 // to wait for it.
 func WithRoots(ctx context.Context, c config.Config, log *slog.Logger, seen time.Duration, do func(context.Context, *root.Service) error) error {
-	roots, err := keys.OpenRoots(filepath.Join(c.StateDir, "keys"), now)
+	roots, err := keys.OpenRoots(c.KeysDir, now)
 	if err != nil {
 		return err
 	}
@@ -32,6 +31,10 @@ func WithRoots(ctx context.Context, c config.Config, log *slog.Logger, seen time
 	err = do(ctx, root.New(root.Config{
 		Ring: roots, Store: d.db, Now: now, Seen: seen, Issued: agent.CertificateLifetime + pki.Skew,
 	}))
+	if err == nil {
+		// Controllers that do not run now must find it when they start.
+		err = d.db.UseKeys(ctx, kindRoot, rootPrints(&keys.Keys{Roots: roots}), now())
+	}
 	return errors.Join(err, d.close(context.WithoutCancel(ctx)))
 }
 
