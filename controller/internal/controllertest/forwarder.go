@@ -2,14 +2,17 @@ package controllertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -162,3 +165,29 @@ func (f *Forwarder) Heal(cut bool) {
 		f.stalled = nil
 	}
 }
+
+// NewBalancer forwards agents' connections to the first of the controllers
+// that says that it is ready, as load balancers do.
+func NewBalancer(t *testing.T, controllers ...*Controller) *Forwarder {
+	t.Helper()
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return NewForwarder(t, func(ctx context.Context) (net.Conn, error) {
+		for _, c := range controllers {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/readyz", http.NoBody)
+			if err != nil {
+				return nil, err
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				continue
+			}
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", c.AgentAddr)
+			}
+		}
+		return nil, errNobodyReady
+	})
+}
+
+var errNobodyReady = errors.New("no controller is ready")
