@@ -47,6 +47,9 @@ type ControllerConfig struct {
 	Keys string
 	// LogLevel is "info" when empty.
 	LogLevel string
+	// PublicURL is what users are told to call; the controller's own listener
+	// when empty. Those behind one balancer have one.
+	PublicURL string
 }
 
 // NewController starts a controller and logs in.
@@ -70,7 +73,7 @@ func NewController(ctx context.Context, c ControllerConfig) (*Controller, error)
 		env = append(env, "DATABASE_URL="+c.DatabaseURL)
 	}
 	args := []string{
-		"serve", "--state-dir", filepath.Join(c.Dir, "state"), "--http-addr", x.HTTP, "--public-url", "http://" + x.HTTP,
+		"serve", "--state-dir", filepath.Join(c.Dir, "state"), "--http-addr", x.HTTP, "--public-url", cmp.Or(c.PublicURL, "http://"+x.HTTP),
 		"--agent-addr", x.Agents, "--agent-public-addr", x.Agents, "--debug-addr", x.Debug, "--log-level", c.LogLevel,
 	}
 	if c.Artifacts != "" {
