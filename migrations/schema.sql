@@ -256,6 +256,19 @@ CREATE TABLE public.gone_agents (
     changed xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
+CREATE TABLE public.idempotency_keys (
+    caller text NOT NULL,
+    key_hash bytea NOT NULL,
+    claim_id uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    carried_out boolean DEFAULT false NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    status smallint,
+    headers jsonb,
+    body bytea
+);
+
 CREATE TABLE public.images (
     id uuid NOT NULL,
     version_id uuid NOT NULL,
@@ -561,6 +574,9 @@ ALTER TABLE ONLY public.forgotten_assignments
 ALTER TABLE ONLY public.gone_agents
     ADD CONSTRAINT gone_agents_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pk PRIMARY KEY (caller, key_hash);
+
 ALTER TABLE ONLY public.images
     ADD CONSTRAINT images_pk PRIMARY KEY (id);
 
@@ -668,6 +684,10 @@ CREATE INDEX deployments_team_idx ON public.deployments USING btree (team_id, cr
 CREATE INDEX deployments_version_idx ON public.deployments USING btree (version_id);
 
 CREATE INDEX gone_agents_changed_idx ON public.gone_agents USING btree (changed);
+
+CREATE UNIQUE INDEX idempotency_keys_claim_uq ON public.idempotency_keys USING btree (claim_id);
+
+CREATE INDEX idempotency_keys_expires_idx ON public.idempotency_keys USING btree (expires_at);
 
 CREATE INDEX images_registry_idx ON public.images USING btree (registry_id);
 

@@ -22,6 +22,7 @@ import (
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/dispatch"
+	"fairlead.dev/controller/internal/idempotency"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/node"
@@ -65,6 +66,7 @@ type services struct {
 	images        *image.Service
 	templates     *template.Service
 	oidcTrusts    *oidctrust.Service
+	idempotency   *idempotency.Service
 	notifications *notification.Service
 	courier       *notification.Courier
 	dispatcher    *dispatch.Dispatcher
@@ -103,6 +105,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), AllowHTTP: allowPrivate,
 	})
 	s.registries = registry.New(db, k.Vault, auditLog, now)
+	s.idempotency = idempotency.New(db, k.Vault, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
 	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox})
 	s.nodes = node.New(node.Config{

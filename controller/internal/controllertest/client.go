@@ -14,6 +14,8 @@ type Client struct {
 	t     *testing.T
 	url   string
 	token string
+	// header is sent besides; nil for most.
+	header http.Header
 }
 
 // Reply is an answer of the API.
@@ -50,6 +52,16 @@ func (c *Controller) Register(t *testing.T, email string) *Client {
 // WithToken returns the client with another token.
 func (c *Client) WithToken(token string) *Client { return &Client{t: c.t, url: c.url, token: token} }
 
+// WithHeader returns the client that sends one more header.
+func (c *Client) WithHeader(name, value string) *Client {
+	other := *c
+	if other.header = c.header.Clone(); other.header == nil {
+		other.header = http.Header{}
+	}
+	other.header.Set(name, value)
+	return &other
+}
+
 // Get calls the API with GET.
 func (c *Client) Get(path string) Reply { return c.Do(http.MethodGet, path, nil) }
 
@@ -84,6 +96,9 @@ func (c *Client) Do(method, path string, body any) Reply {
 	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, reader)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	for name, values := range c.header {
+		req.Header[name] = values
 	}
 	if reader != nil {
 		req.Header.Set("Content-Type", "application/json")

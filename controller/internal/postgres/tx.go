@@ -34,7 +34,10 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	}
 	for attempt := 1; ; attempt++ {
 		err := db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			return fn(context.WithValue(ctx, txKey{}, &transaction{db: db, gorm: tx}))
+			if err := fn(context.WithValue(ctx, txKey{}, &transaction{db: db, gorm: tx})); err != nil {
+				return err
+			}
+			return carryOut(ctx, tx)
 		})
 		if err == nil || attempt == txAttempts || !lostToAnother(err) {
 			return mapError(err, "complete the transaction")

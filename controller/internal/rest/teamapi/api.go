@@ -78,6 +78,8 @@ type route struct {
 	waits bool
 	// produces is the media type of the answer when it is not JSON.
 	produces string
+	// repeats says what an Idempotency-Key does to it.
+	repeats repeats
 }
 
 // metaPublic marks the operations that need no log-in.
@@ -121,6 +123,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		}
 		op.Extensions = map[string]any{"x-permission": string(r.action)}
 	}
+	a.takeKeys(&op, r)
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {
@@ -134,6 +137,9 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 			if documented != nil {
 				delete(documented.Responses, "422")
 			}
+		}
+		if r.repeats == once {
+			describeReplays(item.Post)
 		}
 	}
 }

@@ -38,7 +38,7 @@ type outcomeOutput struct {
 func (a *api) deploymentStartRoutes() {
 	const path = "/api/{teamSlug}/deployments/{deploymentId}/start"
 	add(a, route{method: http.MethodPost, path: path, summary: "Start a deployment", tag: deploymentTag,
-		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}, waits: true}, a.startDeployment)
+		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}, waits: true, repeats: once}, a.startDeployment)
 	answers := a.OpenAPI().Paths[path].Post.Responses
 	accepted := answers["204"]
 	answers["200"] = &huma.Response{Description: "The release has its outcome", Headers: accepted.Headers, Content: accepted.Content}
@@ -63,6 +63,11 @@ func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*s
 		return &startedOutput{Status: http.StatusNoContent, Release: number}, nil
 	}
 	r, err := a.deps.Deployments.Wait(ctx, in.DeploymentID, number, wait)
+	if ctx.Err() != nil {
+		// Nobody listens any more, but who sends the request again with the same
+		// key shall hear that it was started.
+		r, err = deployment.Release{Outcome: deployment.OutcomePending}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (a *api) deploymentRoutes() {
 	add(a, route{method: http.MethodGet, path: "/api/{teamSlug}/deployments", summary: "List deployments", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.listDeployments)
 	add(a, route{method: http.MethodPost, path: "/api/{teamSlug}/deployments", summary: "Create a deployment", tag: deploymentTag,
-		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.createDeployment)
+		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createDeployment)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a deployment", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.getDeployment)
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change a deployment", tag: deploymentTag,
@@ -89,7 +89,7 @@ func (a *api) deploymentRoutes() {
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a deployment", tag: deploymentTag,
 		action: authz.DeploymentDelete, status: http.StatusNoContent}, a.deleteDeployment)
 	add(a, route{method: http.MethodPost, path: one + "/copy", summary: "Copy a deployment", tag: deploymentTag,
-		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.copyDeployment)
+		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.copyDeployment)
 	a.deploymentStartRoutes()
 	a.deployTokenRoutes()
 	a.instanceRoutes()

@@ -67,7 +67,7 @@ func (a *api) imageRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List images", tag: tag,
 		action: authz.ImageRead}, a.listImages)
 	add(a, route{method: http.MethodPost, path: all, summary: "Add images", tag: tag,
-		action: authz.ImageCreate, status: http.StatusCreated, errors: []int{412}}, a.addImages)
+		action: authz.ImageCreate, status: http.StatusCreated, errors: []int{412}, repeats: once}, a.addImages)
 	add(a, route{method: http.MethodPut, path: all + "/order", summary: "Order images", tag: tag,
 		action: authz.ImageUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.orderImages)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get an image", tag: tag,

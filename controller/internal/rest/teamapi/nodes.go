@@ -157,14 +157,14 @@ func (a *api) nodeRoutes() {
 	const tag, base, one = "Nodes", "/api/{teamSlug}/nodes", "/api/{teamSlug}/nodes/{nodeId}"
 	add(a, route{method: http.MethodGet, path: base, summary: "List nodes", tag: tag, action: authz.NodeRead}, a.listNodes)
 	add(a, route{method: http.MethodPost, path: base, summary: "Create a node", tag: tag, action: authz.NodeCreate,
-		status: http.StatusCreated, errors: []int{409}}, a.createNode)
+		status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createNode)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a node", tag: tag, action: authz.NodeRead}, a.getNode)
 	add(a, route{method: http.MethodPut, path: one, summary: "Update a node", tag: tag, action: authz.NodeUpdate,
 		status: http.StatusNoContent, errors: []int{409}}, a.updateNode)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a node", tag: tag, action: authz.NodeDelete,
 		status: http.StatusNoContent, errors: []int{412}}, a.deleteNode)
 	add(a, route{method: http.MethodPost, path: one + "/script", summary: "Make an install script", tag: tag, action: authz.NodeInstall,
-		status: http.StatusCreated, errors: []int{409, 412, 501}}, a.createScript)
+		status: http.StatusCreated, errors: []int{409, 412, 501}, repeats: never}, a.createScript)
 	add(a, route{method: http.MethodDelete, path: one + "/script", summary: "Delete the unused install script", tag: tag, action: authz.NodeInstall,
 		status: http.StatusNoContent}, a.deleteScript)
 	add(a, route{method: http.MethodGet, path: one + "/script", summary: "Fetch the install script", tag: tag, public: true, produces: "text/plain",

@@ -60,7 +60,7 @@ func (a *api) notificationRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List notifications", tag: tag,
 		action: authz.NotificationRead}, a.listNotifications)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a notification", tag: tag,
-		action: authz.NotificationCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.createNotification)
+		action: authz.NotificationCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createNotification)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a notification", tag: tag,
 		action: authz.NotificationRead}, a.getNotification)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a notification", tag: tag,

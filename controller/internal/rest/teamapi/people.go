@@ -61,7 +61,7 @@ func (a *api) peopleRoutes() {
 	const tag = "Teams"
 	const users = "/api/teams/{teamId}/users"
 	add(a, route{method: http.MethodPost, path: users, summary: "Invite a user", tag: tag,
-		action: authz.MemberInvite, status: http.StatusCreated, errors: []int{409}}, a.inviteUser)
+		action: authz.MemberInvite, status: http.StatusCreated, errors: []int{409}, repeats: never}, a.inviteUser)
 	add(a, route{method: http.MethodPut, path: users + "/{userId}/role", summary: "Change a user's role", tag: tag,
 		action: authz.MemberUpdate, status: http.StatusNoContent, errors: []int{412}}, a.setRole)
 	add(a, route{method: http.MethodDelete, path: users + "/leave", summary: "Leave a team", tag: tag,

@@ -23,6 +23,7 @@ type operation struct {
 	Security     []map[string][]string
 	Permission   authz.Action `json:"x-permission"`
 	RequestBody  *struct{ Required bool }
+	Parameters   []parameter
 	Responses    map[string]any
 }
 

@@ -60,7 +60,7 @@ func (a *api) projectRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List projects", tag: tag,
 		action: authz.ProjectRead}, a.listProjects)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a project", tag: tag,
-		action: authz.ProjectCreate, status: http.StatusCreated, errors: []int{409}}, a.createProject)
+		action: authz.ProjectCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createProject)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a project", tag: tag,
 		action: authz.ProjectRead}, a.getProject)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a project", tag: tag,

@@ -86,7 +86,7 @@ func (a *api) registryRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List registries", tag: tag,
 		action: authz.RegistryRead}, a.listRegistries)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a registry", tag: tag,
-		action: authz.RegistryCreate, status: http.StatusCreated, errors: []int{409}}, a.createRegistry)
+		action: authz.RegistryCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createRegistry)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a registry", tag: tag,
 		action: authz.RegistryRead}, a.getRegistry)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a registry", tag: tag,

@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
+	"fairlead.dev/controller/internal/idempotency"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/notification"
@@ -47,6 +48,7 @@ type Deps struct {
 	Images       *image.Service
 	Templates    *template.Service
 	OIDCTrusts   *oidctrust.Service
+	Idempotency  *idempotency.Service
 	Health       Health
 	// SignScript returns the release key's signature over an install script.
 	SignScript    func(script []byte) string

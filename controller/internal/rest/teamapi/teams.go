@@ -54,7 +54,7 @@ func (a *api) teamRoutes() {
 	add(a, route{method: http.MethodGet, path: "/api/teams", summary: "List the caller's teams", tag: tag,
 		action: authz.TeamList}, a.listTeams)
 	add(a, route{method: http.MethodPost, path: "/api/teams", summary: "Create a team", tag: tag,
-		action: authz.TeamCreate, status: http.StatusCreated, errors: []int{409}}, a.createTeam)
+		action: authz.TeamCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createTeam)
 	add(a, route{method: http.MethodGet, path: "/api/teams/{teamId}", summary: "Get a team", tag: tag,
 		action: authz.TeamRead}, a.getTeam)
 	add(a, route{method: http.MethodPut, path: "/api/teams/{teamId}", summary: "Rename a team", tag: tag,

@@ -45,7 +45,7 @@ func (a *api) templateRoutes() {
 	)
 	add(a, route{method: http.MethodGet, path: all, summary: "List templates", tag: tag, action: authz.TemplateRead}, a.listTemplates)
 	add(a, route{method: http.MethodPost, path: all, summary: "Make a project of a template", tag: tag, action: authz.TemplateUse,
-		status: http.StatusCreated, errors: []int{403, 404, 409}}, a.useTemplate)
+		status: http.StatusCreated, errors: []int{403, 404, 409}, repeats: once}, a.useTemplate)
 	add(a, route{method: http.MethodGet, path: all + "/{templateId}/image", summary: "Get the picture of a template", tag: tag,
 		action: authz.TemplateRead, produces: "image/svg+xml"}, a.templatePicture)
 }

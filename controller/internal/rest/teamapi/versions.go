@@ -87,7 +87,7 @@ func (a *api) versionRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List versions", tag: tag,
 		action: authz.VersionRead}, a.listVersions)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a version", tag: tag,
-		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.createVersion)
+		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createVersion)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a version", tag: tag,
 		action: authz.VersionRead}, a.getVersion)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a version", tag: tag,
@@ -97,7 +97,7 @@ func (a *api) versionRoutes() {
 	add(a, route{method: http.MethodPut, path: one + "/default", summary: "Make a version the default", tag: tag,
 		action: authz.VersionUpdate, status: http.StatusNoContent}, a.setDefaultVersion)
 	add(a, route{method: http.MethodPost, path: one + "/increase", summary: "Make the next version of an incremental one", tag: tag,
-		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.increaseVersion)
+		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.increaseVersion)
 }
 
 func (a *api) listVersions(ctx context.Context, in *ProjectPath) (*ok[[]VersionOutput], error) {
