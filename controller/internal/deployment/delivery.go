@@ -91,7 +91,8 @@ type StandingRow struct {
 // Updates answers the questions of any number of sessions by few statements,
 // in the order of the questions. A node or agent that is gone makes the update
 // Current. No actor is asked: it is for the nodes' own agents. What it finds of
-// agents that diverged, or do so no more, it writes down.
+// agents that diverged, or do so no more, it writes down, and which set they
+// hold when the database does not know that.
 //
 // Credentials that can't be had are left out and logged, so that one registry
 // can't keep a node from everything else; what needs them fails to be pulled
@@ -117,6 +118,12 @@ func (s *Service) Updates(ctx context.Context, asks []Ask) ([]Update, error) {
 		updates[i].Standing = standing
 		if why != row.Diverged {
 			if err := s.noteDivergence(ctx, ask, row, why); err != nil {
+				return nil, err
+			}
+		}
+		if standing == Current && !ask.Sure && ask.Held != row.Applied && ask.Held != (Held{}) {
+			// It was acknowledged, and that was lost on its way.
+			if err := s.Store.SetApplied(ctx, ask.AgentID, ask.Epoch, ask.Held); err != nil {
 				return nil, err
 			}
 		}

@@ -141,11 +141,17 @@ func TestOnlyWhatChangedIsSent(t *testing.T) {
 	h.wantSent(h.take(deployment.Behind), true, "blog")
 
 	// A set whose acknowledgement was lost is recognised when it is the newest,
-	// and is no base when it is not.
+	// and written down as what the agent holds; it is no base when it is not.
 	w.start(blog)
 	h.take(deployment.Behind, true)
 	h.sure = false
 	h.take(deployment.Current)
+	w.start(shop)
+	h.sure = false
+	h.wantSent(h.take(deployment.Behind), true, "shop")
+	w.start(blog)
+	h.take(deployment.Behind, true)
+	h.sure = false
 	w.start(shop)
 	h.wantSent(h.take(deployment.Behind), false, "blog", "shop")
 	h.wantWhole()

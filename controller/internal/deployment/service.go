@@ -78,6 +78,8 @@ type Store interface {
 	// SetDiverged notes why an agent is sent nothing, or with "" that it is
 	// again; it reports false when the epoch is not the agent's any more.
 	SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, held Held, why string, at time.Time) (bool, error)
+	// SetApplied notes which set the agent of a session holds.
+	SetApplied(ctx context.Context, agentID uuid.UUID, epoch int64, held Held) error
 	// FindNodeTeam returns a node's team and name.
 	FindNodeTeam(ctx context.Context, nodeID uuid.UUID) (teamID uuid.UUID, name string, err error)
 	// FindDivergence returns what is known of the agent of a node; NotFound when

@@ -170,6 +170,15 @@ func (db *DB) SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, h
 	return n > 0, err
 }
 
+// SetApplied notes which set the agent of a session holds. It refuses it no more.
+func (db *DB) SetApplied(ctx context.Context, agentID uuid.UUID, epoch int64, held deployment.Held) error {
+	_, err := db.execRows(ctx, "note what the agent holds", `update agents set applied_generation = $3, applied_set_hash = $4,
+			refusal = '', refused_generation = 0, refused_at = null
+		where id = $1 and epoch = $2 and revoked_at is null`,
+		agentID, epoch, int64(held.Generation), held.Hash)
+	return err
+}
+
 // setPart returns what a release adds to the hash of a set.
 func setPart(d *agentv1.Deployment) *string {
 	part := specpb.DeploymentPart(d)
