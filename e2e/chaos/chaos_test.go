@@ -56,7 +56,11 @@ func TestChaos(t *testing.T) {
 	}
 	had := w.misbehave(rest)
 	w.tell("healed")
+	for _, p := range players {
+		w.tell("%s is at: %s", p.prefix, p.doing.Load())
+	}
 	playing.Wait()
+	w.tell("the players are done")
 	for _, err := range stuck {
 		if err != nil {
 			t.Errorf("VIOLATION %v", err)

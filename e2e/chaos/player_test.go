@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"fairlead.dev/e2e/chaos/engine"
@@ -38,7 +39,7 @@ type player struct {
 	failedValues []string
 	wrong        []string
 	// doing is the act under way, for who waits in vain.
-	doing string
+	doing atomic.Value
 }
 
 // containerName is what every player calls its container.
@@ -99,17 +100,17 @@ func (p *player) play(ctx, rest context.Context) error {
 			if a.needs && (p.value == "" || !p.running) {
 				break
 			}
-			p.doing = a.name
+			p.doing.Store(a.name)
 			p.w.tell("%s: %s", p.prefix, a.name)
 			if err := a.do(ctx); err != nil {
 				return fmt.Errorf("%s: %s: %w", p.prefix, a.name, err)
 			}
 			break
 		}
-		p.doing = "a pause"
+		p.doing.Store("a pause")
 		sleep(rest, time.Duration(p.random.IntN(300))*time.Millisecond)
 	}
-	p.doing = ""
+	p.doing.Store("nothing")
 	return nil
 }
 
@@ -336,7 +337,7 @@ func (p *player) crash(ctx context.Context) error {
 		return nil
 	}
 	p.exits = append(p.exits, exited)
-	for p.w.facts() {
+	for {
 		n, err := p.facts(exited)
 		if err == nil && n > 0 {
 			break
