@@ -183,8 +183,39 @@ func (b *bench) allHold(ctx context.Context) error {
 				return nil
 			}
 			if err := pause(ctx, 50*time.Millisecond); err != nil {
-				return fmt.Errorf("wait for acknowledged sets, %d are not: %w", left, err)
+				return fmt.Errorf("wait for acknowledged sets, %d are not: %w\n%s", left, err, b.behind(context.WithoutCancel(ctx)))
 			}
 		}
 	})
+}
+
+// behind says how agents stand whose newest set the database does not know as
+// held: what it knows, and what the agent itself holds.
+func (b *bench) behind(ctx context.Context) string {
+	text := ""
+	err := b.postgres.Do(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, `select n.id::text, n.generation, a.applied_generation, a.epoch from agents a join nodes n on n.id = a.node_id
+			where a.revoked_at is null and a.connected and a.applied_generation <> n.generation limit 20`)
+		if err != nil {
+			return err
+		}
+		var node string
+		var wanted, applied, epoch int64
+		_, err = pgx.ForEachRow(rows, []any{&node, &wanted, &applied, &epoch}, func() error {
+			text += fmt.Sprintf("node %s wants %d, known as held %d, epoch %d", node, wanted, applied, epoch)
+			for _, a := range b.product.fleet.Agents() {
+				if a.NodeID() == node {
+					s := a.State()
+					text += fmt.Sprintf("; its agent holds %d, epoch %d, connected %t, %d sessions, last end: %v", s.Generation, s.Epoch, s.Connected, s.Sessions, s.Last)
+				}
+			}
+			text += "\n"
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		text += err.Error()
+	}
+	return text
 }
