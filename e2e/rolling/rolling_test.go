@@ -121,7 +121,7 @@ func newSite(t *testing.T) (*balancers, *client.Client) {
 	dir, err := os.MkdirTemp("/tmp", "rolling-test-") //nolint:usetesting // its folders are closed to PostgreSQL's account
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o711)) //nolint:gosec // PostgreSQL's account passes through it
+	must(t, os.Chmod(dir, 0o711))
 	postgres, err := rig.NewPostgreSQL(t.Context(), filepath.Join(dir, "postgres"))
 	must(t, err)
 	t.Cleanup(func() { _ = postgres.Stop() })
