@@ -51,6 +51,8 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// maxStreamsPerConnection has room for all the streams an agent may carry.
 	maxStreamsPerConnection = 64
+	// maxHeaderBytes of one call; agents send next to none.
+	maxHeaderBytes = 16 << 10
 )
 
 // Config is what a Server needs.
@@ -128,6 +130,7 @@ func New(c Config) *Server {
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.MaxRecvMsgSize(specpb.MaxMessageBytes), grpc.MaxConcurrentStreams(maxStreamsPerConnection),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
