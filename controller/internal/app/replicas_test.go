@@ -44,7 +44,7 @@ func newPair(t *testing.T) *pair {
 func nodePath(node string) string { return "/api/acme/nodes/" + node }
 
 // place makes a team, a node and a deployment on it.
-func place(t *testing.T, c *controllertest.Client) (node, deployment string) {
+func place(t testing.TB, c *controllertest.Client) (node, deployment string) {
 	t.Helper()
 	add := func(path string, body any) string {
 		return c.Post(path, body).Expect(t, http.StatusCreated).String(t, "id")
@@ -59,7 +59,7 @@ func place(t *testing.T, c *controllertest.Client) (node, deployment string) {
 	return node, "/api/acme/deployments/" + add("/api/acme/deployments", map[string]any{"versionId": version, "nodeId": node, "prefix": "shop"})
 }
 
-func awaitNode(t *testing.T, c *controllertest.Client, node, want string) {
+func awaitNode(t testing.TB, c *controllertest.Client, node, want string) {
 	t.Helper()
 	controllertest.Await(t, "the node is "+want, func() (bool, string) {
 		seen := c.Get(nodePath(node)).Expect(t, http.StatusOK)

@@ -147,7 +147,7 @@ const (
 func DefaultLimits() Limits {
 	return Limits{
 		StreamBytes: 1 << 20, AgentBytes: 8 << 20,
-		PerAgent: 56, PerTeam: 128, Total: 512,
+		PerAgent: 16, PerTeam: 128, Total: 512, // agents carry 16
 		Patience: 10 * time.Second,
 	}
 }

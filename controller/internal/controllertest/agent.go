@@ -25,7 +25,7 @@ type Enrolment struct {
 var enrolment = regexp.MustCompile(`\{[^{}]*"rootSha256"[^{}]*\}`)
 
 // Install makes a node's install script and returns what it would hand over.
-func (c *Client) Install(t *testing.T, team, nodeID string) Enrolment {
+func (c *Client) Install(t testing.TB, team, nodeID string) Enrolment {
 	t.Helper()
 	script := c.Post("/api/"+team+"/nodes/"+nodeID+"/script", map[string]any{"type": "docker", "scriptType": "shell"}).
 		Expect(t, http.StatusCreated).String(t, "script")
@@ -45,7 +45,7 @@ type Agent struct {
 
 // StartAgent starts an agent over a driver; e is nil for one that is enrolled.
 // It stops with the test.
-func StartAgent(t *testing.T, stateDir string, e *Enrolment, driver workload.Driver) *Agent {
+func StartAgent(t testing.TB, stateDir string, e *Enrolment, driver workload.Driver) *Agent {
 	t.Helper()
 	if e != nil {
 		content, err := json.Marshal(e)
@@ -88,7 +88,7 @@ func (a *Agent) Stop() error {
 }
 
 // Ended waits until the agent ends by itself and returns how.
-func (a *Agent) Ended(t *testing.T) error {
+func (a *Agent) Ended(t testing.TB) error {
 	t.Helper()
 	Await(t, "the agent ends", func() (bool, string) {
 		select {

@@ -11,7 +11,7 @@ import (
 
 // Client calls a controller's REST API with one person's token.
 type Client struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	token string
 	// header is sent besides; nil for most.
@@ -26,16 +26,16 @@ type Reply struct {
 }
 
 // Anonymous returns a client without a token.
-func (c *Controller) Anonymous(t *testing.T) *Client { return &Client{t: t, url: c.URL} }
+func (c *Controller) Anonymous(t testing.TB) *Client { return &Client{t: t, url: c.URL} }
 
 // Admin returns a client that is logged in as the first user.
-func (c *Controller) Admin(t *testing.T) *Client {
+func (c *Controller) Admin(t testing.TB) *Client {
 	t.Helper()
 	return c.LogIn(t, AdminEmail, AdminPassword)
 }
 
 // LogIn returns a client that is logged in.
-func (c *Controller) LogIn(t *testing.T, email, password string) *Client {
+func (c *Controller) LogIn(t testing.TB, email, password string) *Client {
 	t.Helper()
 	client := c.Anonymous(t)
 	client.token = client.Post("/api/auth/login", map[string]any{"email": email, "password": password}).Expect(t, http.StatusOK).String(t, "token")
@@ -43,7 +43,7 @@ func (c *Controller) LogIn(t *testing.T, email, password string) *Client {
 }
 
 // Register makes an account and returns a client that is logged in with it.
-func (c *Controller) Register(t *testing.T, email string) *Client {
+func (c *Controller) Register(t testing.TB, email string) *Client {
 	t.Helper()
 	c.Anonymous(t).Post("/api/auth/register", map[string]any{"email": email, "password": AdminPassword}).Expect(t, http.StatusCreated)
 	return c.LogIn(t, email, AdminPassword)
@@ -119,7 +119,7 @@ func (c *Client) Do(method, path string, body any) Reply {
 }
 
 // Expect fails the test unless the answer has this status.
-func (r Reply) Expect(t *testing.T, status int) Reply {
+func (r Reply) Expect(t testing.TB, status int) Reply {
 	t.Helper()
 	if r.Status != status {
 		t.Fatalf("status %d, want %d: %s", r.Status, status, r.Body)
@@ -128,7 +128,7 @@ func (r Reply) Expect(t *testing.T, status int) Reply {
 }
 
 // Into decodes the body.
-func (r Reply) Into(t *testing.T, v any) {
+func (r Reply) Into(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(r.Body, v); err != nil {
 		t.Fatalf("decode %s: %v", r.Body, err)
@@ -136,7 +136,7 @@ func (r Reply) Into(t *testing.T, v any) {
 }
 
 // Object decodes the body as an object.
-func (r Reply) Object(t *testing.T) map[string]any {
+func (r Reply) Object(t testing.TB) map[string]any {
 	t.Helper()
 	var object map[string]any
 	r.Into(t, &object)
@@ -144,7 +144,7 @@ func (r Reply) Object(t *testing.T) map[string]any {
 }
 
 // String returns a text member of the body.
-func (r Reply) String(t *testing.T, key string) string {
+func (r Reply) String(t testing.TB, key string) string {
 	t.Helper()
 	text, ok := r.Object(t)[key].(string)
 	if !ok {

@@ -45,14 +45,14 @@ type Controller struct {
 }
 
 // New starts a controller on a database of its own. It stops with the test.
-func New(t *testing.T) *Controller {
+func New(t testing.TB) *Controller {
 	t.Helper()
 	return Start(t, pgtest.NewDSN(t), stateDir(t))
 }
 
 // NewWithoutAdmin starts a controller that has no user yet, and returns its
 // set-up token, read from its log as a person would.
-func NewWithoutAdmin(t *testing.T) (c *Controller, setupToken string) {
+func NewWithoutAdmin(t testing.TB) (c *Controller, setupToken string) {
 	t.Helper()
 	var log readableLog
 	c = start(t, pgtest.NewDSN(t), stateDir(t), slog.New(slog.NewTextHandler(&log, nil)))
@@ -85,26 +85,26 @@ func (l *readableLog) String() string {
 }
 
 // Start starts a controller on a database and a state folder that exist.
-func Start(t *testing.T, dsn, stateDir string) *Controller {
+func Start(t testing.TB, dsn, stateDir string) *Controller {
 	t.Helper()
 	return start(t, dsn, stateDir, Logger(t), "FAIRLEAD_ADMIN_EMAIL="+AdminEmail, "FAIRLEAD_ADMIN_PASSWORD="+AdminPassword)
 }
 
 // Replica starts another controller on the same database and with the same
 // keys. Settings are added to those of every controller.
-func (c *Controller) Replica(t *testing.T, settings ...string) *Controller {
+func (c *Controller) Replica(t testing.TB, settings ...string) *Controller {
 	t.Helper()
 	return start(t, c.DSN, stateDir(t), Logger(t), append([]string{"FAIRLEAD_KEYS_DIR=" + filepath.Join(c.StateDir, "keys")}, settings...)...)
 }
 
 // Ready asks the controller whether it is ready, and returns what it says.
-func (c *Controller) Ready(t *testing.T) (ready bool, says string) {
+func (c *Controller) Ready(t testing.TB) (ready bool, says string) {
 	t.Helper()
 	r := c.Anonymous(t).Get("/readyz?verbose")
 	return r.Status == http.StatusOK, string(r.Body)
 }
 
-func start(t *testing.T, dsn, stateDir string, log *slog.Logger, settings ...string) *Controller {
+func start(t testing.TB, dsn, stateDir string, log *slog.Logger, settings ...string) *Controller {
 	t.Helper()
 	api, grpc := freeAddr(t), freeAddr(t)
 	c, err := config.Load(nil, append([]string{
@@ -128,7 +128,7 @@ func start(t *testing.T, dsn, stateDir string, log *slog.Logger, settings ...str
 }
 
 // Restart starts the controller again on the same addresses, after Stop.
-func (c *Controller) Restart(t *testing.T) {
+func (c *Controller) Restart(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.New(ctx, c.config, c.log)
@@ -156,7 +156,7 @@ func (c *Controller) Stop() { c.stop() }
 
 // stateDir is a folder with agent archives in it, so that install scripts can
 // be made. What the archives hold does not matter here.
-func stateDir(t *testing.T) string {
+func stateDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "artifacts"), 0o750); err != nil {
@@ -173,7 +173,7 @@ func stateDir(t *testing.T) string {
 }
 
 // freeAddr returns a loopback address nobody listened on a moment ago.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -187,13 +187,13 @@ func freeAddr(t *testing.T) string {
 }
 
 // Logger writes to the test's log.
-func Logger(t *testing.T) *slog.Logger {
+func Logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
 // Await waits until done reports true; after half a minute it fails the test
 // with what done said last.
-func Await(t *testing.T, what string, done func() (ok bool, seen string)) {
+func Await(t testing.TB, what string, done func() (ok bool, seen string)) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()

@@ -33,7 +33,7 @@ type Forwarder struct {
 }
 
 // NewForwarder forwards to wherever dial connects. It ends with the test.
-func NewForwarder(t *testing.T, dial func(ctx context.Context) (net.Conn, error)) *Forwarder {
+func NewForwarder(t testing.TB, dial func(ctx context.Context) (net.Conn, error)) *Forwarder {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,7 +54,7 @@ func NewForwarder(t *testing.T, dial func(ctx context.Context) (net.Conn, error)
 
 // NewDatabaseForwarder forwards to a database and returns the DSN that leads
 // through it.
-func NewDatabaseForwarder(t *testing.T, dsn string) (*Forwarder, string) {
+func NewDatabaseForwarder(t testing.TB, dsn string) (*Forwarder, string) {
 	t.Helper()
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -168,7 +168,7 @@ func (f *Forwarder) Heal(cut bool) {
 
 // NewBalancer forwards agents' connections to the first of the controllers
 // that says that it is ready, as load balancers do.
-func NewBalancer(t *testing.T, controllers ...*Controller) *Forwarder {
+func NewBalancer(t testing.TB, controllers ...*Controller) *Forwarder {
 	t.Helper()
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	return NewForwarder(t, func(ctx context.Context) (net.Conn, error) {

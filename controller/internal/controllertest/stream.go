@@ -18,7 +18,7 @@ type Event struct {
 
 // Events is an open stream of server-sent events.
 type Events struct {
-	t        *testing.T
+	t        testing.TB
 	response *http.Response
 	lines    *bufio.Reader
 	stop     context.CancelFunc
@@ -121,7 +121,7 @@ func (e *Events) End() string {
 
 // Terminal is an open WebSocket to a command in a container.
 type Terminal struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 }
 

@@ -229,7 +229,7 @@ func TestRelayedStreamsEndWithEitherSide(t *testing.T) {
 func TestManyStreamsBetweenTwoReplicas(t *testing.T) {
 	authority := newAuthority(t)
 	reader, holder := newSite(t, "one", authority), newSite(t, "two", authority)
-	for range 3 {
+	for range 4 {
 		owner, asks := holder.owner()
 		for range bulk.DefaultLimits().PerAgent {
 			go func() { _, _ = holder.Broker.Join(t.Context(), owner.AgentID, (<-asks).StreamID) }()

@@ -1,0 +1,150 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fairlead.dev/controller/internal/controllertest"
+	"fairlead.dev/shared/workload/workloadtest"
+)
+
+// stuckReaders is how many read a flood of lines and take nothing of it, spread
+// over the loud nodes.
+const stuckReaders, loudNodes = 48, 4
+
+// flooded is a quiet node to deploy on, and nodes with a container each that
+// writes as fast as it is let.
+type flooded struct {
+	client     *controllertest.Client
+	deployment string
+	drivers    []*workloadtest.FakeDriver
+	logs       []string
+}
+
+func newFlooded(t testing.TB) *flooded {
+	t.Helper()
+	c := controllertest.New(t)
+	f := &flooded{client: c.Admin(t)}
+	node, deployment := place(t, f.client)
+	f.deployment = deployment
+	f.serve(t, node)
+	var d struct{ Version struct{ ID string } }
+	f.client.Get(deployment).Expect(t, http.StatusOK).Into(t, &d)
+	for i := range loudNodes {
+		loud := f.client.Post("/api/acme/nodes", map[string]any{"name": fmt.Sprint("loud ", i)}).Expect(t, http.StatusCreated).String(t, "id")
+		f.drivers = append(f.drivers, f.serve(t, loud))
+		id := f.client.Post("/api/acme/deployments", map[string]any{"versionId": d.Version.ID, "nodeId": loud, "prefix": "shop"}).
+			Expect(t, http.StatusCreated).String(t, "id")
+		f.client.Post("/api/acme/deployments/"+id+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+		f.logs = append(f.logs, nodePath(loud)+"/shop/containers/web/log")
+	}
+	f.deploy(t)
+	return f
+}
+
+// serve has an agent serve a node.
+func (f *flooded) serve(t testing.TB, node string) *workloadtest.FakeDriver {
+	t.Helper()
+	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
+	e := f.client.Install(t, "acme", node)
+	controllertest.StartAgent(t, t.TempDir(), &e, driver)
+	awaitNode(t, f.client, node, "connected")
+	return driver
+}
+
+// deploy starts the deployment of the quiet node and returns how long it took
+// until it ran.
+func (f *flooded) deploy(t testing.TB) time.Duration {
+	t.Helper()
+	began := time.Now()
+	f.client.Post(f.deployment+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	return time.Since(began)
+}
+
+// begin lets the containers write, and readers open their logs that take
+// nothing.
+func (f *flooded) begin(t testing.TB) {
+	t.Helper()
+	for _, d := range f.drivers {
+		if !d.Flood("shop-web", strings.Repeat("f", 1000)) {
+			t.Fatal("there is no container to write")
+		}
+	}
+	for i := range stuckReaders {
+		f.client.Follow(f.logs[i%loudNodes], "")
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestAFloodOfLinesHoldsUpNothing has containers write without end for readers
+// that take nothing. Controller, agents and readers are one process.
+func TestAFloodOfLinesHoldsUpNothing(t *testing.T) {
+	f := newFlooded(t)
+	before := heap()
+	f.begin(t)
+	for range 10 {
+		f.deploy(t)
+	}
+	// 8 MiB in the controller for each loud agent, as much again in the agents,
+	// and what the connections take.
+	const most = 96 << 20
+	if after := heap(); after > before+most {
+		t.Errorf("the flood holds %d MiB, want at most %d", (after-before)>>20, most>>20)
+	}
+	// One that reads gets what comes, and is told what did not.
+	live := f.client.Follow(f.logs[0], "")
+	lines, dropped := 0, 0
+	for lines < 2000 {
+		switch event, ok := live.Next(); {
+		case !ok || event.Name == "end":
+			t.Fatalf("the stream ended after %d lines: %s", lines, event.Data)
+		case event.Name == "dropped":
+			dropped++
+		default:
+			lines++
+		}
+	}
+	t.Logf("%d lines, %d gaps", lines, dropped)
+	f.deploy(t)
+}
+
+// BenchmarkDeployUnderALogFlood prints how much longer a deployment takes while
+// containers flood stuck readers, beside the same without, in one run.
+func BenchmarkDeployUnderALogFlood(b *testing.B) {
+	f := newFlooded(b)
+	const rounds = 100
+	take := func() []time.Duration {
+		var all []time.Duration
+		for range rounds {
+			all = append(all, f.deploy(b))
+		}
+		slices.Sort(all)
+		return all
+	}
+	for range b.N {
+		quiet := take()
+		f.begin(b)
+		loud := take()
+		for _, part := range []struct {
+			name string
+			q    float64
+		}{{"p50", 0.5}, {"p99", 0.99}} {
+			at := int(part.q * rounds)
+			with, without := loud[at].Seconds()*1000, quiet[at].Seconds()*1000
+			// Not on the line that the testing package has begun.
+			fmt.Fprintf(os.Stdout, "\nfigure: deploy_%s_under_log_flood\t%.1f\tms\t%.1f\t%.2f\n", part.name, with, without, with/without)
+		}
+	}
+}
