@@ -32,6 +32,7 @@ import (
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/registrycheck"
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
@@ -105,6 +106,9 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), AllowHTTP: allowPrivate,
 	})
 	s.registries = registry.New(db, k.Vault, auditLog, now)
+	if c.RegistryCheck != "off" {
+		s.registries.WithChecker(registrycheck.New(c.RegistryCheck == "private"))
+	}
 	s.idempotency = idempotency.New(db, k.Vault, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
 	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox})

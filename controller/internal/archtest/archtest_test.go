@@ -30,23 +30,24 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":          {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound", "replica"},
-		"rest":         {},
-		"agentrpc":     {"dispatch", "wake", "bulkpb"},
-		"replica":      {"bulkpb"}, // the controllers on one database call each other
-		"bulkpb":       {},
-		"dispatch":     {"wake"},
-		"postgres":     {},
-		"wake":         {},
-		"artifact":     {}, // renders install scripts from the archives it serves
-		"keys":         {},
-		"oidc":         {"outbound"}, // asks identity providers
-		"outbound":     {},
-		"webhook":      {"outbound"}, // calls the receivers of notifications
-		"templatefile": {},           // reads the templates that come with the program
-		"config":       {},
-		"pgserver":     {},
-		"archtest":     {},
+		"app":           {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound", "replica", "registrycheck"},
+		"rest":          {},
+		"agentrpc":      {"dispatch", "wake", "bulkpb"},
+		"replica":       {"bulkpb"}, // the controllers on one database call each other
+		"bulkpb":        {},
+		"dispatch":      {"wake"},
+		"postgres":      {},
+		"wake":          {},
+		"artifact":      {}, // renders install scripts from the archives it serves
+		"keys":          {},
+		"oidc":          {"outbound"}, // asks identity providers
+		"outbound":      {},
+		"registrycheck": {"outbound"}, // asks live registries
+		"webhook":       {"outbound"}, // calls the receivers of notifications
+		"templatefile":  {},           // reads the templates that come with the program
+		"config":        {},
+		"pgserver":      {},
+		"archtest":      {},
 	}
 }
 

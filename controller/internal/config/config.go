@@ -48,8 +48,10 @@ type Config struct {
 	Registration    string
 	// WebhookAllowPrivate is "true" or "false".
 	WebhookAllowPrivate string
-	Drain               time.Duration
-	StopTimeout         time.Duration
+	// RegistryCheck is "on", "private" or "off".
+	RegistryCheck string
+	Drain         time.Duration
+	StopTimeout   time.Duration
 	// DebugAddr is empty for no profiles.
 	DebugAddr string
 	LogLevel  string

@@ -67,6 +67,8 @@ func options() []option {
 			set: oneOf(func(c *Config) *string { return &c.Registration }, "open", "closed")},
 		{name: "webhook-allow-private", fallback: "false", usage: "whether notifications may be sent to loopback and private addresses: true or false",
 			set: oneOf(func(c *Config) *string { return &c.WebhookAllowPrivate }, "true", "false")},
+		{name: "registry-check", fallback: "on", usage: "whether registries are asked when they are saved: on (those at public addresses), private (all) or off",
+			set: oneOf(func(c *Config) *string { return &c.RegistryCheck }, "on", "private", "off")},
 		{name: "drain", fallback: "5s", usage: "how long the controller goes on after it was asked to stop, not ready any more, for load balancers to notice",
 			set: durationOrZero(func(c *Config) *time.Duration { return &c.Drain })},
 		{name: "stop-timeout", fallback: "20s", usage: "how long a graceful stop may take",

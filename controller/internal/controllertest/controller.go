@@ -50,6 +50,13 @@ func New(t testing.TB) *Controller {
 	return Start(t, pgtest.NewDSN(t), stateDir(t))
 }
 
+// NewWith is New with settings, as NAME=value, that differ from those of other
+// tests.
+func NewWith(t *testing.T, settings ...string) *Controller {
+	t.Helper()
+	return start(t, pgtest.NewDSN(t), stateDir(t), Logger(t), append(settings, "FAIRLEAD_ADMIN_EMAIL="+AdminEmail, "FAIRLEAD_ADMIN_PASSWORD="+AdminPassword)...)
+}
+
 // NewWithoutAdmin starts a controller that has no user yet, and returns its
 // set-up token, read from its log as a person would.
 func NewWithoutAdmin(t testing.TB) (c *Controller, setupToken string) {
@@ -115,6 +122,7 @@ func start(t testing.TB, dsn, stateDir string, log *slog.Logger, settings ...str
 		"FAIRLEAD_AGENT_ADDR=" + grpc,
 		"FAIRLEAD_PUBLIC_URL=http://" + api,
 		"FAIRLEAD_WEBHOOK_ALLOW_PRIVATE=true", // receivers in tests are on this machine
+		"FAIRLEAD_REGISTRY_CHECK=off",         // most registries in tests do not exist
 		"FAIRLEAD_STOP_TIMEOUT=5s",
 		"FAIRLEAD_DRAIN=0",
 	}, settings...))

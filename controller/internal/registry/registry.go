@@ -50,6 +50,8 @@ type Write struct {
 	Details     Details
 	// Login replaces the credentials; nil keeps the ones there are.
 	Login *Login
+	// Known registries come with the program and are not asked.
+	Known bool
 }
 
 // Login are credentials in the clear; both empty means none.
@@ -88,6 +90,8 @@ type Service struct {
 	vault Vault
 	audit *audit.Log
 	now   func() time.Time
+	// checker is nil where registries are not asked.
+	checker Checker
 }
 
 // New returns the service.

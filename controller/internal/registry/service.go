@@ -29,8 +29,9 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Registry, error) {
 	return s.store.FindRegistry(ctx, scope.ID, id)
 }
 
-// Create adds a registry. It is not contacted. Errors: Invalid, Conflict on
-// the name.
+// Create adds a registry, after asking it whether it is there and takes the
+// login. Errors: Invalid, Conflict on the name, Precondition when it does not
+// answer.
 func (s *Service) Create(ctx context.Context, w Write) (Registry, error) {
 	scope, who, err := authz.Require(ctx, authz.RegistryCreate)
 	if err != nil {
@@ -53,6 +54,7 @@ func (s *Service) SetUpTeam(ctx context.Context, teamID uuid.UUID) error {
 		Name:    "Docker Hub Library",
 		Details: Details{Type: Hub, ImageNamePrefix: "library"},
 		Login:   &Login{},
+		Known:   true,
 	})
 	return err
 }
@@ -74,6 +76,11 @@ func (s *Service) insert(ctx context.Context, teamID uuid.UUID, by string, w Wri
 	if err := s.setLogin(&r, *w.Login); err != nil {
 		return Registry{}, err
 	}
+	if !w.Known { // before the transaction, which waits for nobody
+		if err := s.check(ctx, r.Details, *w.Login); err != nil {
+			return Registry{}, err
+		}
+	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.InsertRegistry(ctx, r); err != nil {
 			return err
@@ -85,14 +92,27 @@ func (s *Service) insert(ctx context.Context, teamID uuid.UUID, by string, w Wri
 
 // Update replaces what a registry says. Without a login it keeps the one it
 // has, except that a password is not taken to another host: whoever may edit a
-// registry could read it there. Errors: NotFound, Invalid, Conflict on the
-// name.
+// registry could read it there. A registry is asked when its details or its
+// login change. Errors: NotFound, Invalid, Conflict on the name, Precondition
+// when it does not answer.
 func (s *Service) Update(ctx context.Context, id uuid.UUID, w Write) error {
 	scope, who, err := authz.Require(ctx, authz.RegistryUpdate)
 	if err != nil {
 		return err
 	}
 	if w, err = w.normalize(); err != nil {
+		return err
+	}
+	have, err := s.store.FindRegistry(ctx, scope.ID, id)
+	if err != nil {
+		return err
+	}
+	if w.Login != nil {
+		if err := s.setLogin(&Registry{ID: id, Details: w.Details}, *w.Login); err != nil {
+			return err
+		}
+	}
+	if err := s.checkChange(ctx, have, w); err != nil {
 		return err
 	}
 	return s.store.InTx(ctx, func(ctx context.Context) error {
@@ -109,8 +129,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, w Write) error {
 				return err
 			}
 		case moved && r.Username != "":
-			return apperr.InvalidField("details.token", nil,
-				"is missing: give user and token again when the registry moves to another host, or empty ones for none")
+			return loginMissingAtHost()
 		case needsLogin(r.Details.Type) && r.Username == "":
 			return loginMissing(r.Details.Type)
 		}

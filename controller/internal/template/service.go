@@ -93,7 +93,7 @@ func (s *Service) registries(ctx context.Context, t Template) (map[string]uuid.U
 			ids[r.Name] = have[same].ID
 			continue
 		}
-		created, err := s.Registries.Create(ctx, registry.Write{Name: freeName(r.Name, have), Details: r.Details})
+		created, err := s.Registries.Create(ctx, registry.Write{Name: freeName(r.Name, have), Details: r.Details, Known: true})
 		if apperr.Is(err, apperr.Forbidden) {
 			return nil, apperr.Wrap(apperr.Forbidden, err,
 				"the template needs the registry %q, which the team does not have; an admin or the owner has to use the template or add the registry", r.Name)

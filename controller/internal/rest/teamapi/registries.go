@@ -86,11 +86,11 @@ func (a *api) registryRoutes() {
 	add(a, route{method: http.MethodGet, path: all, summary: "List registries", tag: tag,
 		action: authz.RegistryRead}, a.listRegistries)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a registry", tag: tag,
-		action: authz.RegistryCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createRegistry)
+		action: authz.RegistryCreate, status: http.StatusCreated, errors: []int{409, 412}, waits: true, repeats: once}, a.createRegistry)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a registry", tag: tag,
 		action: authz.RegistryRead}, a.getRegistry)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a registry", tag: tag,
-		action: authz.RegistryUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateRegistry)
+		action: authz.RegistryUpdate, status: http.StatusNoContent, errors: []int{409, 412}, waits: true}, a.updateRegistry)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a registry", tag: tag,
 		action: authz.RegistryDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteRegistry)
 }
