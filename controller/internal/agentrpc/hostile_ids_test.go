@@ -180,6 +180,10 @@ func TestAgentWithAnothersIDsChangesNothing(t *testing.T) {
 	if strings.Contains(string(events.Body), "a lie") {
 		t.Errorf("the victim's history has it: %s", events.Body)
 	}
+	// Of a session that lasts, it is noted.
+	l := s.liar(t, hostile, own, "boot audit")
+	l.say(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Status{Status: reports["failed"]}})
+	s.awaitNoted(t, attacker, "deployment", deployment)
 }
 
 // TestAgentCantAnswerAnothersCommand: B's command is answered by B alone.
@@ -203,8 +207,24 @@ func TestAgentCantAnswerAnothersCommand(t *testing.T) {
 	a.say(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_CommandResult{CommandResult: &agentv1.CommandResult{Id: id, Error: "a lie", ErrorKind: "internal"}}})
 	a.heard()
 	b.send(object{"commandResult": object{"id": id, "error": "it is not there", "errorKind": "not-found"}})
+	s.awaitNoted(t, attacker, "command", id)
 	if reply := <-answered; reply.Status != http.StatusNotFound || !strings.Contains(string(reply.Body), "it is not there") {
 		t.Errorf("the answer was %d %s, want the one of the node that was asked", reply.Status, reply.Body)
+	}
+}
+
+// awaitNoted waits until the attacker's history and the audit log tell what its
+// agent spoke of.
+func (s site) awaitNoted(t *testing.T, attacker, kind, id string) {
+	t.Helper()
+	const all = "?skip=0&take=100&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"
+	for path, event := range map[string]string{
+		"/api/acme/nodes/" + attacker + "/audit" + all: "reportRefused", "/api/acme/audit-log" + all: "agent.report-refused",
+	} {
+		controllertest.Await(t, event, func() (bool, string) {
+			body := string(s.admin.Get(path).Expect(t, http.StatusOK).Body)
+			return strings.Contains(body, event) && strings.Contains(body, id) && strings.Contains(body, `"kind":"`+kind+`"`), body
+		})
 	}
 }
 

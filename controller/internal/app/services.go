@@ -25,6 +25,7 @@ import (
 	"fairlead.dev/controller/internal/idempotency"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/misuse"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/oidc"
@@ -119,9 +120,10 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 			RootPin: k.Roots.Pin, ReleaseKey: k.Release.Public().(ed25519.PublicKey),
 		},
 	})
-	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Now: now})
+	misused := misuse.New(db, auditLog, now)
+	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Misuse: misused, Now: now})
 	s.deployments = deployment.New(deployment.Config{
-		Store: db, Audit: auditLog, Outbox: outbox, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
+		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
 		Removal: agentrpc.RemovalOf,
 	})

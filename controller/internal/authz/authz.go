@@ -112,6 +112,8 @@ const (
 	// AgentStreamRefused: an agent came with the id of a stream that it was not
 	// asked for.
 	AgentStreamRefused Action = "agent.stream-refused"
+	// AgentReportRefused: an agent spoke of what belongs to another node.
+	AgentReportRefused Action = "agent.report-refused"
 )
 
 // own holds what needs no team.

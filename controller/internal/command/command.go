@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/misuse"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
@@ -93,6 +94,8 @@ type Store interface {
 	// FinishCommand keeps the first result of a node's command and wakes who
 	// waits for it.
 	FinishCommand(ctx context.Context, nodeID uuid.UUID, r Result, now time.Time) error
+	// FindCommandNode returns the node of a command; NotFound when it is gone.
+	FindCommandNode(ctx context.Context, id uuid.UUID) (uuid.UUID, error)
 	// FindResult returns a finished command's result; NotFound while there is
 	// none.
 	FindResult(ctx context.Context, id uuid.UUID) (Result, error)
@@ -117,6 +120,8 @@ type Config struct {
 	Store  Store
 	Waiter Waiter
 	Audit  *audit.Log
+	// Misuse is told of agents that answer other nodes' commands.
+	Misuse *misuse.Log
 	Now    func() time.Time
 }
 
@@ -289,5 +294,14 @@ func (s *Service) Pending(ctx context.Context, nodeID uuid.UUID) ([]Command, err
 // Finish keeps a result that a node's agent sent; a second one for the same
 // command changes nothing.
 func (s *Service) Finish(ctx context.Context, nodeID uuid.UUID, r Result) error {
+	asked, err := s.Store.FindCommandNode(ctx, r.ID)
+	switch {
+	case apperr.Is(err, apperr.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case asked != nodeID:
+		return s.Misuse.Note(ctx, nodeID, "command", r.ID)
+	}
 	return s.Store.FinishCommand(ctx, nodeID, r, s.Now())
 }

@@ -77,7 +77,7 @@ func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 				}
 			}
 		}
-		return nil
+		return s.noteForeign(ctx, list)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/misuse"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
@@ -109,6 +110,9 @@ type Store interface {
 	// BeginReleases makes the pending releases of assignments that are still of
 	// the generation ones in progress.
 	BeginReleases(ctx context.Context, list []Begun) error
+	// ListForeign returns those of the places whose deployment is on another
+	// node.
+	ListForeign(ctx context.Context, places []Place) ([]Place, error)
 	// ListStages returns how far the assignments of deployments are; those
 	// without one are missing.
 	ListStages(ctx context.Context, places []Place) (map[Place]Stage, error)
@@ -140,6 +144,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Outbox is told of new deployments and how releases end; nil for nobody.
 	Outbox *notification.Outbox
+	// Misuse is told of agents that speak of other nodes' deployments; nil for
+	// nobody.
+	Misuse *misuse.Log
 	Now    func() time.Time
 
 	// Watch hints whenever a deployment may have changed, until stop is called.
