@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
@@ -131,6 +132,12 @@ func EventFromProto(p *agentv1.DeploymentEvent) workload.Event {
 func CheckReport(p *agentv1.StatusReport) error {
 	if n := len(p.GetDeployments()) + len(p.GetEvents()); n > MaxReportItems {
 		return apperr.InvalidField("deployments", n, "at most %d deployments and events in one report", MaxReportItems)
+	}
+	// What is small as a whole has nothing too large in it: an entry takes two
+	// bytes at least. Nearly all reports are, and the walk costs more than
+	// everything else that is done with them.
+	if proto.Size(p) <= min(MaxTextBytes, 2*MaxContainers) {
+		return nil
 	}
 	return checkSize(p, MaxContainers, MaxTextBytes)
 }

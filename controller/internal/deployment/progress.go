@@ -210,7 +210,7 @@ func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Sta
 	if err != nil {
 		return err
 	}
-	if a.Deployment == nil {
+	if a.ReleaseID == uuid.Nil {
 		return s.recordRemoval(ctx, nodeID, a, status.Phase)
 	}
 	r, err := s.Store.FindRelease(ctx, a.ReleaseID)

@@ -53,6 +53,7 @@ type Store interface {
 
 	InsertRelease(ctx context.Context, r Release) error
 	SetOutcome(ctx context.Context, id uuid.UUID, o Outcome, failure *workload.Failure, at time.Time) error
+	// FindRelease returns a release without its spec.
 	FindRelease(ctx context.Context, id uuid.UUID) (Release, error)
 	FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (Release, error)
 	// FindLatestRelease returns a deployment's newest release of an outcome.
@@ -68,7 +69,7 @@ type Store interface {
 	// it was there is kept until the node's agent holds a set without it.
 	ForgetAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error
 	// FindAssignment returns a prefix's assignment, FindAssignmentOf that of a
-	// deployment; each deployment has at most one.
+	// deployment, without what is to run; each deployment has at most one.
 	FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (Assignment, error)
 	FindAssignmentOf(ctx context.Context, nodeID, deploymentID uuid.UUID) (Assignment, error)
 	// ReadSet returns a node's assignments as they are at one moment.

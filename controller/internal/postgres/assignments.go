@@ -100,9 +100,15 @@ func (db *DB) FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix strin
 	return db.findAssignment(ctx, "assignments.node_id = ? and assignments.prefix = ?", nodeID, prefix)
 }
 
-// FindAssignmentOf returns the assignment of a deployment on a node.
+// FindAssignmentOf returns the assignment of a deployment on a node, without
+// what is to run.
 func (db *DB) FindAssignmentOf(ctx context.Context, nodeID, deploymentID uuid.UUID) (deployment.Assignment, error) {
-	return db.findAssignment(ctx, "assignments.node_id = ? and assignments.deployment_id = ?", nodeID, deploymentID)
+	var row assignmentView
+	err := db.in(ctx).Table("assignments").Where("node_id = ? and deployment_id = ?", nodeID, deploymentID).Take(&row.Assignment).Error
+	if err != nil {
+		return deployment.Assignment{}, mapError(err, "find the assignment")
+	}
+	return row.toAssignment()
 }
 
 // ReadSet returns a node's assignments by prefix. It is one statement and so

@@ -77,10 +77,10 @@ func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, o deployment.Outcome
 	return mapError(err, "note the release's outcome")
 }
 
-// FindRelease returns a release.
+// FindRelease returns a release, without its spec.
 func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release, error) {
 	var row releaseRow
-	if err := db.in(ctx).Where("id = ?", id).Take(&row).Error; err != nil {
+	if err := db.in(ctx).Omit("spec", "set_part").Where("id = ?", id).Take(&row).Error; err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}
 	return row.toRelease()
