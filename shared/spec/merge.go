@@ -85,13 +85,16 @@ func mergeSecrets(image, instance []Secret) []Secret {
 	}
 	merged := slices.Clone(instance)
 	for _, s := range image {
-		at := slices.IndexFunc(merged[:len(instance)], func(o Secret) bool { return o.ID == s.ID || o.Key == s.Key })
-		if at < 0 {
-			merged = append(merged, s)
-			continue
+		known := false
+		for i := range instance {
+			same := merged[i].Key == s.Key
+			known = known || same || merged[i].ID == s.ID
+			// What an image can't do without, no instance makes optional.
+			merged[i].Required = merged[i].Required || same && s.Required
 		}
-		// What an image can't do without, no instance makes optional.
-		merged[at].Required = merged[at].Required || s.Required && merged[at].Key == s.Key
+		if !known {
+			merged = append(merged, s)
+		}
 	}
 	if merged == nil {
 		merged = []Secret{}
