@@ -51,7 +51,7 @@ func TestTokensThatEnrolNobody(t *testing.T) {
 		script := n.newScript(t)
 		pin := regexp.MustCompile(`"rootSha256":"[0-9a-f]{64}"`)
 		wrong := pin.ReplaceAllString(script, `"rootSha256":"`+strings.Repeat("0123456789abcdef", 4)+`"`)
-		n.mustNotEnrol(t, wrong, "does not present the pinned root certificate")
+		n.mustNotEnrol(t, wrong, "whose root this agent does not trust")
 		// The token went to nobody: it is still good.
 		if out, err := runScript(t, script); err != nil {
 			t.Fatalf("with the right pin: %v\n%s", err, out)

@@ -572,7 +572,8 @@ uninstall_agent() {
 		say "removed the container $name"
 	done
 	# Only what is the agent's: volumes of deployed containers may live here too.
-	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb results.json \
+	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
+		commands spool seen.json trouble \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new; do
 		[ -e "$ROOT_PATH/$name" ] || continue
 		if [ -n "$DRY" ]; then
