@@ -66,10 +66,10 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Token, error) {
 		return Token{}, err
 	}
 	t, err := s.store.FindToken(ctx, id)
-	if err != nil {
+	if err != nil && !apperr.Is(err, apperr.NotFound) {
 		return Token{}, err
 	}
-	if t.UserID != who.ID || t.Kind != Personal {
+	if err != nil || t.UserID != who.ID || t.Kind != Personal {
 		return Token{}, apperr.New(apperr.NotFound, "no such token").WithField("tokenId", id)
 	}
 	return t, nil

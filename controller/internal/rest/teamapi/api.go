@@ -116,10 +116,10 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		op.BodyReadTimeout = -1
 	}
 	if !r.public {
-		op.Errors = append(op.Errors, http.StatusUnauthorized)
+		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
 		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 		if strings.Contains(r.path, "{") {
-			op.Errors = append(op.Errors, http.StatusForbidden, http.StatusNotFound)
+			op.Errors = append(op.Errors, http.StatusNotFound)
 		}
 		op.Extensions = map[string]any{"x-permission": string(r.action)}
 	}

@@ -147,18 +147,10 @@ func newCast(t *testing.T) cast {
 	c := controllertest.New(t)
 	k := cast{Controller: c, people: map[actor.Role]*controllertest.Client{actor.Owner: c.Admin(t)}}
 	k.teamID = k.people[actor.Owner].Post("/api/teams", map[string]any{"name": "Acme", "slug": "acme"}).Expect(t, http.StatusCreated).String(t, "id")
-	db, err := pgx.Connect(t.Context(), c.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close(t.Context()) })
 	for _, role := range []actor.Role{actor.Admin, actor.Member} {
 		k.people[role] = c.Register(t, string(role)+".role@example.com")
-		_, err := db.Exec(t.Context(), `insert into team_members (team_id, user_id, role, joined_at)
+		k.execute(t, `insert into team_members (team_id, user_id, role, joined_at)
 			select $1, id, $2, now() from users where email = $3`, k.teamID, role, string(role)+".role@example.com")
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	k.stranger = c.Register(t, "stranger@example.com")
 	k.stranger.Post("/api/teams", map[string]any{"name": "Others", "slug": "others"}).Expect(t, http.StatusCreated)
@@ -174,8 +166,135 @@ func (o operation) endsTheCast() bool {
 // ends the caller's session, so it is tried last and with a session of its own.
 const logout = "/api/auth/logout"
 
-func TestEveryRouteAgainstEveryRoleAndTenant(t *testing.T) {
+// caller is somebody who asks.
+type caller struct {
+	name   string
+	client *controllertest.Client
+	// role in the team asked about; empty for whoever is not in it.
+	role actor.Role
+	// deployment is the one that a deploy token is for.
+	deployment string
+	// nobody: what is presented stands for nobody (any more).
+	nobody bool
+}
+
+// callers are one of every kind there is. Those who may do the most come last,
+// since they may end what others are tried with.
+func (k cast) callers(t *testing.T) []caller {
+	t.Helper()
+	owner, admin := k.people[actor.Owner], k.people[actor.Admin]
+	personal := func(name string) *controllertest.Client {
+		made := admin.Post("/api/tokens", object{"name": name, "expirationInDays": 1}).Expect(t, http.StatusCreated)
+		return admin.WithToken(made.String(t, "token"))
+	}
+	expired, revoked := personal("expired"), personal("revoked")
+	k.execute(t, "update access_tokens set expires_at = now() - interval '1 second' where name = 'expired'")
+	var tokens []struct{ ID, Name string }
+	admin.Get("/api/tokens").Expect(t, http.StatusOK).Into(t, &tokens)
+	for _, token := range tokens {
+		if token.Name == "revoked" {
+			revoked.Get("/api/teams").Expect(t, http.StatusOK) // was good
+			admin.Delete("/api/tokens/"+token.ID).Expect(t, http.StatusNoContent)
+		}
+	}
+	deployment := k.deployments(t, 3)
+	pipeline := func(id, name string) *controllertest.Client {
+		made := owner.Put("/api/acme/deployments/"+id+"/token", object{"name": name, "expirationInDays": 1}).Expect(t, http.StatusCreated)
+		return owner.WithToken(made.String(t, "token"))
+	}
+	deploys := pipeline(deployment[0], "good")
+	deploysNoMore, deployed := pipeline(deployment[1], "expired"), pipeline(deployment[2], "revoked")
+	k.execute(t, "update deployment_tokens set expires_at = now() - interval '1 second' where name = 'expired'")
+	deployed.Get("/api/acme/deployments/"+deployment[2]).Expect(t, http.StatusOK) // was good
+	owner.Delete("/api/acme/deployments/"+deployment[2]+"/token").Expect(t, http.StatusNoContent)
+	return []caller{
+		{name: "anonymous", client: k.Anonymous(t), nobody: true},
+		{name: "garbage for a token", client: k.Anonymous(t).WithToken("garbage"), nobody: true},
+		{name: "expired token", client: expired, nobody: true},
+		{name: "revoked token", client: revoked, nobody: true},
+		{name: "expired deploy token", client: deploysNoMore, nobody: true},
+		{name: "revoked deploy token", client: deployed, nobody: true},
+		{name: "deploy token", client: deploys, deployment: deployment[0]},
+		{name: "owner of another team", client: k.stranger},
+		{name: "user", client: k.people[actor.Member], role: actor.Member},
+		{name: "admin", client: personal("good"), role: actor.Admin},
+		{name: "owner", client: owner, role: actor.Owner},
+	}
+}
+
+// deployments makes deployments of a rolling version and returns their ids.
+func (k cast) deployments(t *testing.T, count int) []string {
+	t.Helper()
+	owner, registry := k.people[actor.Owner], ""
+	add := func(path string, body any) string {
+		return owner.Post("/api/acme"+path, body).Expect(t, http.StatusCreated).String(t, "id")
+	}
+	node, project := add("/nodes", object{"name": "tried"}), add("/projects", object{"name": "tried", "type": "versioned"})
+	registry = add("/registries", object{"name": "tried", "type": "unchecked", "details": object{"url": "example.org"}})
+	version := add("/projects/"+project+"/versions", object{"name": "main", "type": "rolling"})
+	owner.Post("/api/acme/projects/"+project+"/versions/"+version+"/images",
+		[]object{{"registryId": registry, "images": []string{"web:1"}}}).Expect(t, http.StatusCreated)
+	ids := make([]string, count)
+	for i := range ids {
+		ids[i] = add("/deployments", object{"versionId": version, "nodeId": node, "prefix": "tried-" + strconv.Itoa(i)})
+	}
+	return ids
+}
+
+// execute changes the controller's database behind its back.
+func (k cast) execute(t *testing.T, statement string, args ...any) {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), k.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(t.Context()) }()
+	if _, err := db.Exec(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verdict is what the table says to a caller: a status that refuses, or 0 when
+// the caller is let in.
+func (o operation) verdict(c caller) int {
+	// A template is used in the team that the body names, and adds a registry.
+	template := o.Permission == authz.TemplateUse
+	inTeam := strings.Contains(o.Path, "{teamSlug}") || template
+	byID := strings.HasPrefix(o.Path, "/api/teams/{teamId}")
+	switch {
+	case c.nobody:
+		return http.StatusUnauthorized
+	case c.deployment != "" && byID:
+		return http.StatusNotFound // it is in no team's list of people
+	case c.deployment != "":
+		if strings.Contains(o.Path, "{deploymentId}") && authz.ForDeployToken(o.Permission) {
+			return 0
+		}
+		return http.StatusForbidden
+	case !inTeam && !byID:
+		return 0
+	case c.role == "":
+		return http.StatusNotFound
+	case template && authz.Allowed(c.role, authz.RegistryCreate):
+		return 0
+	case !authz.Allowed(c.role, o.Permission):
+		return http.StatusForbidden
+	}
+	return 0
+}
+
+// needsNoLogin names the routes that are for everybody.
+func needsNoLogin(path string) bool {
+	return slices.Contains([]string{
+		"/api/health", "/api/auth/login", "/api/auth/register",
+		"/api/{teamSlug}/deployments/{deploymentId}/token/exchange", // the identity token is the right
+		"/api/{teamSlug}/nodes/{nodeId}/script",                     // fetched by the machine that is to be a node
+	}, path)
+}
+
+func TestEveryRouteAgainstEveryCaller(t *testing.T) {
 	k := newCast(t)
+	callers := k.callers(t)
 	for _, o := range operations(t, k.Controller) {
 		if o.Path == logout {
 			continue
@@ -186,8 +305,7 @@ func TestEveryRouteAgainstEveryRoleAndTenant(t *testing.T) {
 				t.Fatalf("security %v but permission %q", o.Security, o.Permission)
 			}
 			if public {
-				known := []string{"/api/health", "/api/auth/login", "/api/auth/register", "/api/{teamSlug}/deployments/{deploymentId}/token/exchange", "/api/{teamSlug}/nodes/{nodeId}/script"}
-				if !slices.Contains(known, o.Path) {
+				if !needsNoLogin(o.Path) {
 					t.Fatal("asks for no log-in, and is not one of those that need none")
 				}
 				return
@@ -195,34 +313,75 @@ func TestEveryRouteAgainstEveryRoleAndTenant(t *testing.T) {
 			if !authz.Known(o.Permission) {
 				t.Fatalf("its permission %q is in no table", o.Permission)
 			}
-			body := o.body(t)
-			path := o.at("acme", k.teamID, nil)
-			problem(t, k.Anonymous(t).Do(o.Method, path, body), http.StatusUnauthorized)
-			problem(t, k.Anonymous(t).WithToken("garbage").Do(o.Method, path, body), http.StatusUnauthorized)
-			inTeam := strings.Contains(o.Path, "{teamSlug}") || strings.HasPrefix(o.Path, "/api/teams/{teamId}")
-			if !inTeam {
-				return
-			}
-			problem(t, k.stranger.Do(o.Method, path, body), http.StatusNotFound)
-			k := k
+			k, callers := k, callers
 			if o.endsTheCast() {
 				k = newCast(t)
-				path = o.at("acme", k.teamID, nil)
+				callers = k.callers(t)
 			}
-			for _, role := range []actor.Role{actor.Member, actor.Admin, actor.Owner} {
-				got := k.people[role].Do(o.Method, path, body)
-				if allowed := authz.Allowed(role, o.Permission); allowed == (got.Status == http.StatusForbidden) {
-					t.Errorf("%s: status %d, and the table says allowed=%v: %s", role, got.Status, allowed, got.Body)
+			body := o.body(t)
+			for _, c := range callers {
+				rows := map[string]string{}
+				if c.deployment != "" {
+					rows["{deploymentId}"] = c.deployment
 				}
-				if got.Status >= http.StatusInternalServerError {
-					t.Errorf("%s: status %d: %s", role, got.Status, got.Body)
-				}
-				// What it answers is documented.
-				if o.Responses[strconv.Itoa(got.Status)] == nil {
-					t.Errorf("%s: status %d is not in the document", role, got.Status)
-				}
+				o.try(t, c, o.at("acme", k.teamID, rows), body)
 			}
 		})
+	}
+}
+
+// try sends the request of a caller and holds the answer to the table.
+func (o operation) try(t *testing.T, c caller, path string, body any) {
+	t.Helper()
+	got := c.client.Do(o.Method, path, body)
+	want := o.verdict(c)
+	refused := got.Status == http.StatusUnauthorized || got.Status == http.StatusForbidden
+	switch {
+	case want != 0 && got.Status != want, want == 0 && refused:
+		t.Errorf("%s: status %d, and the table says %d (0 is let in): %s", c.name, got.Status, want, got.Body)
+	case got.Status >= http.StatusInternalServerError:
+		t.Errorf("%s: status %d: %s", c.name, got.Status, got.Body)
+	case o.Responses[strconv.Itoa(got.Status)] == nil:
+		t.Errorf("%s: status %d is not in the document", c.name, got.Status)
+	}
+	if want != 0 {
+		problem(t, got, want)
+	}
+}
+
+func TestDeployTokensReachNoOtherDeployment(t *testing.T) {
+	k := newCast(t)
+	ids := k.deployments(t, 2)
+	owner := k.people[actor.Owner]
+	pipeline := owner.WithToken(owner.Put("/api/acme/deployments/"+ids[0]+"/token", object{"name": "main"}).
+		Expect(t, http.StatusCreated).String(t, "token"))
+	for _, o := range operations(t, k.Controller) {
+		if !strings.Contains(o.Path, "{deploymentId}") || len(o.Security) == 0 {
+			continue
+		}
+		// One that is there and one that is nowhere.
+		for _, id := range []string{ids[1], uuid.NewString()} {
+			path := o.at("acme", k.teamID, map[string]string{"{deploymentId}": id})
+			if got := pipeline.Do(o.Method, path, o.body(t)); got.Status != http.StatusForbidden {
+				t.Errorf("%s %s: status %d, want 403: %s", o.Method, o.Path, got.Status, got.Body)
+			}
+		}
+	}
+}
+
+func TestLogoutEndsTheSessionItComesWith(t *testing.T) {
+	k := newCast(t)
+	for _, c := range k.callers(t) {
+		switch {
+		case c.nobody:
+			problem(t, c.client.Post(logout, nil), http.StatusUnauthorized)
+		case c.deployment != "":
+			problem(t, c.client.Post(logout, nil), http.StatusForbidden)
+		default:
+			c.client.Get("/api/teams").Expect(t, http.StatusOK)
+			c.client.Post(logout, nil).Expect(t, http.StatusNoContent)
+			problem(t, c.client.Get("/api/teams"), http.StatusUnauthorized)
+		}
 	}
 }
 
@@ -238,55 +397,5 @@ func problem(t *testing.T, r controllertest.Reply, status int) {
 		if p[key] == nil || p[key] == "" {
 			t.Errorf("the problem lacks %q: %s", key, r.Body)
 		}
-	}
-}
-
-// rows makes one of each noun in the team and returns their ids by parameter.
-func (k cast) rows(t *testing.T) map[string]string {
-	t.Helper()
-	owner := k.people[actor.Owner]
-	add := func(path string, body any) string {
-		return owner.Post("/api/acme"+path, body).Expect(t, http.StatusCreated).String(t, "id")
-	}
-	rows := map[string]string{
-		"{nodeId}":         add("/nodes", map[string]any{"name": "one"}),
-		"{registryId}":     add("/registries", map[string]any{"name": "own", "type": "unchecked", "details": map[string]any{"url": "example.com"}}),
-		"{storageId}":      add("/storages", map[string]any{"name": "files", "url": "s3.example.com"}),
-		"{notificationId}": add("/notifications", map[string]any{"name": "chat", "type": "slack", "url": "https://127.0.0.1/x", "active": true, "enabledEvents": []string{"version-created"}}),
-		"{projectId}":      add("/projects", map[string]any{"name": "shop", "type": "versioned"}),
-	}
-	rows["{versionId}"] = add("/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.0", "type": "rolling"})
-	var images []struct{ ID string }
-	owner.Post("/api/acme/projects/"+rows["{projectId}"]+"/versions/"+rows["{versionId}"]+"/images",
-		[]any{map[string]any{"registryId": rows["{registryId}"], "images": []string{"web:1"}}}).Expect(t, http.StatusCreated).Into(t, &images)
-	rows["{imageId}"] = images[0].ID
-	rows["{deploymentId}"] = add("/deployments", map[string]any{"versionId": rows["{versionId}"], "nodeId": rows["{nodeId}"], "prefix": "shop"})
-	var detail struct{ Instances []struct{ ID string } }
-	owner.Get("/api/acme/deployments/"+rows["{deploymentId}"]).Expect(t, http.StatusOK).Into(t, &detail)
-	rows["{instanceId}"] = detail.Instances[0].ID
-	return rows
-}
-
-func TestAnotherTeamsRowsLookLikeNone(t *testing.T) {
-	k := newCast(t)
-	rows := k.rows(t)
-	for _, o := range operations(t, k.Controller) {
-		named := slices.ContainsFunc(strings.Split(o.Path, "/"), func(part string) bool { return rows[part] != "" })
-		if len(o.Security) == 0 || !named {
-			continue
-		}
-		t.Run(o.Method+" "+o.Path, func(t *testing.T) {
-			// The owner of another team asks for this team's rows inside their own.
-			theirs := k.stranger.Do(o.Method, o.at("others", k.teamID, rows), o.body(t))
-			none := k.stranger.Do(o.Method, o.at("others", k.teamID, nil), o.body(t))
-			theirs.Expect(t, http.StatusNotFound)
-			if none.Status != http.StatusNotFound || none.Object(t)["message"] != theirs.Object(t)["message"] {
-				t.Errorf("a row of another team answers %s, one that is nowhere %s", theirs.Body, none.Body)
-			}
-		})
-	}
-	// Nothing of it changed anything.
-	for param, path := range map[string]string{"{nodeId}": "/nodes/", "{registryId}": "/registries/", "{projectId}": "/projects/", "{deploymentId}": "/deployments/"} {
-		k.people[actor.Owner].Get("/api/acme"+path+rows[param]).Expect(t, http.StatusOK)
 	}
 }
