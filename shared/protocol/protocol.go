@@ -36,6 +36,10 @@ const (
 	Trust = "trust"
 	// Quarantine: the agent understands that it is in quarantine.
 	Quarantine = "quarantine"
+	// Policy: the agent heeds the policy of a deployment.
+	Policy = "policy"
+	// Plan: the agent tells what a deployment would change on its node.
+	Plan = "plan"
 	// Update: the agent can replace itself by another build.
 	Update = "update"
 )

@@ -15,6 +15,8 @@ type Deployment struct {
 	Prefix string
 	// Release is the number of the release that froze this content.
 	Release int64
+	// Policy says how this release takes over from the one before it.
+	Policy Policy
 	// Workloads in the order they are started.
 	Workloads []Workload
 }
@@ -26,8 +28,9 @@ type Workload struct {
 	Image      Image
 	// Container is normalised: Normalize has been applied.
 	Container Container
-	// Hash is Hash of the workload when it was rendered. Two workloads with
-	// the same hash need no change on the node.
+	// Hash is Hash of the workload when it was rendered. Containers of
+	// workloads with the same hash are alike but for what their image's tag
+	// stood for when they were made.
 	Hash string
 }
 

@@ -90,6 +90,8 @@ func Validate(d Deployment) Problems {
 	label(c.at("prefix"), d.Prefix)
 	c.at("workloads").that(len(d.Workloads) <= MaxWorkloads, len(d.Workloads), "at most %d workloads", MaxWorkloads)
 
+	checkPolicy(c.at("policy"), d.Policy)
+
 	names := map[string]int{}
 	published := map[string]string{}
 	for i, w := range d.Workloads {

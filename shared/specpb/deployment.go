@@ -21,7 +21,31 @@ func DeploymentToProto(d spec.Deployment) *agentv1.Deployment {
 		Id:        d.ID,
 		Prefix:    d.Prefix,
 		Release:   d.Release,
+		Policy:    policyToProto(d.Policy),
 		Workloads: convert(d.Workloads, workloadToProto),
+	}
+}
+
+// policyToProto leaves out a policy that says nothing, so that sets made before
+// there were policies keep their hashes.
+func policyToProto(p spec.Policy) *agentv1.Policy {
+	if p == (spec.Policy{}) {
+		return nil
+	}
+	return &agentv1.Policy{
+		OnFailure:           string(p.OnFailure),
+		HealthWindowSeconds: p.HealthWindowSeconds,
+		DrainSeconds:        p.DrainSeconds,
+		Parallelism:         p.Parallelism,
+	}
+}
+
+func policyFromProto(p *agentv1.Policy) spec.Policy {
+	return spec.Policy{
+		OnFailure:           spec.OnFailure(p.GetOnFailure()),
+		HealthWindowSeconds: p.GetHealthWindowSeconds(),
+		DrainSeconds:        p.GetDrainSeconds(),
+		Parallelism:         p.GetParallelism(),
 	}
 }
 
@@ -41,6 +65,7 @@ func DeploymentFromProto(p *agentv1.Deployment) (spec.Deployment, error) {
 		ID:        p.GetId(),
 		Prefix:    p.GetPrefix(),
 		Release:   p.GetRelease(),
+		Policy:    policyFromProto(p.GetPolicy()),
 		Workloads: convert(p.GetWorkloads(), workloadFromProto),
 	}, nil
 }

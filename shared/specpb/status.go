@@ -112,6 +112,7 @@ func EventToProto(deploymentID string, generation uint64, release int64, e workl
 		Lines:        cleanAll(e.Lines),
 		State:        string(e.State),
 		Reason:       clean(e.Reason),
+		Digest:       clean(e.Digest),
 	}
 }
 
@@ -124,6 +125,7 @@ func EventFromProto(p *agentv1.DeploymentEvent) workload.Event {
 		Lines:      convert(p.GetLines(), strings.Clone),
 		State:      spec.ContainerState(p.GetState()),
 		Reason:     p.GetReason(),
+		Digest:     p.GetDigest(),
 	}
 }
 

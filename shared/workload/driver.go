@@ -37,6 +37,11 @@ type Driver interface {
 	// in a spec is ever silently ignored.
 	Check(d spec.Deployment) error
 
+	// Plan tells what Apply would do now, from what is there now. It changes
+	// nothing, and fails as Check does when the deployment cannot be honoured,
+	// and with Conflict when something that is not ours stands in the way.
+	Plan(ctx context.Context, d spec.Deployment) (Plan, error)
+
 	// Apply makes the node run the deployment, all or nothing. A workload
 	// whose hash is unchanged keeps its containers, which are started if they
 	// are stopped. Images are pulled before anything is stopped. When Apply

@@ -41,6 +41,9 @@ type Event struct {
 	// State is set when the workload came to another state.
 	State  spec.ContainerState
 	Reason string
+	// Digest is set when it became known what the workload's image stands for:
+	// its digest in its repository, "sha256:" and hex.
+	Digest string
 }
 
 // Phase is where one release of a deployment is on its node.
@@ -72,6 +75,7 @@ const (
 	StepCreate Step = "create"
 	StepStart  Step = "start"
 	StepHealth Step = "health"
+	StepSwitch Step = "switch"
 	StepRetire Step = "retire"
 	StepRemove Step = "remove"
 )

@@ -55,6 +55,8 @@ func Run(t *testing.T, factory Factory) {
 		run  func(*bench)
 	}{
 		{"the engine describes itself", infoDescribes},
+		{"a plan tells what apply does", planTells},
+		{"a plan refuses what apply refuses", planRefuses},
 		{"apply runs every workload", applyRunsAll},
 		{"apply again keeps unchanged containers", applyKeeps},
 		{"apply starts an unchanged container that is stopped", applyStartsStopped},

@@ -557,10 +557,13 @@ type DeploymentStatus struct {
 	// The deployment the assignment was for, or the tombstone's.
 	DeploymentId string `protobuf:"bytes,1,opt,name=deployment_id,json=deploymentId,proto3" json:"deployment_id,omitempty"`
 	// The assignment's generation this is about.
-	Generation    uint64   `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Release       int64    `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
-	Phase         Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=fairlead.agent.v1.Phase" json:"phase,omitempty"`
-	Failure       *Failure `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	Generation uint64   `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Release    int64    `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
+	Phase      Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=fairlead.agent.v1.Phase" json:"phase,omitempty"`
+	Failure    *Failure `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	// What the images of the release stood for when it was brought up, as far
+	// as the engine knows digests of them.
+	Images        []*ResolvedImage `protobuf:"bytes,6,rep,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +633,67 @@ func (x *DeploymentStatus) GetFailure() *Failure {
 	return nil
 }
 
+func (x *DeploymentStatus) GetImages() []*ResolvedImage {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+// ResolvedImage is what the image of an instance stood for.
+type ResolvedImage struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// Digest in the image's repository, "sha256:" and hex.
+	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvedImage) Reset() {
+	*x = ResolvedImage{}
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvedImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvedImage) ProtoMessage() {}
+
+func (x *ResolvedImage) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvedImage.ProtoReflect.Descriptor instead.
+func (*ResolvedImage) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ResolvedImage) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *ResolvedImage) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 // Failure is the failure card of a deploy.
 type Failure struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -650,7 +714,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +726,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +739,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Failure) GetStep() string {
@@ -759,15 +823,17 @@ type DeploymentEvent struct {
 	InstanceId   string                 `protobuf:"bytes,6,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	Lines        []string               `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
 	// Set when the workload came to this state: running, waiting or exited.
-	State         string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
-	Reason        string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	State  string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Set when it became known what the instance's image stands for.
+	Digest        string `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeploymentEvent) Reset() {
 	*x = DeploymentEvent{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +845,7 @@ func (x *DeploymentEvent) String() string {
 func (*DeploymentEvent) ProtoMessage() {}
 
 func (x *DeploymentEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +858,7 @@ func (x *DeploymentEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentEvent.ProtoReflect.Descriptor instead.
 func (*DeploymentEvent) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeploymentEvent) GetDeploymentId() string {
@@ -858,6 +924,13 @@ func (x *DeploymentEvent) GetReason() string {
 	return ""
 }
 
+func (x *DeploymentEvent) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 type ContainerList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the containers were last seen so.
@@ -872,7 +945,7 @@ type ContainerList struct {
 
 func (x *ContainerList) Reset() {
 	*x = ContainerList{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +957,7 @@ func (x *ContainerList) String() string {
 func (*ContainerList) ProtoMessage() {}
 
 func (x *ContainerList) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +970,7 @@ func (x *ContainerList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerList.ProtoReflect.Descriptor instead.
 func (*ContainerList) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ContainerList) GetObservedAt() *timestamppb.Timestamp {
@@ -954,7 +1027,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1039,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1052,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Container) GetPrefix() string {
@@ -1154,7 +1227,7 @@ type ContainerPort struct {
 
 func (x *ContainerPort) Reset() {
 	*x = ContainerPort{}
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1239,7 @@ func (x *ContainerPort) String() string {
 func (*ContainerPort) ProtoMessage() {}
 
 func (x *ContainerPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_status_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1252,7 @@ func (x *ContainerPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerPort.ProtoReflect.Descriptor instead.
 func (*ContainerPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_agent_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ContainerPort) GetInternal() int32 {
@@ -1242,7 +1315,7 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\blog_tail\x18\x04 \x03(\tR\alogTail\x12\x16\n" +
 	"\x06unseen\x18\x05 \x01(\bR\x06unseen\"!\n" +
 	"\tFactsLost\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x04R\x05count\"\xd7\x01\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"\x91\x02\n" +
 	"\x10DeploymentStatus\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
 	"\n" +
@@ -1250,7 +1323,12 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"generation\x12\x18\n" +
 	"\arelease\x18\x03 \x01(\x03R\arelease\x12.\n" +
 	"\x05phase\x18\x04 \x01(\x0e2\x18.fairlead.agent.v1.PhaseR\x05phase\x124\n" +
-	"\afailure\x18\x05 \x01(\v2\x1a.fairlead.agent.v1.FailureR\afailure\"\xb8\x02\n" +
+	"\afailure\x18\x05 \x01(\v2\x1a.fairlead.agent.v1.FailureR\afailure\x128\n" +
+	"\x06images\x18\x06 \x03(\v2 .fairlead.agent.v1.ResolvedImageR\x06images\"H\n" +
+	"\rResolvedImage\x12\x1f\n" +
+	"\vinstance_id\x18\x01 \x01(\tR\n" +
+	"instanceId\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"\xb8\x02\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1f\n" +
 	"\vinstance_id\x18\x02 \x01(\tR\n" +
@@ -1267,7 +1345,7 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x04kind\x18\n" +
 	" \x01(\tR\x04kindB\f\n" +
 	"\n" +
-	"_exit_code\"\xba\x02\n" +
+	"_exit_code\"\xd2\x02\n" +
 	"\x0fDeploymentEvent\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
 	"\n" +
@@ -1280,7 +1358,9 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"instanceId\x12\x14\n" +
 	"\x05lines\x18\a \x03(\tR\x05lines\x12\x14\n" +
 	"\x05state\x18\b \x01(\tR\x05state\x12\x16\n" +
-	"\x06reason\x18\t \x01(\tR\x06reason\"\xad\x01\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x16\n" +
+	"\x06digest\x18\n" +
+	" \x01(\tR\x06digest\"\xad\x01\n" +
 	"\rContainerList\x12;\n" +
 	"\vobserved_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"observedAt\x12<\n" +
@@ -1350,7 +1430,7 @@ func file_fairlead_agent_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fairlead_agent_v1_status_proto_goTypes = []any{
 	(Phase)(0),                    // 0: fairlead.agent.v1.Phase
 	(EventLevel)(0),               // 1: fairlead.agent.v1.EventLevel
@@ -1360,36 +1440,38 @@ var file_fairlead_agent_v1_status_proto_goTypes = []any{
 	(*ContainerExit)(nil),         // 5: fairlead.agent.v1.ContainerExit
 	(*FactsLost)(nil),             // 6: fairlead.agent.v1.FactsLost
 	(*DeploymentStatus)(nil),      // 7: fairlead.agent.v1.DeploymentStatus
-	(*Failure)(nil),               // 8: fairlead.agent.v1.Failure
-	(*DeploymentEvent)(nil),       // 9: fairlead.agent.v1.DeploymentEvent
-	(*ContainerList)(nil),         // 10: fairlead.agent.v1.ContainerList
-	(*Container)(nil),             // 11: fairlead.agent.v1.Container
-	(*ContainerPort)(nil),         // 12: fairlead.agent.v1.ContainerPort
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*ResolvedImage)(nil),         // 8: fairlead.agent.v1.ResolvedImage
+	(*Failure)(nil),               // 9: fairlead.agent.v1.Failure
+	(*DeploymentEvent)(nil),       // 10: fairlead.agent.v1.DeploymentEvent
+	(*ContainerList)(nil),         // 11: fairlead.agent.v1.ContainerList
+	(*Container)(nil),             // 12: fairlead.agent.v1.Container
+	(*ContainerPort)(nil),         // 13: fairlead.agent.v1.ContainerPort
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_status_proto_depIdxs = []int32{
 	7,  // 0: fairlead.agent.v1.StatusReport.deployments:type_name -> fairlead.agent.v1.DeploymentStatus
-	9,  // 1: fairlead.agent.v1.StatusReport.events:type_name -> fairlead.agent.v1.DeploymentEvent
-	10, // 2: fairlead.agent.v1.StatusReport.containers:type_name -> fairlead.agent.v1.ContainerList
+	10, // 1: fairlead.agent.v1.StatusReport.events:type_name -> fairlead.agent.v1.DeploymentEvent
+	11, // 2: fairlead.agent.v1.StatusReport.containers:type_name -> fairlead.agent.v1.ContainerList
 	4,  // 3: fairlead.agent.v1.StatusReport.facts:type_name -> fairlead.agent.v1.Fact
-	13, // 4: fairlead.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	14, // 4: fairlead.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
 	5,  // 5: fairlead.agent.v1.Fact.exit:type_name -> fairlead.agent.v1.ContainerExit
 	6,  // 6: fairlead.agent.v1.Fact.lost:type_name -> fairlead.agent.v1.FactsLost
 	0,  // 7: fairlead.agent.v1.DeploymentStatus.phase:type_name -> fairlead.agent.v1.Phase
-	8,  // 8: fairlead.agent.v1.DeploymentStatus.failure:type_name -> fairlead.agent.v1.Failure
-	13, // 9: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 10: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
-	13, // 11: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
-	11, // 12: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
-	13, // 13: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	12, // 14: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
-	13, // 15: fairlead.agent.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	13, // 16: fairlead.agent.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	9,  // 8: fairlead.agent.v1.DeploymentStatus.failure:type_name -> fairlead.agent.v1.Failure
+	8,  // 9: fairlead.agent.v1.DeploymentStatus.images:type_name -> fairlead.agent.v1.ResolvedImage
+	14, // 10: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 11: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
+	14, // 12: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
+	12, // 13: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
+	14, // 14: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	13, // 15: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
+	14, // 16: fairlead.agent.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	14, // 17: fairlead.agent.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_status_proto_init() }
@@ -1401,14 +1483,14 @@ func file_fairlead_agent_v1_status_proto_init() {
 		(*Fact_Exit)(nil),
 		(*Fact_Lost)(nil),
 	}
-	file_fairlead_agent_v1_status_proto_msgTypes[6].OneofWrappers = []any{}
+	file_fairlead_agent_v1_status_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_status_proto_rawDesc), len(file_fairlead_agent_v1_status_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
