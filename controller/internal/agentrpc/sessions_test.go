@@ -43,12 +43,19 @@ func (s site) identify(t *testing.T) (controllertest.Enrolment, tls.Certificate,
 // hello opens a session on a connection of its own and returns how it began.
 func (s site) hello(t *testing.T, e controllertest.Enrolment, own tls.Certificate, boot string, capabilities ...string) (*peer, error) {
 	t.Helper()
+	return s.holding(t, e, own, boot, nil, capabilities...)
+}
+
+// holding is hello of an agent that says it holds a set.
+func (s site) holding(t *testing.T, e controllertest.Enrolment, own tls.Certificate, boot string, held *agentv1.AssignmentSet, capabilities ...string) (*peer, error) {
+	t.Helper()
 	stream, err := agentv1.NewSessionServiceClient(s.connect(t, e, own)).Session(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Hello{Hello: &agentv1.Hello{
 		ProtocolMin: 1, ProtocolMax: 1, BootId: boot, Capabilities: capabilities, Agent: &agentv1.AgentInfo{Hostname: "a\x00b"},
+		Lineage: held.GetLineage(), Generation: held.GetGeneration(), SetHash: held.GetSetHash(),
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"fairlead.dev/controller/internal/agent"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 )
 
@@ -196,25 +197,35 @@ func (d *Dispatcher) mayGoOn(l *Line, s agent.Standing) error {
 	return nil
 }
 
-// deliver sends a parcel and ends the feeding of its line.
+// deliver sends a parcel and ends the feeding of its line. The line believes
+// already that the agent has it: where it can't be sent, the session must end,
+// so that the next one finds out what the agent holds.
 func (d *Dispatcher) deliver(p parcel) {
 	l := p.line
 	defer l.done()
+	if err := l.send(p); err != nil {
+		// Most often it is over already, and its handler knows why.
+		l.sender.End(apperr.Wrap(apperr.Unavailable, err, "send the agent what its node should run"))
+	}
+}
+
+func (l *Line) send(p parcel) error {
 	if p.set != nil {
 		if err := l.sender.SendAssignments(*p.set); err != nil {
-			return // the session is over, and its handler knows why
+			return err
 		}
 	}
 	still := make(map[uuid.UUID]struct{}, len(p.commands))
 	for _, c := range p.commands {
 		if _, told := l.told[c.ID]; !told {
 			if err := l.sender.SendCommand(c); err != nil {
-				return
+				return err
 			}
 		}
 		still[c.ID] = struct{}{}
 	}
 	l.told = still
+	return nil
 }
 
 func (d *Dispatcher) tell(s agent.Standing) {

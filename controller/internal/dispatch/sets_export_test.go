@@ -14,3 +14,6 @@ func (l *Line) Asks(generation uint64) (deployment.Ask, bool) {
 func (l *Line) Answered(set deployment.Set) {
 	l.answered(deployment.Update{Standing: deployment.Behind, Set: set}, set.Generation)
 }
+
+// Deliver sends a set on a line.
+func (l *Line) Deliver(set deployment.Set) { l.dispatcher.deliver(parcel{line: l, set: &set}) }

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -22,13 +23,15 @@ type sender struct {
 	ended           error
 	handling, stuck time.Duration
 	canPing         bool
+	// failing is why no set can be sent.
+	failing error
 	// pings has the nonces that were sent.
 	pings chan uint64
 }
 
 func newSender() *sender { return &sender{canPing: true, pings: make(chan uint64, 1)} }
 
-func (s *sender) SendAssignments(deployment.Set) error { return nil }
+func (s *sender) SendAssignments(deployment.Set) error { return s.failing }
 func (s *sender) SendCommand(command.Command) error    { return nil }
 func (s *sender) CanPing() bool                        { return s.canPing }
 
@@ -185,6 +188,21 @@ func TestANewerSessionEndsTheOlder(t *testing.T) {
 	}
 	if s, ok := w.Local(nodeID); !ok || s.Epoch != 3 || !w.IsMine(id, 3) || w.IsMine(id, 1) {
 		t.Errorf("the node's session is %+v, %v", s, ok)
+	}
+}
+
+func TestASessionEndsThatASetCannotBeSentOn(t *testing.T) {
+	w := newWatch(t)
+	s := newSender()
+	line := w.add(s)
+	line.Deliver(deployment.Set{Generation: 1})
+	if s.why() != nil {
+		t.Fatalf("ended: %v", s.why())
+	}
+	s.failing = errors.New("it can't be encoded")
+	line.Deliver(deployment.Set{Generation: 2})
+	if !errors.Is(s.why(), s.failing) {
+		t.Errorf("the session, which holds that the set was sent, ended with %v", s.why())
 	}
 }
 
