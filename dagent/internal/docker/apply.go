@@ -28,6 +28,9 @@ import (
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
 	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}}
 	defer a.story.end()
+	lock := d.changing.of(dep.Prefix)
+	lock.Lock()
+	defer lock.Unlock()
 
 	failure := a.run(ctx)
 	if failure == nil {
@@ -97,6 +100,11 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	}
 	if failure := a.survey(ctx); failure != nil {
 		return failure
+	}
+	if a.options.Router != nil {
+		if err := a.options.Router.Prepare(ctx, a.dep); err != nil {
+			return a.fail(ctx, workload.StepCheck, nil, "", err)
+		}
 	}
 	images, failure := a.pullAll(ctx)
 	if failure != nil {

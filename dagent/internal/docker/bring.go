@@ -26,6 +26,7 @@ func (a *applying) bring(ctx context.Context, s *slot, images map[string]string)
 		return a.keep(ctx, s)
 	}
 	b, p := build(a.dep, s.Workload, images[s.Image.Reference])
+	p.refused = append(p.refused, a.planRoutes(a.dep, s.Workload, &b)...)
 	if err := errors.Join(p.refused...); err != nil {
 		return a.fail(ctx, workload.StepCreate, s, "", err) // Check has let nothing of this through
 	}

@@ -20,6 +20,8 @@ type blueprint struct {
 	// networks are joined by name under the aliases; the first at creation.
 	networks []string
 	aliases  []string
+	// routed is the network a proxy reaches the container through.
+	routed string
 	// volumes are the named volumes that must exist.
 	volumes []string
 	// exclusive are the volumes and host folders that no other container of

@@ -54,6 +54,7 @@ func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
 	checkImage("image", w.Image.Reference, &p)
 	b, built := build(dep, w, w.Image.Reference)
 	p.refused = append(p.refused, built.refused...)
+	p.refused = append(p.refused, d.planRoutes(dep, w, &b)...)
 	p.refused = append(p.refused, permit(b.host, d.options.AllowHostPaths)...)
 	for _, ic := range w.Container.InitContainers {
 		checkImage("initContainers."+ic.Name+".image", ic.Image, &p)
@@ -78,12 +79,6 @@ var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 // engine would silently ignore.
 func refusals(c spec.Container) problems {
 	p := problems{}
-	if c.Expose != nil && *c.Expose != spec.ExposeNone {
-		p.unsupported("expose", "")
-	}
-	if c.Routing != nil && *c.Routing != (spec.Routing{}) {
-		p.unsupported("routing", "")
-	}
 	for i, s := range c.Secrets {
 		if s.Required && s.Value == "" {
 			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
@@ -111,12 +106,6 @@ func refusals(c spec.Container) problems {
 func refuseKubernetesOnly(c spec.Container, p *problems) {
 	if c.HealthCheckConfig != nil && *c.HealthCheckConfig != (spec.HealthCheckConfig{}) {
 		p.unsupported("healthCheckConfig", "the HEALTHCHECK of the image is honored")
-	}
-	if len(c.CustomHeaders) > 0 {
-		p.unsupported("customHeaders", "")
-	}
-	if c.ProxyHeaders != nil && *c.ProxyHeaders {
-		p.unsupported("proxyHeaders", "")
 	}
 	if c.UseLoadBalancer != nil && *c.UseLoadBalancer {
 		p.unsupported("useLoadBalancer", "")

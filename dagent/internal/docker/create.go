@@ -40,7 +40,7 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 			return "", engineError(err, "join container %s to network %s", name, n)
 		}
 	}
-	return made.ID, nil
+	return made.ID, a.joinRouted(ctx, b, name, made.ID)
 }
 
 // ensureVolume makes a named volume. Volumes belong to prefix and name, not to

@@ -84,6 +84,8 @@ type Options struct {
 	// AllowHostPaths are the host folders that containers may mount, with all
 	// below them. Empty refuses every host folder.
 	AllowHostPaths []string
+	// Router gives deployments their routes; nil refuses those that ask for any.
+	Router Router
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }
@@ -96,6 +98,8 @@ type Driver struct {
 	// joining keeps a network from being pruned between the moment it is
 	// found and the moment a container joins it.
 	joining sync.Mutex
+	// changing keeps the routes of a prefix to whoever changes them.
+	changing holds
 	// negotiated holds whether client and engine have agreed on the version
 	// of the API. The client would do that by itself, but not safely when
 	// several goroutines make the first calls.

@@ -18,6 +18,12 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 	err := d.reach(ctx)
 	var found []owned
 	if err == nil {
+		lock := d.changing.of(prefix)
+		lock.Lock()
+		defer lock.Unlock()
+		err = d.routeTo(ctx, prefix, nil)
+	}
+	if err == nil {
 		found, err = d.ownedOf(ctx, prefix)
 	}
 	if err == nil {

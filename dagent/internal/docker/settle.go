@@ -63,6 +63,9 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 	if serves, err = a.startServing(ctx, found, again); err != nil {
 		return false, err
 	}
+	if err := a.routeToServing(ctx, a.dep.Prefix); err != nil {
+		a.story.warn("", "the routes are put back as soon as they can be: %v", err) // by SyncRoutes
+	}
 	for _, o := range found {
 		switch {
 		case o.leftOver() && o.id == failed:

@@ -12,9 +12,14 @@ import (
 // their grace period.
 const parallelEnds = 8
 
-// switchOver gives every new container its workload's name. It begins when all
-// are ready, and takes no time but that of the renames.
+// switchOver moves the routes to the new containers and gives every one its
+// workload's name. It begins when all are ready, and takes no time but that of
+// the renames. The routes go first: until the names are changed the release can
+// be taken back, and putBack takes the routes along.
 func (a *applying) switchOver(ctx context.Context) *workload.Failure {
+	if err := a.moveRoutes(ctx); err != nil {
+		return a.fail(ctx, workload.StepRetire, nil, "", err)
+	}
 	for _, s := range a.slots {
 		if s.kept {
 			continue
@@ -38,6 +43,7 @@ func (a *applying) retire(ctx context.Context) *workload.Failure {
 	for _, r := range a.retiring {
 		ending = append(ending, r.owned)
 	}
+	a.drainRoutes(ctx, ending)
 	if err := a.endAll(ctx, ending, a.story); err != nil {
 		return a.fail(ctx, workload.StepRetire, nil, "", err)
 	}

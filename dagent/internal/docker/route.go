@@ -1,0 +1,267 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+// Router gives deployments the routes they ask for: through a proxy of the
+// agent's own, or by labels that a proxy on the node reads.
+//
+// The labels it puts on containers say what their routes are, so that the
+// routes of a prefix follow from the containers that serve it.
+type Router interface {
+	// Plan says what the containers of a workload need to be routed to, or
+	// what of its routing cannot be honored here. It asks nobody.
+	Plan(d spec.Deployment, w spec.Workload) (RoutePlan, []error)
+	// Prepare has ready what the routes of a deployment need, before anything
+	// is created for it: the network that the plan names, the proxy. It fails
+	// with Conflict when another deployment of the node has one of the routes.
+	Prepare(ctx context.Context, d spec.Deployment) error
+	// Move makes the containers the ones that get the requests of the prefix,
+	// all at once. No request is dropped: those under way go on where they
+	// are. Without containers the prefix has no routes any more.
+	Move(ctx context.Context, prefix string, targets []RouteTarget) error
+	// Drain waits until none of the containers has a request under way, for
+	// the drain time at most, and returns how many requests were left.
+	Drain(ctx context.Context, containers []string) (left int, err error)
+}
+
+// RoutePlan is what a container needs to be routed to. The zero value is that
+// of a workload without routes.
+type RoutePlan struct {
+	Labels map[string]string
+	// Network is joined under the aliases that AliasOf gives.
+	Network string
+}
+
+// RouteTarget is a container that may be routed to.
+type RouteTarget struct {
+	// ID is the engine's.
+	ID string
+	// Labels are those of the container.
+	Labels map[string]string
+	// Address is what it has on the networks it has joined, by their names.
+	Address map[string]string
+	// Down is true for one that does not run: it gets no requests, but its
+	// route stays its own.
+	Down bool
+	// Unhealthy is true for one that gets requests only when no other can.
+	Unhealthy bool
+}
+
+// RouteAlias is the name of a container on the network it is routed through.
+// It stays when the container is renamed, or gets another address.
+func RouteAlias(id string) string { return "c-" + id[:min(12, len(id))] }
+
+// planRoutes adds to a blueprint what the workload's routes need.
+func (d *Driver) planRoutes(dep spec.Deployment, w spec.Workload, b *blueprint) []error {
+	if !asksForRoutes(w.Container) {
+		return nil
+	}
+	if d.options.Router == nil {
+		return refuseRoutes(w.Container)
+	}
+	plan, refused := d.options.Router.Plan(dep, w)
+	if len(refused) > 0 {
+		return refused
+	}
+	maps.Copy(b.config.Labels, plan.Labels)
+	b.routed = plan.Network
+	return nil
+}
+
+// refuseRoutes names the keys that only a router honors.
+func refuseRoutes(c spec.Container) []error {
+	p := problems{}
+	const why = "routing is switched off on this node"
+	if c.Expose != nil && *c.Expose != spec.ExposeNone {
+		p.unsupported("expose", why)
+	}
+	if c.Routing != nil && *c.Routing != (spec.Routing{}) {
+		p.unsupported("routing", why)
+	}
+	if len(c.CustomHeaders) > 0 {
+		p.unsupported("customHeaders", why)
+	}
+	if c.ProxyHeaders != nil && *c.ProxyHeaders {
+		p.unsupported("proxyHeaders", why)
+	}
+	return p.refused
+}
+
+// asksForRoutes reports whether any key that a proxy honors is set.
+func asksForRoutes(c spec.Container) bool {
+	return c.Expose != nil && *c.Expose != spec.ExposeNone || c.Routing != nil && *c.Routing != (spec.Routing{}) ||
+		len(c.CustomHeaders) > 0 || c.ProxyHeaders != nil && *c.ProxyHeaders
+}
+
+// joinRouted joins a container to the network it is routed through, before it
+// is started.
+func (a *applying) joinRouted(ctx context.Context, b blueprint, name, id string) error {
+	if b.routed == "" {
+		return nil
+	}
+	if err := a.engine.NetworkConnect(ctx, b.routed, id, &network.EndpointSettings{Aliases: []string{RouteAlias(id)}}); err != nil {
+		return engineError(err, "join container %s to network %s", name, b.routed)
+	}
+	return nil
+}
+
+// moveRoutes sends the requests of the prefix to the containers of the new
+// release, and to those that are kept.
+func (a *applying) moveRoutes(ctx context.Context) error {
+	var ids []string
+	for _, s := range a.slots {
+		switch {
+		case s.kept:
+			ids = append(ids, s.old.id)
+		case s.next != "":
+			ids = append(ids, s.next)
+		}
+	}
+	return a.routeTo(ctx, a.dep.Prefix, ids)
+}
+
+// drainRoutes waits for the requests that containers which end have under way.
+func (a *applying) drainRoutes(ctx context.Context, ending []owned) {
+	if a.options.Router == nil || len(ending) == 0 {
+		return
+	}
+	var ids []string
+	for _, o := range ending {
+		if !o.ended() {
+			ids = append(ids, o.id)
+		}
+	}
+	left, err := a.options.Router.Drain(ctx, ids)
+	switch {
+	case err != nil:
+		a.story.warn("", "the requests that the old containers still have could not be waited for: %v", err)
+	case left > 0:
+		a.story.warn("", "requests cut off at the end of the drain time: %d", left)
+	}
+}
+
+func (d *Driver) routeTarget(ctx context.Context, id string) (RouteTarget, error) {
+	seen, err := d.engine.ContainerInspect(ctx, id)
+	if err != nil {
+		return RouteTarget{}, engineError(err, "look at container %s", id)
+	}
+	target := RouteTarget{ID: seen.ID, Address: map[string]string{}}
+	if seen.Config != nil {
+		target.Labels = seen.Config.Labels
+	}
+	if seen.State != nil {
+		target.Down = !seen.State.Running
+		target.Unhealthy = seen.State.Health != nil && seen.State.Health.Status == container.Unhealthy
+	}
+	if seen.NetworkSettings != nil {
+		for name, endpoint := range seen.NetworkSettings.Networks {
+			if endpoint != nil {
+				target.Address[name] = endpoint.IPAddress
+			}
+		}
+	}
+	return target, nil
+}
+
+// SyncRoutes makes the routes of every prefix follow from the containers that
+// serve it, as after a restart of the agent or of a container. A prefix that is
+// being changed is left to whoever changes it.
+func (d *Driver) SyncRoutes(ctx context.Context) error {
+	if d.options.Router == nil {
+		return nil
+	}
+	if err := d.reach(ctx); err != nil {
+		return err
+	}
+	all, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelManaged+"=true"))})
+	if err != nil {
+		return engineError(err, "list the containers")
+	}
+	prefixes := map[string]bool{}
+	var failed []error
+	for _, c := range all {
+		if o, ours := ownedBy(c); ours && !prefixes[o.prefix] {
+			prefixes[o.prefix] = true
+			failed = append(failed, d.syncPrefix(ctx, o.prefix))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (d *Driver) syncPrefix(ctx context.Context, prefix string) error {
+	lock := d.changing.of(prefix)
+	if !lock.TryLock() {
+		return nil
+	}
+	defer lock.Unlock()
+	return d.routeToServing(ctx, prefix)
+}
+
+// routeToServing sends the requests of a prefix to the containers that bear
+// their workloads' names.
+func (d *Driver) routeToServing(ctx context.Context, prefix string) error {
+	if d.options.Router == nil {
+		return nil
+	}
+	found, err := d.ownedOf(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, o := range found {
+		if o.place == placeServing {
+			ids = append(ids, o.id)
+		}
+	}
+	return d.routeTo(ctx, prefix, ids)
+}
+
+// routeTo sends the requests of a prefix to containers.
+func (d *Driver) routeTo(ctx context.Context, prefix string, ids []string) error {
+	if d.options.Router == nil {
+		return nil
+	}
+	var targets []RouteTarget
+	for _, id := range ids {
+		target, err := d.routeTarget(ctx, id)
+		switch {
+		case err == nil:
+			targets = append(targets, target)
+		case !apperr.Is(err, apperr.NotFound): // one that is gone is routed to no more
+			return err
+		}
+	}
+	return d.options.Router.Move(ctx, prefix, targets)
+}
+
+// holds keeps two from changing the routes of a prefix at once. Locks of
+// prefixes that are gone stay: they are few and small.
+type holds struct {
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex
+}
+
+// of returns the lock of a prefix.
+func (h *holds) of(prefix string) *sync.Mutex {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.locks == nil {
+		h.locks = map[string]*sync.Mutex{}
+	}
+	if h.locks[prefix] == nil {
+		h.locks[prefix] = &sync.Mutex{}
+	}
+	return h.locks[prefix]
+}
