@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -26,6 +27,9 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		}
 		d, err := s.lock(ctx, authz.DeploymentDelete, id)
 		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, d.UpdatedAt); err != nil {
 			return err
 		}
 		if err := s.vacate(ctx, d, who.Ref()); err != nil {

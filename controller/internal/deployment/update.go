@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -35,6 +36,9 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, c Change) error {
 		if err != nil {
 			return err
 		}
+		if err := revision.Check(ctx, d.UpdatedAt); err != nil {
+			return err
+		}
 		if !d.Editable() {
 			return wrongState(d, "changed")
 		}
@@ -49,7 +53,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, c Change) error {
 		if c.Environment != nil {
 			d.Environment = *c.Environment
 		}
-		d.UpdatedAt, d.UpdatedBy = s.Now(), who.Ref()
+		d.UpdatedAt, d.UpdatedBy = revision.Next(d.UpdatedAt, s.Now()), who.Ref()
 		if err := s.Store.UpdateDeployment(ctx, d); err != nil {
 			return err
 		}
@@ -133,6 +137,9 @@ func (s *Service) UpdateInstance(ctx context.Context, deploymentID, id uuid.UUID
 		if err != nil {
 			return err
 		}
+		if err := revision.Check(ctx, i.UpdatedAt); err != nil {
+			return err
+		}
 		var config spec.Container
 		if i.Config != nil {
 			config = *i.Config
@@ -148,11 +155,10 @@ func (s *Service) UpdateInstance(ctx context.Context, deploymentID, id uuid.UUID
 		if err := storage.Hold(ctx, s.Store, config); err != nil {
 			return err
 		}
-		now := s.Now()
-		if err := s.Store.UpdateInstance(ctx, id, config, now); err != nil {
+		if err := s.Store.UpdateInstance(ctx, id, config, revision.Next(i.UpdatedAt, s.Now())); err != nil {
 			return err
 		}
-		d.UpdatedAt, d.UpdatedBy = now, who.Ref()
+		d.UpdatedAt, d.UpdatedBy = revision.Next(d.UpdatedAt, s.Now()), who.Ref()
 		if err := s.Store.UpdateDeployment(ctx, d); err != nil {
 			return err
 		}

@@ -71,8 +71,9 @@ type Store interface {
 	UpdateImage(ctx context.Context, i Image) error
 	// DeleteImage removes an image and its instances.
 	DeleteImage(ctx context.Context, versionID, id uuid.UUID) error
-	// OrderImages gives the images of a version their positions, from 1.
-	OrderImages(ctx context.Context, versionID uuid.UUID, ids []uuid.UUID) error
+	// OrderImages gives the images of a version their positions, from 1, and
+	// those that move another revision.
+	OrderImages(ctx context.Context, versionID uuid.UUID, ids []uuid.UUID, at time.Time) error
 }
 
 // Service manages images.

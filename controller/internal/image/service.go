@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/registry"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -122,6 +123,9 @@ func (s *Service) Update(ctx context.Context, projectID, versionID, id uuid.UUID
 			return nil, noSuchImage(id)
 		}
 		changed, others := list[at], names(list, id)
+		if err := revision.Check(ctx, changed.UpdatedAt); err != nil {
+			return nil, err
+		}
 		if c.Tag != nil {
 			if err := registry.CheckTag(*c.Tag); err != nil {
 				return nil, err
@@ -144,7 +148,7 @@ func (s *Service) Update(ctx context.Context, projectID, versionID, id uuid.UUID
 				return nil, apperr.New(apperr.Conflict, "another image of the version has this name").WithField("config.name", name)
 			}
 		}
-		changed.UpdatedAt = s.now()
+		changed.UpdatedAt = revision.Next(changed.UpdatedAt, s.now())
 		return map[string]any{"id": id, "tag": changed.Tag}, s.store.UpdateImage(ctx, changed)
 	})
 }
@@ -154,8 +158,12 @@ func (s *Service) Update(ctx context.Context, projectID, versionID, id uuid.UUID
 // version.
 func (s *Service) Delete(ctx context.Context, projectID, versionID, id uuid.UUID) error {
 	return s.mutate(ctx, authz.ImageDelete, projectID, versionID, func(ctx context.Context, list []Image) (map[string]any, error) {
-		if !slices.ContainsFunc(list, func(i Image) bool { return i.ID == id }) {
+		at := slices.IndexFunc(list, func(i Image) bool { return i.ID == id })
+		if at < 0 {
 			return nil, noSuchImage(id)
+		}
+		if err := revision.Check(ctx, list[at].UpdatedAt); err != nil {
+			return nil, err
 		}
 		return map[string]any{"id": id}, s.store.DeleteImage(ctx, versionID, id)
 	})
@@ -179,7 +187,7 @@ func (s *Service) Order(ctx context.Context, projectID, versionID uuid.UUID, ids
 		if len(ids) != len(list) {
 			return nil, apperr.New(apperr.Invalid, "%d of the version's %d images are missing", len(list)-len(ids), len(list))
 		}
-		return map[string]any{"versionId": versionID, "order": ids}, s.store.OrderImages(ctx, versionID, ids)
+		return map[string]any{"versionId": versionID, "order": ids}, s.store.OrderImages(ctx, versionID, ids, s.now())
 	})
 }
 

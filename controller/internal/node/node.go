@@ -123,6 +123,9 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	InsertNode(ctx context.Context, n Node) error
 	FindNode(ctx context.Context, teamID, id uuid.UUID) (Node, error)
+	// LockTarget keeps a node from changing until the transaction ends. It
+	// returns NotFound errors.
+	LockTarget(ctx context.Context, id uuid.UUID) error
 	ListNodes(ctx context.Context, teamID uuid.UUID) ([]Node, error)
 	UpdateNode(ctx context.Context, n Node) error
 	SetNodeType(ctx context.Context, id uuid.UUID, t Type) error

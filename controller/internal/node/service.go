@@ -7,6 +7,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
 )
@@ -72,20 +73,20 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Node, error) {
 // Update changes what a person says about a node. Errors: Invalid, NotFound,
 // Conflict on the name.
 func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
-	n, err := s.find(ctx, authz.NodeUpdate, id)
-	if err != nil {
-		return err
-	}
 	_, who, err := authz.Require(ctx, authz.NodeUpdate)
 	if err != nil {
 		return err
 	}
-	n.Name, n.Description, n.Icon = d.Name, d.Description, d.Icon
-	n.UpdatedAt, n.UpdatedBy = s.Now(), who.Ref()
-	if err := n.validate(); err != nil {
-		return err
-	}
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		n, err := s.lock(ctx, authz.NodeUpdate, id)
+		if err != nil {
+			return err
+		}
+		n.Name, n.Description, n.Icon = d.Name, d.Description, d.Icon
+		n.UpdatedAt, n.UpdatedBy = revision.Next(n.UpdatedAt, s.Now()), who.Ref()
+		if err := n.validate(); err != nil {
+			return err
+		}
 		if err := s.Store.UpdateNode(ctx, n); err != nil {
 			return err
 		}
@@ -96,14 +97,14 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
 // Delete takes a node away and revokes its agent. What runs on it goes on.
 // Errors: NotFound, Precondition while deployments are placed on it.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
-	n, err := s.find(ctx, authz.NodeDelete, id)
-	if err != nil {
-		return err
-	}
-	if n.InUse {
-		return apperr.New(apperr.Precondition, "the node has deployments; delete them first").WithField("id", id)
-	}
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		n, err := s.lock(ctx, authz.NodeDelete, id)
+		if err != nil {
+			return err
+		}
+		if n.InUse {
+			return apperr.New(apperr.Precondition, "the node has deployments; delete them first").WithField("id", id)
+		}
 		if _, err := s.Store.RevokeAgent(ctx, id, s.Now()); err != nil {
 			return err
 		}
@@ -185,6 +186,22 @@ func (s *Service) Events(ctx context.Context, id uuid.UUID, q EventQuery) ([]Eve
 		return nil, 0, err
 	}
 	return s.Store.ListNodeEvents(ctx, id, q)
+}
+
+// lock returns a node of the revision that the caller expects, and keeps it as
+// it is until the transaction ends.
+func (s *Service) lock(ctx context.Context, action authz.Action, id uuid.UUID) (Node, error) {
+	if _, err := s.find(ctx, action, id); err != nil {
+		return Node{}, err
+	}
+	if err := s.Store.LockTarget(ctx, id); err != nil {
+		return Node{}, err
+	}
+	n, err := s.find(ctx, action, id)
+	if err != nil {
+		return Node{}, err
+	}
+	return n, revision.Check(ctx, n.UpdatedAt)
 }
 
 func (s *Service) find(ctx context.Context, action authz.Action, id uuid.UUID) (Node, error) {

@@ -119,14 +119,11 @@ func (db *DB) DeleteImage(ctx context.Context, versionID, id uuid.UUID) error {
 }
 
 // OrderImages gives the images of a version their positions, from 1.
-func (db *DB) OrderImages(ctx context.Context, versionID uuid.UUID, ids []uuid.UUID) error {
-	return db.InTx(ctx, func(ctx context.Context) error {
-		for n, id := range ids {
-			err := db.in(ctx).Model(&imageRow{}).Where("version_id = ? and id = ?", versionID, id).UpdateColumn("position", n+1).Error
-			if err != nil {
-				return mapError(err, "order the images")
-			}
-		}
-		return nil
-	})
+func (db *DB) OrderImages(ctx context.Context, versionID uuid.UUID, order []uuid.UUID, at time.Time) error {
+	_, err := db.execRows(ctx, "order the images", `update images
+		set position = o.position, updated_at = greatest($3, images.updated_at + interval '1 microsecond')
+		from unnest($2::uuid[]) with ordinality as o (id, position)
+		where images.id = o.id and images.version_id = $1 and images.position <> o.position`,
+		versionID, ids(order, func(id uuid.UUID) uuid.UUID { return id }), at)
+	return err
 }

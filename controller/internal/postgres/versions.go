@@ -123,13 +123,14 @@ func (db *DB) versionViews(ctx context.Context) *gorm.DB {
 }
 
 // SetDefaultVersion makes a version the only default one of its project.
-func (db *DB) SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID) error {
+func (db *DB) SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID, at time.Time, by string) error {
+	const changed = "updated_at = greatest(?, updated_at + interval '1 microsecond'), updated_by = ?"
 	// The old one first: the index that allows one default is not deferred.
-	err := db.in(ctx).Exec("update versions set is_default = false where project_id = ? and is_default", projectID).Error
+	err := db.in(ctx).Exec("update versions set is_default = false, "+changed+" where project_id = ? and is_default", at, by, projectID).Error
 	if err != nil {
 		return mapError(err, "take the default from a version")
 	}
-	err = db.in(ctx).Exec("update versions set is_default = true where project_id = ? and id = ?", projectID, id).Error
+	err = db.in(ctx).Exec("update versions set is_default = true, "+changed+" where project_id = ? and id = ?", at, by, projectID, id).Error
 	return mapError(err, "make the version the default one")
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -86,7 +87,10 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
 		if err != nil {
 			return err
 		}
-		p.Name, p.Description, p.UpdatedAt, p.UpdatedBy = d.Name, d.Description, s.now(), who.Ref()
+		if err := revision.Check(ctx, p.UpdatedAt); err != nil {
+			return err
+		}
+		p.Name, p.Description, p.UpdatedAt, p.UpdatedBy = d.Name, d.Description, revision.Next(p.UpdatedAt, s.now()), who.Ref()
 		if d.Changelog != "" {
 			if p.Type == Versioned {
 				return apperr.New(apperr.Precondition, "the changelog of a versioned project is in its versions").
@@ -116,7 +120,7 @@ func (s *Service) Convert(ctx context.Context, id uuid.UUID) error {
 		if err != nil || p.Type == Versioned {
 			return err
 		}
-		p.Type, p.UpdatedAt, p.UpdatedBy = Versioned, s.now(), who.Ref()
+		p.Type, p.UpdatedAt, p.UpdatedBy = Versioned, revision.Next(p.UpdatedAt, s.now()), who.Ref()
 		if err := s.store.UpdateProject(ctx, p); err != nil {
 			return err
 		}
@@ -132,6 +136,13 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	return s.store.InTx(ctx, func(ctx context.Context) error {
+		p, err := s.store.LockProject(ctx, scope.ID, id)
+		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, p.UpdatedAt); err != nil {
+			return err
+		}
 		if err := s.store.DeleteProject(ctx, scope.ID, id); err != nil {
 			return err
 		}

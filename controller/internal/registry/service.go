@@ -7,6 +7,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -120,9 +121,12 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, w Write) error {
 		if err != nil {
 			return err
 		}
+		if err := revision.Check(ctx, r.UpdatedAt); err != nil {
+			return err
+		}
 		moved := r.Details.host() != w.Details.host()
 		r.Name, r.Description, r.Icon, r.Details = w.Name, w.Description, w.Icon, w.Details
-		r.UpdatedAt, r.UpdatedBy = s.now(), who.Ref()
+		r.UpdatedAt, r.UpdatedBy = revision.Next(r.UpdatedAt, s.now()), who.Ref()
 		switch {
 		case w.Login != nil:
 			if err := s.setLogin(&r, *w.Login); err != nil {
@@ -148,6 +152,13 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	return s.store.InTx(ctx, func(ctx context.Context) error {
+		r, err := s.store.LockRegistry(ctx, scope.ID, id)
+		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, r.UpdatedAt); err != nil {
+			return err
+		}
 		if err := s.store.DeleteRegistry(ctx, scope.ID, id); err != nil {
 			return err
 		}

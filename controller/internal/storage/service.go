@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -75,12 +76,15 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, w Write) error {
 		if err != nil {
 			return err
 		}
+		if err := revision.Check(ctx, found.UpdatedAt); err != nil {
+			return err
+		}
 		if w.Keys == nil && len(found.SealedSecretKey) > 0 && moved(found.URL, w.URL) {
 			return apperr.InvalidField("secretKey", nil,
 				"is missing: give accessKey and secretKey again when the storage moves to another host, or empty ones for none")
 		}
 		found.Name, found.Description, found.Icon, found.URL = w.Name, w.Description, w.Icon, w.URL
-		found.UpdatedAt, found.UpdatedBy = s.now(), who.Ref()
+		found.UpdatedAt, found.UpdatedBy = revision.Next(found.UpdatedAt, s.now()), who.Ref()
 		if w.Keys != nil {
 			s.seal(&found, *w.Keys)
 		}
@@ -105,6 +109,9 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		// Read after the lock: who was about to use it has done so.
 		found, err := s.store.FindStorage(ctx, scope.ID, id)
 		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, found.UpdatedAt); err != nil {
 			return err
 		}
 		if found.InUse {

@@ -7,6 +7,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/project"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -132,13 +133,16 @@ func (s *Service) Update(ctx context.Context, projectID, id uuid.UUID, d Draft) 
 		if err != nil {
 			return err
 		}
+		if err := revision.Check(ctx, v.UpdatedAt); err != nil {
+			return err
+		}
 		if err := v.CheckMutable(); err != nil {
 			return err
 		}
 		if v.Hidden {
 			return versionless("change the version of")
 		}
-		v.Name, v.Changelog, v.UpdatedAt, v.UpdatedBy = d.Name, d.Changelog, s.now(), who.Ref()
+		v.Name, v.Changelog, v.UpdatedAt, v.UpdatedBy = d.Name, d.Changelog, revision.Next(v.UpdatedAt, s.now()), who.Ref()
 		if err := s.store.UpdateVersion(ctx, v); err != nil {
 			return err
 		}
@@ -149,7 +153,7 @@ func (s *Service) Update(ctx context.Context, projectID, id uuid.UUID, d Draft) 
 // SetDefault makes a version the default one of its project, in the place of
 // the one that was. Errors: NotFound.
 func (s *Service) SetDefault(ctx context.Context, projectID, id uuid.UUID) error {
-	scope, _, err := authz.Require(ctx, authz.VersionUpdate)
+	scope, who, err := authz.Require(ctx, authz.VersionUpdate)
 	if err != nil {
 		return err
 	}
@@ -162,7 +166,7 @@ func (s *Service) SetDefault(ctx context.Context, projectID, id uuid.UUID) error
 		if err != nil || v.Default {
 			return err
 		}
-		if err := s.store.SetDefaultVersion(ctx, projectID, id); err != nil {
+		if err := s.store.SetDefaultVersion(ctx, projectID, id, s.now(), who.Ref()); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, authz.VersionUpdate, map[string]any{"id": id, "default": true})
@@ -179,6 +183,9 @@ func (s *Service) Delete(ctx context.Context, projectID, id uuid.UUID) error {
 	return s.store.InTx(ctx, func(ctx context.Context) error {
 		v, err := s.store.LockVersion(ctx, scope.ID, projectID, id)
 		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, v.UpdatedAt); err != nil {
 			return err
 		}
 		if !v.State().Deletable {

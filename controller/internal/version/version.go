@@ -80,7 +80,7 @@ type Store interface {
 	FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (Version, error)
 	ListVersions(ctx context.Context, projectID uuid.UUID) ([]Version, error)
 	// SetDefaultVersion makes one version of a project its only default.
-	SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID) error
+	SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID, at time.Time, by string) error
 	// CopyContent gives a version without images those of another, with their
 	// order and configuration, and of its deployments the newest of each place
 	// (node and prefix) that is in one of the states, as ones in preparation:

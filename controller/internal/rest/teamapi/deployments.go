@@ -85,9 +85,9 @@ func (a *api) deploymentRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a deployment", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.getDeployment)
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change a deployment", tag: deploymentTag,
-		action: authz.DeploymentUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateDeployment)
+		action: authz.DeploymentUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateDeployment)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a deployment", tag: deploymentTag,
-		action: authz.DeploymentDelete, status: http.StatusNoContent}, a.deleteDeployment)
+		action: authz.DeploymentDelete, revises: true, status: http.StatusNoContent}, a.deleteDeployment)
 	add(a, route{method: http.MethodPost, path: one + "/copy", summary: "Copy a deployment", tag: deploymentTag,
 		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.copyDeployment)
 	a.deploymentStartRoutes()
@@ -131,7 +131,7 @@ func createdDeployment(in TeamPath, d deployment.Deployment) *created[Deployment
 	}
 }
 
-func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploymentDetailOutput], error) {
+func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[deploymentDetailOutput], error) {
 	d, err := a.deps.Deployments.Get(ctx, in.DeploymentID)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*ok[deploy
 	if d.Waiting != "" {
 		out.Waiting = &d.Waiting
 	}
-	return respond(out), nil
+	return respondTagged(out, d.UpdatedAt), nil
 }
 
 func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (*empty, error) {

@@ -73,9 +73,9 @@ func (a *api) imageRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get an image", tag: tag,
 		action: authz.ImageRead}, a.getImage)
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change an image", tag: tag,
-		action: authz.ImageUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.patchImage)
+		action: authz.ImageUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}}, a.patchImage)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete an image", tag: tag,
-		action: authz.ImageDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteImage)
+		action: authz.ImageDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteImage)
 }
 
 func (a *api) listImages(ctx context.Context, in *VersionPath) (*ok[[]imageOutput], error) {
@@ -99,12 +99,12 @@ func (a *api) addImages(ctx context.Context, in *addImagesInput) (*created[[]ima
 	}, nil
 }
 
-func (a *api) getImage(ctx context.Context, in *ImagePath) (*ok[imageOutput], error) {
+func (a *api) getImage(ctx context.Context, in *ImagePath) (*tagged[imageOutput], error) {
 	i, err := a.deps.Images.Get(ctx, in.ProjectID, in.VersionID, in.ImageID)
 	if err != nil {
 		return nil, err
 	}
-	return respond(toImageOutput(i)), nil
+	return respondTagged(toImageOutput(i), i.UpdatedAt), nil
 }
 
 func (a *api) patchImage(ctx context.Context, in *patchImageInput) (*empty, error) {

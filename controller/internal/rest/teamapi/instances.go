@@ -47,7 +47,7 @@ func (a *api) instanceRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get an instance", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.getInstance)
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change an instance", tag: deploymentTag,
-		action: authz.DeploymentUpdate, status: http.StatusNoContent, errors: []int{412}}, a.updateInstance)
+		action: authz.DeploymentUpdate, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.updateInstance)
 	add(a, route{method: http.MethodGet, path: one + "/secrets", summary: "Get what an instance's secrets are sealed to", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.instanceSecrets)
 }
@@ -73,12 +73,12 @@ func (a *api) instanceSecrets(ctx context.Context, in *InstancePath) (*ok[instan
 	}), nil
 }
 
-func (a *api) getInstance(ctx context.Context, in *InstancePath) (*ok[instanceOutput], error) {
+func (a *api) getInstance(ctx context.Context, in *InstancePath) (*tagged[instanceOutput], error) {
 	i, err := a.deps.Deployments.GetInstance(ctx, in.DeploymentID, in.InstanceID)
 	if err != nil {
 		return nil, err
 	}
-	return respond(toInstanceOutput(i)), nil
+	return respondTagged(toInstanceOutput(i), i.UpdatedAt), nil
 }
 
 func (a *api) updateInstance(ctx context.Context, in *updateInstanceInput) (*empty, error) {

@@ -160,9 +160,9 @@ func (a *api) nodeRoutes() {
 		status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createNode)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a node", tag: tag, action: authz.NodeRead}, a.getNode)
 	add(a, route{method: http.MethodPut, path: one, summary: "Update a node", tag: tag, action: authz.NodeUpdate,
-		status: http.StatusNoContent, errors: []int{409}}, a.updateNode)
+		revises: true, status: http.StatusNoContent, errors: []int{409}}, a.updateNode)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a node", tag: tag, action: authz.NodeDelete,
-		status: http.StatusNoContent, errors: []int{412}}, a.deleteNode)
+		revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteNode)
 	add(a, route{method: http.MethodPost, path: one + "/script", summary: "Make an install script", tag: tag, action: authz.NodeInstall,
 		status: http.StatusCreated, errors: []int{409, 412, 501}, repeats: never}, a.createScript)
 	add(a, route{method: http.MethodDelete, path: one + "/script", summary: "Delete the unused install script", tag: tag, action: authz.NodeInstall,
@@ -196,7 +196,7 @@ func (a *api) createNode(ctx context.Context, in *createNodeInput) (*created[nod
 	return &created[nodeOutput]{Location: "/api/" + in.TeamSlug + "/nodes/" + n.ID.String(), Body: a.toNodeOutput(n)}, nil
 }
 
-func (a *api) getNode(ctx context.Context, in *NodePath) (*ok[nodeDetailOutput], error) {
+func (a *api) getNode(ctx context.Context, in *NodePath) (*tagged[nodeDetailOutput], error) {
 	n, err := a.deps.Nodes.Get(ctx, in.NodeID)
 	if err != nil {
 		return nil, err
@@ -224,7 +224,7 @@ func (a *api) getNode(ctx context.Context, in *NodePath) (*ok[nodeDetailOutput],
 			out.Install = some(&installOutput{Command: script.Command, Script: script.Content, ExpireAt: script.ExpireAt})
 		}
 	}
-	return respond(out), nil
+	return respondTagged(out, n.UpdatedAt), nil
 }
 
 func (a *api) updateNode(ctx context.Context, in *updateNodeInput) (*empty, error) {

@@ -225,12 +225,12 @@ func (k cast) callers(t *testing.T) []caller {
 // deployments makes deployments of a rolling version and returns their ids.
 func (k cast) deployments(t *testing.T, count int) []string {
 	t.Helper()
-	owner, registry := k.people[actor.Owner], ""
+	owner := k.people[actor.Owner]
 	add := func(path string, body any) string {
 		return owner.Post("/api/acme"+path, body).Expect(t, http.StatusCreated).String(t, "id")
 	}
 	node, project := add("/nodes", object{"name": "tried"}), add("/projects", object{"name": "tried", "type": "versioned"})
-	registry = add("/registries", object{"name": "tried", "type": "unchecked", "details": object{"url": "example.org"}})
+	registry := add("/registries", object{"name": "tried", "type": "unchecked", "details": object{"url": "example.org"}})
 	version := add("/projects/"+project+"/versions", object{"name": "main", "type": "rolling"})
 	owner.Post("/api/acme/projects/"+project+"/versions/"+version+"/images",
 		[]object{{"registryId": registry, "images": []string{"web:1"}}}).Expect(t, http.StatusCreated)

@@ -64,9 +64,9 @@ func (a *api) projectRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a project", tag: tag,
 		action: authz.ProjectRead}, a.getProject)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a project", tag: tag,
-		action: authz.ProjectUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateProject)
+		action: authz.ProjectUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateProject)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a project", tag: tag,
-		action: authz.ProjectDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteProject)
+		action: authz.ProjectDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteProject)
 	add(a, route{method: http.MethodPost, path: one + "/convert", summary: "Make a project versioned", tag: tag,
 		action: authz.ProjectUpdate, status: http.StatusNoContent}, a.convertProject)
 }
@@ -92,7 +92,7 @@ func (a *api) createProject(ctx context.Context, in *createProjectInput) (*creat
 	}, nil
 }
 
-func (a *api) getProject(ctx context.Context, in *ProjectPath) (*ok[projectDetailOutput], error) {
+func (a *api) getProject(ctx context.Context, in *ProjectPath) (*tagged[projectDetailOutput], error) {
 	p, err := a.deps.Projects.Get(ctx, in.ProjectID)
 	if err != nil {
 		return nil, err
@@ -101,9 +101,9 @@ func (a *api) getProject(ctx context.Context, in *ProjectPath) (*ok[projectDetai
 	if err != nil {
 		return nil, err
 	}
-	return respond(projectDetailOutput{
+	return respondTagged(projectDetailOutput{
 		ProjectOutput: toProjectOutput(p), Deletable: p.Deletable, Versions: each(versions, toVersionOutput),
-	}), nil
+	}, p.UpdatedAt), nil
 }
 
 func (a *api) updateProject(ctx context.Context, in *updateProjectInput) (*empty, error) {

@@ -90,9 +90,9 @@ func (a *api) registryRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a registry", tag: tag,
 		action: authz.RegistryRead}, a.getRegistry)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a registry", tag: tag,
-		action: authz.RegistryUpdate, status: http.StatusNoContent, errors: []int{409, 412}, waits: true}, a.updateRegistry)
+		action: authz.RegistryUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}, waits: true}, a.updateRegistry)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a registry", tag: tag,
-		action: authz.RegistryDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteRegistry)
+		action: authz.RegistryDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteRegistry)
 }
 
 func (a *api) listRegistries(ctx context.Context, _ *TeamPath) (*ok[[]registryListItem], error) {
@@ -118,12 +118,12 @@ func (a *api) createRegistry(ctx context.Context, in *createRegistryInput) (*cre
 	}, nil
 }
 
-func (a *api) getRegistry(ctx context.Context, in *RegistryPath) (*ok[registryOutput], error) {
+func (a *api) getRegistry(ctx context.Context, in *RegistryPath) (*tagged[registryOutput], error) {
 	r, err := a.deps.Registries.Get(ctx, in.RegistryID)
 	if err != nil {
 		return nil, err
 	}
-	return respond(toRegistryOutput(r)), nil
+	return respondTagged(toRegistryOutput(r), r.UpdatedAt), nil
 }
 
 func (a *api) updateRegistry(ctx context.Context, in *updateRegistryInput) (*empty, error) {

@@ -76,9 +76,9 @@ func (a *api) storageRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a storage", tag: tag,
 		action: authz.StorageRead}, a.getStorage)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a storage", tag: tag,
-		action: authz.StorageUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateStorage)
+		action: authz.StorageUpdate, revises: true, status: http.StatusNoContent, errors: []int{409}}, a.updateStorage)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a storage", tag: tag,
-		action: authz.StorageDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteStorage)
+		action: authz.StorageDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteStorage)
 }
 
 func (a *api) listStorages(ctx context.Context, _ *TeamPath) (*ok[[]StorageListItem], error) {
@@ -108,12 +108,12 @@ func (a *api) createStorage(ctx context.Context, in *createStorageInput) (*creat
 	}, nil
 }
 
-func (a *api) getStorage(ctx context.Context, in *StoragePath) (*ok[storageOutput], error) {
+func (a *api) getStorage(ctx context.Context, in *StoragePath) (*tagged[storageOutput], error) {
 	s, err := a.deps.Storages.Get(ctx, in.StorageID)
 	if err != nil {
 		return nil, err
 	}
-	return respond(toStorageOutput(s)), nil
+	return respondTagged(toStorageOutput(s), s.UpdatedAt), nil
 }
 
 func (a *api) updateStorage(ctx context.Context, in *updateStorageInput) (*empty, error) {

@@ -91,9 +91,9 @@ func (a *api) versionRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a version", tag: tag,
 		action: authz.VersionRead}, a.getVersion)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a version", tag: tag,
-		action: authz.VersionUpdate, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateVersion)
+		action: authz.VersionUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateVersion)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a version", tag: tag,
-		action: authz.VersionDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteVersion)
+		action: authz.VersionDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteVersion)
 	add(a, route{method: http.MethodPut, path: one + "/default", summary: "Make a version the default", tag: tag,
 		action: authz.VersionUpdate, status: http.StatusNoContent}, a.setDefaultVersion)
 	add(a, route{method: http.MethodPost, path: one + "/increase", summary: "Make the next version of an incremental one", tag: tag,
@@ -131,7 +131,7 @@ func createdVersion(in ProjectPath, v version.Version) *created[VersionOutput] {
 	}
 }
 
-func (a *api) getVersion(ctx context.Context, in *VersionPath) (*ok[versionDetailOutput], error) {
+func (a *api) getVersion(ctx context.Context, in *VersionPath) (*tagged[versionDetailOutput], error) {
 	v, deployments, err := a.deps.Versions.Get(ctx, in.ProjectID, in.VersionID)
 	if err != nil {
 		return nil, err
@@ -141,10 +141,10 @@ func (a *api) getVersion(ctx context.Context, in *VersionPath) (*ok[versionDetai
 		return nil, err
 	}
 	state := v.State()
-	return respond(versionDetailOutput{
+	return respondTagged(versionDetailOutput{
 		VersionOutput: toVersionOutput(v), Mutable: state.Mutable, Deletable: state.Deletable,
 		Images: each(images, toImageOutput), Deployments: each(deployments, toVersionDeployment),
-	}), nil
+	}, v.UpdatedAt), nil
 }
 
 func (a *api) updateVersion(ctx context.Context, in *updateVersionInput) (*empty, error) {
