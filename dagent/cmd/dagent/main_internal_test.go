@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fairlead.dev/dagent/internal/app"
+	"fairlead.dev/dagent/internal/docker"
 )
 
 func noEnv(string) string { return "" }
@@ -29,6 +30,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"run", "--help"}, exitOK, "", "state-dir"},
 		{[]string{"run", "--log-level", "loud"}, exitUsage, "", `log level "loud"`},
 		{[]string{"run", "--allow-host-paths", "srv"}, exitUsage, "", `"srv" must be absolute`},
+		{[]string{"run", "--allow-capabilities", "NET_ADMIN,ROOT"}, exitUsage, "", `"ROOT" is not a capability`},
+		{[]string{"run", "--allow-host-network", "maybe"}, exitUsage, "", `"maybe" is neither true nor false`},
 		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
 		{[]string{"doctor", "--state-dir", "/nonexistent"}, exitFailed, "FAIL  folder       /nonexistent is not there", ""},
 		{[]string{"run", "--state-dir", t.TempDir()}, exitNotEnrolled, "", "install script"},
@@ -45,11 +48,14 @@ func TestCommandLine(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	env := map[string]string{
-		"FAIRLEAD_STATE_DIR":      "/from/script",
-		"DOCKER_HOST":             "tcp://engine:2375",
-		"DAGENT_ALLOW_HOST_PATHS": "/srv:/data/",
-		"DAGENT_LOG_FORMAT":       "text",
-		"DAGENT_LOG_LEVEL":        "debug",
+		"FAIRLEAD_STATE_DIR":         "/from/script",
+		"DOCKER_HOST":                "tcp://engine:2375",
+		"DAGENT_ALLOW_HOST_PATHS":    "/srv:/data/",
+		"DAGENT_ALLOW_HOST_NETWORK":  "true",
+		"DAGENT_ALLOW_LOCAL_STORAGE": "1",
+		"DAGENT_ALLOW_CAPABILITIES":  "NET_ADMIN, cap_sys_time",
+		"DAGENT_LOG_FORMAT":          "text",
+		"DAGENT_LOG_LEVEL":           "debug",
 	}
 	for _, c := range []struct {
 		name string
@@ -59,9 +65,10 @@ func TestSettings(t *testing.T) {
 	}{
 		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir}, "json", "info"}},
 		{"environment", nil, env, settings{app.Config{
-			StateDir: "/from/script", DockerHost: "tcp://engine:2375", AllowHostPaths: []string{"/srv", "/data"},
+			StateDir: "/from/script", DockerHost: "tcp://engine:2375",
+			Policy: docker.Policy{HostPaths: []string{"/srv", "/data"}, HostNetwork: true, LocalStorage: true, Capabilities: []string{"NET_ADMIN", "cap_sys_time"}},
 		}, "text", "debug"}},
-		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--allow-host-paths=", "--log-level", "warn"}, env,
+		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--allow-host-paths=", "--allow-host-network=false", "--allow-local-storage=", "--allow-capabilities=", "--log-level", "warn"}, env,
 			settings{app.Config{StateDir: "/s", DockerHost: "unix:///d"}, "text", "warn"}},
 		{"the agent's own name wins", nil, map[string]string{"DAGENT_STATE_DIR": "/own", "FAIRLEAD_STATE_DIR": "/shared"},
 			settings{app.Config{StateDir: "/own"}, "json", "info"}},

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"path/filepath"
-	"strings"
 
 	"fairlead.dev/dagent/internal/app"
 )
@@ -31,21 +29,18 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 	stateDir := cmp.Or(getenv("DAGENT_STATE_DIR"), getenv("FAIRLEAD_STATE_DIR"), defaultStateDir)
 	flags.StringVar(&s.app.StateDir, "state-dir", stateDir, "folder the agent keeps everything in (DAGENT_STATE_DIR)")
 	flags.StringVar(&s.app.DockerHost, "docker-host", getenv("DOCKER_HOST"), "address of the engine (DOCKER_HOST)")
-	hostPaths := flags.String("allow-host-paths", getenv("DAGENT_ALLOW_HOST_PATHS"),
-		"host folders that containers may mount, separated by ':' (DAGENT_ALLOW_HOST_PATHS)")
+	allow := policyFlags(flags, getenv)
 	flags.StringVar(&s.logFormat, "log-format", cmp.Or(getenv("DAGENT_LOG_FORMAT"), "json"), "json or text (DAGENT_LOG_FORMAT)")
 	flags.StringVar(&s.logLevel, "log-level", cmp.Or(getenv("DAGENT_LOG_LEVEL"), "info"), "debug, info, warn or error (DAGENT_LOG_LEVEL)")
-	if err := flags.Parse(args); err != nil {
+	err := flags.Parse(args)
+	if err != nil {
 		return s, err
 	}
 	if flags.NArg() > 0 {
 		return s, tell(stderr, "dagent: %q is not understood", flags.Arg(0))
 	}
-	for _, path := range strings.FieldsFunc(*hostPaths, func(r rune) bool { return r == ':' }) {
-		if !filepath.IsAbs(path) {
-			return s, tell(stderr, "dagent: allow-host-paths: %q must be absolute", path)
-		}
-		s.app.AllowHostPaths = append(s.app.AllowHostPaths, filepath.Clean(path))
+	if s.app.Policy, err = allow.policy(); err != nil {
+		return s, tell(stderr, "dagent: %v", err)
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/agentrt"
@@ -18,8 +19,9 @@ type Config struct {
 	StateDir string
 	// DockerHost is the engine's address; empty means the engine's default.
 	DockerHost string
-	// AllowHostPaths are the host folders that containers may mount.
-	AllowHostPaths []string
+	// Policy is what deployments may ask of the host; the agent's own folders
+	// are private without being named in it.
+	Policy docker.Policy
 }
 
 // Run serves the node until ctx ends; see agentrt.Agent.Run for its errors.
@@ -33,10 +35,13 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
+	policy := config.Policy
+	policy.Private = append(slices.Clone(policy.Private), config.StateDir)
+	log.Info("what deployments may ask of this host", "policy", policy)
 	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir, "engine", engine.DaemonHost())
 	return agentrt.New(agentrt.Config{
 		StateDir: config.StateDir,
-		Driver:   docker.New(engine, docker.Options{Logger: log, AllowHostPaths: config.AllowHostPaths}),
+		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy}),
 		NodeType: "docker",
 		Hostname: hostname,
 		Log:      log,

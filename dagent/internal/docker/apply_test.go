@@ -133,11 +133,11 @@ func TestHostFolderNeedsTheNodesPermission(t *testing.T) {
 	mounts := func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: folder, Path: "/host"}} }
 	s := newSite(t, quick())
 	failure := s.applyFails(s.release(1, web(mounts)))
-	if !apperr.Is(failure, apperr.Unsupported) || !strings.Contains(failure.Error(), "allowHostPaths") {
+	if !apperr.Is(failure, apperr.Unsupported) || !strings.Contains(failure.Error(), "allow-host-paths") {
 		t.Errorf("failure %v, want it to name the setting", failure)
 	}
 	options := quick()
-	options.AllowHostPaths = []string{folder}
+	options.Policy.HostPaths = []string{folder}
 	s.driver = docker.New(s.engine, options)
 	s.apply(s.release(2, web(mounts)))
 	if m := s.inspect("web").Mounts; len(m) != 1 || m[0].Source != folder {

@@ -25,6 +25,9 @@ func (a *applying) bring(ctx context.Context, s *slot, images map[string]string)
 	if s.kept {
 		return a.keep(ctx, s)
 	}
+	for _, note := range notes(s.Container) {
+		a.story.warn(s.InstanceID, "%s: %s", s.base, note)
+	}
 	b, p := build(a.dep, s.Workload, images[s.Image.Reference])
 	p.refused = append(p.refused, a.planRoutes(a.dep, s.Workload, &b)...)
 	if err := errors.Join(p.refused...); err != nil {

@@ -27,6 +27,9 @@ type blueprint struct {
 	// exclusive are the volumes and host folders that no other container of
 	// the workload may have mounted at the same time.
 	exclusive []string
+	// secretFolder is the agent's folder with the files of the container's
+	// secrets, empty when it has none.
+	secretFolder string
 }
 
 // networking returns the network joined at creation. Engines before 25 take
@@ -45,7 +48,7 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 	c := w.Container
 	p := problems{}
 	host := &container.HostConfig{
-		RestartPolicy: restartPolicy(c.RestartPolicy),
+		RestartPolicy: restartPolicy(c),
 		LogConfig:     logConfig(c.LogConfig),
 		Resources:     resources(c.ResourceConfig, &p),
 		NetworkMode:   networkMode(c),
@@ -77,6 +80,7 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 	if c.TTY != nil {
 		b.config.Tty = *c.TTY
 	}
+	capabilities(host, c.Capabilities, &p)
 	b.publish(c)
 	b.mount(d, w, &p)
 	return b, p
@@ -167,8 +171,11 @@ func networkMode(c spec.Container) container.NetworkMode {
 	return container.NetworkMode(*c.NetworkMode)
 }
 
-func restartPolicy(policy *spec.RestartPolicy) container.RestartPolicy {
-	if policy == nil {
+func restartPolicy(c spec.Container) container.RestartPolicy {
+	if endsForGood(c) {
+		return container.RestartPolicy{Name: container.RestartPolicyDisabled}
+	}
+	if c.RestartPolicy == nil {
 		return container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 	}
 	names := map[spec.RestartPolicy]container.RestartPolicyMode{
@@ -177,18 +184,7 @@ func restartPolicy(policy *spec.RestartPolicy) container.RestartPolicy {
 		spec.RestartOnFailure:     container.RestartPolicyOnFailure,
 		spec.RestartNo:            container.RestartPolicyDisabled,
 	}
-	return container.RestartPolicy{Name: names[*policy]}
-}
-
-func logConfig(c *spec.LogConfig) container.LogConfig {
-	if c == nil || c.Driver == spec.LogNodeDefault {
-		return container.LogConfig{}
-	}
-	options := map[string]string{}
-	for _, kv := range c.Options {
-		options[kv.Key] = kv.Value
-	}
-	return container.LogConfig{Type: string(c.Driver), Config: options}
+	return container.RestartPolicy{Name: names[*c.RestartPolicy]}
 }
 
 // expected is the state the container should come to.

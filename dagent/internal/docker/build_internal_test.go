@@ -47,6 +47,7 @@ func full() (spec.Deployment, spec.Workload) {
 			RestartPolicy: pointer(spec.RestartOnFailure),
 			Networks:      []spec.Key{{Key: "front"}, {Key: "back"}},
 			DockerLabels:  []spec.KeyValue{{Key: "team", Value: "blue"}},
+			Capabilities:  []spec.KeyValue{{Key: "CAP_CHOWN", Value: "add"}, {Key: "all", Value: "drop"}},
 			// As the agent has opened them; a secret counts before a variable.
 			Secrets: []spec.Secret{{Key: "B", Value: "hidden"}, {Key: "OPTIONAL"}, {Key: "TOKEN", Value: "t"}},
 			Labels:  &spec.Markers{Deployment: []spec.KeyValue{{Key: "tier", Value: "web"}}},
@@ -92,6 +93,8 @@ func TestBuildTurnsAWorkloadIntoAContainer(t *testing.T) {
 	wantHost := &container.HostConfig{
 		NetworkMode:   "front",
 		RestartPolicy: container.RestartPolicy{Name: "on-failure"},
+		CapAdd:        []string{"CHOWN"},
+		CapDrop:       []string{"ALL"},
 		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m"}},
 		PortBindings: nat.PortMap{
 			"80/tcp":   {{HostIP: "127.0.0.1", HostPort: "8080"}},
@@ -117,6 +120,41 @@ func TestBuildTurnsAWorkloadIntoAContainer(t *testing.T) {
 	}
 	if !reflect.DeepEqual(b.exclusive, []string{"shop_web_data"}) {
 		t.Errorf("exclusive volumes are %v", b.exclusive)
+	}
+}
+
+// What other engines do with these, Docker has no counterpart for.
+func TestWhatHasNoEffectIsTold(t *testing.T) {
+	pair := []spec.KeyValue{{Key: "k", Value: "v"}}
+	c := spec.Container{
+		Volumes: []spec.Volume{
+			{Name: "data", Path: "/data", Type: spec.VolumeReadWriteOnce, Size: "1Gi", Class: "fast"},
+			{Name: "cache", Path: "/cache", Type: spec.VolumeMemory, Size: "1Gi"},
+		},
+		Annotations:        &spec.Markers{Deployment: pair, Service: pair, Ingress: pair},
+		Labels:             &spec.Markers{Deployment: pair, Service: pair, Ingress: pair},
+		ExtraLBAnnotations: pair,
+		Metrics:            &spec.Metrics{Enabled: true},
+		ExpectedState:      &spec.ExpectedState{State: spec.StateExited},
+		RestartPolicy:      pointer(spec.RestartAlways),
+	}
+	var keys []string
+	for _, note := range notes(c) {
+		key, _, told := strings.Cut(note, " has no effect on Docker: ")
+		if !told {
+			t.Errorf("%q does not begin with a key", note)
+		}
+		keys = append(keys, key)
+	}
+	want := []string{
+		"volumes[0].size", "volumes[0].class", "annotations.deployment", "annotations.service", "annotations.ingress",
+		"labels.service", "labels.ingress", "extraLBAnnotations", "metrics", "restartPolicy",
+	}
+	if !reflect.DeepEqual(keys, want) {
+		t.Errorf("told of %v, want %v", keys, want)
+	}
+	if d := spec.Normalize(spec.Deployment{Workloads: []spec.Workload{{}}}); len(notes(d.Workloads[0].Container)) > 0 {
+		t.Errorf("a container that asks for nothing is told %v", notes(d.Workloads[0].Container))
 	}
 }
 
@@ -152,29 +190,30 @@ func TestBuildInitUsesItsParent(t *testing.T) {
 
 // Each case is something said, and the key that must be named when it is refused.
 func TestCheckNamesWhatItRefuses(t *testing.T) {
-	d := New(nil, Options{AllowHostPaths: []string{"/srv"}})
+	d := New(nil, Options{Policy: Policy{HostPaths: []string{"/srv"}}})
 	for key, test := range map[string]struct {
 		kind   apperr.Kind
 		change func(*spec.Container)
 	}{
-		"expose":                   {apperr.Unsupported, func(c *spec.Container) { c.Expose = pointer(spec.ExposePlain) }},
-		"routing":                  {apperr.Unsupported, func(c *spec.Container) { c.Routing = &spec.Routing{Path: "/"} }},
-		"secrets[0].value":         {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
-		"configContainer":          {apperr.Unsupported, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
-		"storage":                  {apperr.Unsupported, func(c *spec.Container) { c.Storage = &spec.Storage{StorageID: "s"} }},
-		"capabilities":             {apperr.Unsupported, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "NET_ADMIN"}} }},
-		"replicas":                 {apperr.Unsupported, func(c *spec.Container) { c.Replicas = pointer(int32(2)) }},
-		"healthCheckConfig":        {apperr.Unsupported, func(c *spec.Container) { c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 80} }},
-		"customHeaders":            {apperr.Unsupported, func(c *spec.Container) { c.CustomHeaders = []spec.Key{{Key: "X-A"}} }},
-		"proxyHeaders":             {apperr.Unsupported, func(c *spec.Container) { c.ProxyHeaders = pointer(true) }},
+		"expose":                  {apperr.Unsupported, func(c *spec.Container) { c.Expose = pointer(spec.ExposePlain) }},
+		"routing":                 {apperr.Unsupported, func(c *spec.Container) { c.Routing = &spec.Routing{Path: "/"} }},
+		"secrets[0].value":        {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
+		"configContainer":         {apperr.Unsupported, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
+		"storage":                 {apperr.Unsupported, func(c *spec.Container) { c.Storage = &spec.Storage{StorageID: "s"} }},
+		"replicas":                {apperr.Unsupported, func(c *spec.Container) { c.Replicas = pointer(int32(2)) }},
+		"healthCheckConfig":       {apperr.Unsupported, func(c *spec.Container) { c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 80} }},
+		"customHeaders":           {apperr.Unsupported, func(c *spec.Container) { c.CustomHeaders = []spec.Key{{Key: "X-A"}} }},
+		"proxyHeaders":            {apperr.Unsupported, func(c *spec.Container) { c.ProxyHeaders = pointer(true) }},
+		"capabilities: this node": {apperr.Unsupported, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "NET_ADMIN"}} }},
+		"capabilities[0].key":     {apperr.Invalid, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "ROOT"}} }},
+		"capabilities[0].value":   {apperr.Invalid, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "KILL", Value: "maybe"}} }},
+		"KILL is both": {apperr.Invalid, func(c *spec.Container) {
+			c.Capabilities = []spec.KeyValue{{Key: "KILL"}, {Key: "cap_kill", Value: "drop"}}
+		}},
+		"logConfig.driver":         {apperr.Unsupported, func(c *spec.Container) { c.LogConfig = &spec.LogConfig{Driver: "etwlogs"} }},
+		"networkMode":              {apperr.Unsupported, func(c *spec.Container) { c.NetworkMode = pointer(spec.NetworkHost) }},
+		"the id of a network":      {apperr.Invalid, func(c *spec.Container) { c.Networks = []spec.Key{{Key: strings.Repeat("a1", 32)}} }},
 		"useLoadBalancer":          {apperr.Unsupported, func(c *spec.Container) { c.UseLoadBalancer = pointer(true) }},
-		"extraLBAnnotations":       {apperr.Unsupported, func(c *spec.Container) { c.ExtraLBAnnotations = []spec.KeyValue{{Key: "a"}} }},
-		"annotations":              {apperr.Unsupported, func(c *spec.Container) { c.Annotations = &spec.Markers{Service: []spec.KeyValue{{Key: "a"}}} }},
-		"labels.service":           {apperr.Unsupported, func(c *spec.Container) { c.Labels = &spec.Markers{Service: []spec.KeyValue{{Key: "a"}}} }},
-		"labels.ingress":           {apperr.Unsupported, func(c *spec.Container) { c.Labels = &spec.Markers{Ingress: []spec.KeyValue{{Key: "a"}}} }},
-		"metrics":                  {apperr.Unsupported, func(c *spec.Container) { c.Metrics = &spec.Metrics{Enabled: true} }},
-		"volumes[0].size":          {apperr.Unsupported, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "v", Path: "/v", Size: "1Gi"}} }},
-		"volumes[0].class":         {apperr.Unsupported, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "v", Path: "/v", Class: "fast"}} }},
 		"volumes[0].type":          {apperr.Invalid, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/srv", Path: "/v", Type: "mem"}} }},
 		"host folder /etc":         {apperr.Unsupported, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/etc", Path: "/v"}} }},
 		"host folder /srv/../etc":  {apperr.Unsupported, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/srv/../etc", Path: "/v"}} }},
@@ -183,7 +222,7 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 		"labels.deployment[0].key": {apperr.Invalid, func(c *spec.Container) { c.Labels = &spec.Markers{Deployment: []spec.KeyValue{{Key: labelName}}} }},
 		"networks[0].key":          {apperr.Unsupported, func(c *spec.Container) { c.Networks = []spec.Key{{Key: "container:abc"}} }},
 		"networks: cannot": {apperr.Invalid, func(c *spec.Container) {
-			c.NetworkMode = pointer(spec.NetworkHost)
+			c.NetworkMode = pointer(spec.NetworkNone)
 			c.Networks = []spec.Key{{Key: "n"}}
 		}},
 		"portRanges": {apperr.Invalid, func(c *spec.Container) {
@@ -191,7 +230,7 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 			c.PortRanges = make([]spec.PortRange, 1)
 		}},
 		"ports[0].external": {apperr.Invalid, func(c *spec.Container) {
-			c.NetworkMode = pointer(spec.NetworkHost)
+			c.NetworkMode = pointer(spec.NetworkNone)
 			c.Ports = []spec.Port{{Internal: 1, External: pointer(int32(1))}}
 		}},
 		"resourceConfig.limits.cpu": {apperr.Invalid, func(c *spec.Container) { c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{CPU: "2Gi"}} }},
@@ -216,12 +255,13 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 
 func TestCheckAcceptsDefaults(t *testing.T) {
 	d, w := full()
-	if err := New(nil, Options{AllowHostPaths: []string{"/srv/"}}).Check(d); err != nil {
+	if err := New(nil, Options{Policy: Policy{HostPaths: []string{"/srv/files/"}}}).Check(d); err != nil {
 		t.Errorf("Check of everything supported: %v", err)
 	}
 	w.Container = spec.Container{
 		Name: pointer("web"), Routing: &spec.Routing{}, HealthCheckConfig: &spec.HealthCheckConfig{}, Metrics: &spec.Metrics{Port: 1},
 		Secrets: []spec.Secret{{Key: "OPTIONAL"}}, Storage: &spec.Storage{}, Annotations: &spec.Markers{},
+		LogConfig: &spec.LogConfig{Driver: spec.LogNodeDefault},
 	}
 	d = spec.Normalize(spec.Deployment{Prefix: "p", Workloads: []spec.Workload{w}})
 	if err := New(nil, Options{}).Check(d); err != nil {

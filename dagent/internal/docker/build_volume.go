@@ -21,15 +21,9 @@ func volumeName(prefix, name, volume string) string {
 func (b *blueprint) mount(d spec.Deployment, w spec.Workload, p *problems) {
 	for i, v := range w.Container.Volumes {
 		field := fmt.Sprintf("volumes[%d]", i)
-		if v.Class != "" {
-			p.unsupported(field+".class", "")
-		}
 		if v.Type == spec.VolumeMemory {
 			b.mountMemory(v, field, p)
 			continue
-		}
-		if v.Size != "" {
-			p.unsupported(field+".size", "only volumes of type mem have a size")
 		}
 		if v.Type == spec.VolumeTemporary {
 			if isHostPath(v.Name) {

@@ -55,14 +55,19 @@ func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
 	b, built := build(dep, w, w.Image.Reference)
 	p.refused = append(p.refused, built.refused...)
 	p.refused = append(p.refused, d.planRoutes(dep, w, &b)...)
-	p.refused = append(p.refused, permit(b.host, d.options.AllowHostPaths)...)
+	p.refused = append(p.refused, d.permit(b)...)
 	for _, ic := range w.Container.InitContainers {
 		checkImage("initContainers."+ic.Name+".image", ic.Image, &p)
 		b, built := buildInit(dep, w, ic, ic.Image)
 		p.refused = append(p.refused, built.refused...)
-		p.refused = append(p.refused, permit(b.host, d.options.AllowHostPaths)...)
+		p.refused = append(p.refused, d.permit(b)...)
 	}
 	return p.refused
+}
+
+// permit decides whether the node lets a container be made.
+func (d *Driver) permit(b blueprint) []error {
+	return d.options.Policy.permit(b.config, b.host, b.networking(), b.secretFolder)
 }
 
 func checkImage(key, text string, p *problems) {
@@ -74,6 +79,9 @@ func checkImage(key, text string, p *problems) {
 // networkName is what the engine accepts. It keeps words with a meaning of
 // their own, such as "container:id", from becoming a network mode.
 var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// networkID is how the engine finds a network before it looks at names.
+var networkID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // refusals are the keys the driver does not honor yet, and combinations the
 // engine would silently ignore.
@@ -90,9 +98,6 @@ func refusals(c spec.Container) problems {
 	if c.Storage != nil && c.Storage.StorageID != "" {
 		p.unsupported("storage", "")
 	}
-	if len(c.Capabilities) > 0 {
-		p.unsupported("capabilities", "")
-	}
 	if c.Replicas != nil && *c.Replicas != 1 {
 		p.unsupported("replicas", "only 1 is")
 	}
@@ -101,29 +106,15 @@ func refusals(c spec.Container) problems {
 	return p
 }
 
-// refuseKubernetesOnly refuses what would have no effect here. Of these keys
-// deploymentStrategy alone is accepted: what it is for, always happens.
+// refuseKubernetesOnly refuses what containers would be wrong without. What has
+// no effect here and does no harm by it is told instead; see notes.
 func refuseKubernetesOnly(c spec.Container, p *problems) {
 	if c.HealthCheckConfig != nil && *c.HealthCheckConfig != (spec.HealthCheckConfig{}) {
 		p.unsupported("healthCheckConfig", "the HEALTHCHECK of the image is honored")
 	}
 	if c.UseLoadBalancer != nil && *c.UseLoadBalancer {
-		p.unsupported("useLoadBalancer", "")
-	}
-	if len(c.ExtraLBAnnotations) > 0 {
-		p.unsupported("extraLBAnnotations", "")
-	}
-	if a := c.Annotations; a != nil && len(a.Deployment)+len(a.Service)+len(a.Ingress) > 0 {
-		p.unsupported("annotations", "")
-	}
-	if c.Labels != nil && len(c.Labels.Service) > 0 {
-		p.unsupported("labels.service", "")
-	}
-	if c.Labels != nil && len(c.Labels.Ingress) > 0 {
-		p.unsupported("labels.ingress", "")
-	}
-	if c.Metrics != nil && c.Metrics.Enabled {
-		p.unsupported("metrics", "")
+		p.refused = append(p.refused, apperr.New(apperr.Unsupported,
+			"useLoadBalancer is not possible on Docker, which has no load balancers: publish a port of the host (ports) or expose the container"))
 	}
 }
 
@@ -132,6 +123,9 @@ func refuseNetworks(c spec.Container, p *problems) {
 		field := fmt.Sprintf("networks[%d].key", i)
 		if !networkName.MatchString(n.Key) || slices.Contains([]string{"host", "none", "bridge", "default"}, n.Key) {
 			p.invalid(field, "%q cannot be the name of a network", n.Key)
+		}
+		if networkID.MatchString(n.Key) {
+			p.invalid(field, "%q looks like the id of a network; name it", n.Key)
 		}
 		if slices.ContainsFunc(c.Networks[:i], func(o spec.Key) bool { return o.Key == n.Key }) {
 			p.invalid(field, "%q is named twice", n.Key)

@@ -8,15 +8,13 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/volume"
 
-	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
 
 // create makes a container with its volumes and networks, and returns its id.
 func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.Workload) (string, error) {
-	if refused := permit(b.host, a.options.AllowHostPaths); len(refused) > 0 {
+	if refused := a.permit(b); len(refused) > 0 {
 		return "", errors.Join(refused...)
 	}
 	for _, v := range b.volumes {
@@ -41,27 +39,6 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 		}
 	}
 	return made.ID, a.joinRouted(ctx, b, name, made.ID)
-}
-
-// ensureVolume makes a named volume. Volumes belong to prefix and name, not to
-// a deployment: they outlive it, and a later one of the same name finds them.
-func (a *applying) ensureVolume(ctx context.Context, name string, w spec.Workload) error {
-	found, err := a.engine.VolumeInspect(ctx, name)
-	switch {
-	case err == nil && found.Labels[labelManaged] != "true":
-		return apperr.New(apperr.Conflict, "a volume named %s is already there and was not made by this agent; remove it, or rename the volume", name)
-	case err == nil:
-		return nil
-	case !cerrdefs.IsNotFound(err):
-		return engineError(err, "look at volume %s", name)
-	}
-	_, err = a.engine.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: map[string]string{
-		labelManaged: "true", labelNamespace: a.dep.Prefix, labelName: w.Name(),
-	}})
-	if err != nil {
-		return engineError(err, "create volume %s", name)
-	}
-	return nil
 }
 
 // ensureNetwork makes a bridge network if there is none of the name; one that

@@ -81,11 +81,10 @@ type Options struct {
 	// StopGrace is how long a container may take to end before it is killed;
 	// 10 s, whole seconds.
 	StopGrace time.Duration
-	// AllowHostPaths are the host folders that containers may mount, with all
-	// below them. Empty refuses every host folder.
-	AllowHostPaths []string
 	// Router gives deployments their routes; nil refuses those that ask for any.
 	Router Router
+	// Policy is what deployments may ask of the host.
+	Policy Policy
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }

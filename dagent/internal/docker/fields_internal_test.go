@@ -43,6 +43,7 @@ func outcome(c spec.Container) string {
 	if err := New(nil, Options{}).Check(dep); err != nil {
 		text = err.Error()
 	}
+	text += dump(notes(c))
 	b, _ := build(dep, w, "image")
 	text += dump(b.config) + dump(b.host) + dump(b.networks) + dump(b.volumes)
 	for _, ic := range c.InitContainers {
@@ -65,6 +66,7 @@ func dump(v any) string {
 func example(t *testing.T, field reflect.StructField) reflect.Value {
 	t.Helper()
 	examples := map[string]any{
+		"Capabilities":    []spec.KeyValue{{Key: "KILL", Value: "drop"}},
 		"ConfigContainer": &spec.ConfigContainer{Image: "i:1", Volume: "v"},
 		"ExpectedState":   &spec.ExpectedState{State: spec.StateExited},
 		"Expose":          pointer(spec.ExposePlain),
@@ -122,13 +124,13 @@ func TestNoPartOfAFieldIsSilentlyIgnored(t *testing.T) {
 		"ExpectedState.TimeoutSeconds": "read by awaitState",
 		"ExpectedState.ExitCode":       "read by judge",
 		"PortRanges.External.To":       "a valid range is as long as the internal one",
+		"Capabilities.Value":           "add is what nothing means",
 		"Volumes.Type":                 "never empty once normalized; the golden test has each type",
 		"Volumes.Name":                 "memory and temporary volumes have no name on the engine",
 	}
 	// Refused as a whole, whatever is in them; see TestCheckNamesWhatItRefuses.
 	refused := []string{
-		"Routing", "Secrets", "ConfigContainer", "Storage", "Capabilities", "HealthCheckConfig", "CustomHeaders",
-		"ExtraLBAnnotations", "Annotations", "Metrics",
+		"Routing", "Secrets", "ConfigContainer", "Storage", "HealthCheckConfig", "CustomHeaders",
 	}
 	_, w := full()
 	w.Container.InitContainers = []spec.InitContainer{{

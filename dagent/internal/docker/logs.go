@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
 )
 
@@ -41,7 +42,7 @@ func (d *Driver) readLog(ctx context.Context, seen container.InspectResponse, op
 		ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: opts.Follow, Tail: tail, Since: since,
 	})
 	if err != nil {
-		return engineError(err, "read the log of container %s", strings.TrimPrefix(seen.Name, "/"))
+		return logError(seen, err)
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
 
@@ -60,9 +61,19 @@ func (d *Driver) readLog(ctx context.Context, seen container.InspectResponse, op
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
-		return engineError(err, "read the log of container %s", strings.TrimPrefix(seen.Name, "/"))
+		return logError(seen, err)
 	}
 	return errors.Join(stdout.flush(), stderr.flush())
+}
+
+// logError says which driver it is when a log can't be read because of it.
+func logError(seen container.InspectResponse, err error) error {
+	name := strings.TrimPrefix(seen.Name, "/")
+	if seen.HostConfig != nil && strings.Contains(err.Error(), "does not support reading") {
+		return apperr.Wrap(apperr.Unsupported, err,
+			"read the log of container %s: the log driver %s of its configuration (logConfig) or of its node keeps none that can be read here", name, seen.HostConfig.LogConfig.Type)
+	}
+	return engineError(err, "read the log of container %s", name)
 }
 
 // copyTerminal writes the log of a terminal, which has no frames, message by

@@ -31,7 +31,7 @@ func (a *applying) plan() workload.Plan {
 		named[s.base] = true
 		p := workload.PlannedWorkload{
 			Name: s.Name(), InstanceID: s.InstanceID, Action: workload.ActionCreate, ReplicasThen: 1,
-			Image: s.Image.Reference, SpecHash: s.Hash,
+			Image: s.Image.Reference, SpecHash: s.Hash, Notes: notes(s.Container),
 		}
 		if s.old != nil {
 			p.ReplicasNow, p.Containers = 1, []string{s.old.id}
