@@ -256,6 +256,12 @@ CREATE TABLE public.gone_agents (
     changed xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
+CREATE TABLE public.http_certificates (
+    name text NOT NULL,
+    content bytea NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.idempotency_keys (
     caller text NOT NULL,
     key_hash bytea NOT NULL,
@@ -323,6 +329,28 @@ CREATE TABLE public.invitations (
     CONSTRAINT invitations_email_ck CHECK ((email = lower(email)))
 );
 
+CREATE TABLE public.mails (
+    id bigint NOT NULL,
+    sender text NOT NULL,
+    invitation_id uuid,
+    recipient text NOT NULL,
+    sealed bytea NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    error text DEFAULT ''::text NOT NULL
+);
+
+ALTER TABLE public.mails ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.mails_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.node_events (
     id bigint NOT NULL,
     node_id uuid NOT NULL,
@@ -364,6 +392,24 @@ CREATE TABLE public.nodes (
     CONSTRAINT nodes_type_ck CHECK ((type = ANY (ARRAY['docker'::text, 'k8s'::text])))
 );
 
+CREATE TABLE public.notification_attempts (
+    id bigint NOT NULL,
+    delivery_id bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    took_ms integer NOT NULL,
+    status integer NOT NULL,
+    error text NOT NULL
+);
+
+ALTER TABLE public.notification_attempts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.notification_attempts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.notification_deliveries (
     id bigint NOT NULL,
     notification_id uuid NOT NULL,
@@ -373,7 +419,8 @@ CREATE TABLE public.notification_deliveries (
     due_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
-    error text DEFAULT ''::text NOT NULL
+    error text DEFAULT ''::text NOT NULL,
+    leased_until timestamp with time zone
 );
 
 ALTER TABLE public.notification_deliveries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -397,7 +444,10 @@ CREATE TABLE public.notifications (
     created_by text NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     updated_by text NOT NULL,
-    CONSTRAINT notifications_type_ck CHECK ((type = ANY (ARRAY['discord'::text, 'slack'::text, 'teams'::text, 'rocket'::text, 'mattermost'::text])))
+    secret bytea,
+    previous_secret bytea,
+    previous_secret_until timestamp with time zone,
+    CONSTRAINT notifications_type_ck CHECK ((type = ANY (ARRAY['discord'::text, 'slack'::text, 'teams'::text, 'rocket'::text, 'mattermost'::text, 'webhook'::text])))
 );
 
 CREATE TABLE public.oidc_exchanges (
@@ -574,6 +624,9 @@ ALTER TABLE ONLY public.forgotten_assignments
 ALTER TABLE ONLY public.gone_agents
     ADD CONSTRAINT gone_agents_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.http_certificates
+    ADD CONSTRAINT http_certificates_pk PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pk PRIMARY KEY (caller, key_hash);
 
@@ -592,6 +645,9 @@ ALTER TABLE ONLY public.instances
 ALTER TABLE ONLY public.invitations
     ADD CONSTRAINT invitations_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_pk PRIMARY KEY (id);
 
@@ -600,6 +656,9 @@ ALTER TABLE ONLY public.node_refusals
 
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.notification_attempts
+    ADD CONSTRAINT notification_attempts_pk PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.notification_deliveries
     ADD CONSTRAINT notification_deliveries_pk PRIMARY KEY (id);
@@ -709,11 +768,21 @@ CREATE UNIQUE INDEX invitations_token_uq ON public.invitations USING btree (toke
 
 CREATE INDEX invitations_user_idx ON public.invitations USING btree (user_id);
 
+CREATE INDEX mails_due_idx ON public.mails USING btree (due_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX mails_invitation_idx ON public.mails USING btree (invitation_id);
+
+CREATE INDEX mails_recipient_idx ON public.mails USING btree (recipient, created_at);
+
+CREATE INDEX mails_sender_idx ON public.mails USING btree (sender, created_at);
+
 CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
 
 CREATE INDEX nodes_changed_idx ON public.nodes USING btree (changed);
 
 CREATE UNIQUE INDEX nodes_name_uq ON public.nodes USING btree (team_id, name);
+
+CREATE INDEX notification_attempts_delivery_idx ON public.notification_attempts USING btree (delivery_id);
 
 CREATE INDEX notification_deliveries_due_idx ON public.notification_deliveries USING btree (due_at) WHERE (finished_at IS NULL);
 
@@ -829,6 +898,9 @@ ALTER TABLE ONLY public.invitations
 ALTER TABLE ONLY public.invitations
     ADD CONSTRAINT invitations_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_invitation_fk FOREIGN KEY (invitation_id) REFERENCES public.invitations(id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY public.node_events
     ADD CONSTRAINT node_events_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
@@ -837,6 +909,9 @@ ALTER TABLE ONLY public.node_refusals
 
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notification_attempts
+    ADD CONSTRAINT notification_attempts_delivery_fk FOREIGN KEY (delivery_id) REFERENCES public.notification_deliveries(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.notification_deliveries
     ADD CONSTRAINT notification_deliveries_notification_fk FOREIGN KEY (notification_id) REFERENCES public.notifications(id) ON DELETE CASCADE;

@@ -6,6 +6,7 @@ package apperr
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what sort of thing went wrong, in words of the domain.
@@ -85,6 +86,8 @@ type Error struct {
 	// Reason is a stable word for programs that act on this very error, e.g.
 	// "rollingVersionDeployment"; empty for most.
 	Reason string
+	// After is how long to wait before another try; 0 where that is not known.
+	After time.Duration
 	// Err is the cause, for logs; may be nil.
 	Err error
 }
@@ -131,6 +134,13 @@ func (e *Error) WithField(field string, value any) *Error {
 func (e *Error) WithReason(reason string) *Error {
 	c := *e
 	c.Reason = reason
+	return &c
+}
+
+// WithAfter returns a copy that says how long to wait before another try.
+func (e *Error) WithAfter(wait time.Duration) *Error {
+	c := *e
+	c.After = wait
 	return &c
 }
 

@@ -17,8 +17,10 @@ import (
 
 	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/courier"
 	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/mail"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/replica"
@@ -39,9 +41,11 @@ type App struct {
 	database *database
 	bus      *wake.Bus
 	courier  *notification.Courier
-	roots    *keys.Roots
-	keys     *keys.Keys
-	streams  streams
+	// mails is nil where no e-mails are sent.
+	mails   *courier.Courier[mail.Stored]
+	roots   *keys.Roots
+	keys    *keys.Keys
+	streams streams
 	// vigil watches over the database, by probe.
 	vigil    *replica.Vigil
 	probe    *postgres.Probe
@@ -106,7 +110,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 		return a, err
 	}
 	a.roots, a.keys = k.Roots, k
-	a.courier = services.courier
+	a.courier, a.mails = services.courier, services.mails
 	a.dispatcher, a.resign = services.dispatcher, services.agents.Resign
 	a.recorder = services.recorder
 	a.agents = newAgents(a, services, k, metrics)
@@ -140,6 +144,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "dispatch", Run: a.dispatcher.Run},
 		taskgroup.Task{Name: "reports", Run: a.recorder.Run},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
+		taskgroup.Task{Name: "mails", Run: a.sendMails},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
 		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
@@ -158,6 +163,14 @@ func (a *App) serveProfiles(ctx context.Context) error {
 		return nil
 	}
 	return debugserver.Run(ctx, a.debug)
+}
+
+func (a *App) sendMails(ctx context.Context) error {
+	if a.mails == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return a.mails.Run(ctx)
 }
 
 func (a *App) close(ctx context.Context) {
@@ -224,6 +237,8 @@ func (a *App) listenForNotices(ctx context.Context) error {
 			a.bus.Publish(wake.Command(payload))
 		case postgres.ChannelDelivery:
 			a.bus.Publish(wake.Deliveries())
+		case postgres.ChannelMail:
+			a.bus.Publish(wake.Mails())
 		case postgres.ChannelDeployment:
 			a.bus.Publish(wake.Deployment(payload))
 		}

@@ -15,6 +15,7 @@ import (
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
+	"fairlead.dev/controller/internal/rest/invitation"
 	"fairlead.dev/controller/internal/rest/setup"
 	"fairlead.dev/controller/internal/rest/teamapi"
 	"fairlead.dev/shared/buildinfo"
@@ -24,6 +25,10 @@ import (
 // address, too few to guess with.
 const (
 	loginBurst, loginEvery = 20, 3 * time.Second
+	// Per person.
+	tokensBurst, tokensEvery = 30, 10 * time.Second
+	// Nodes that are installed together may share an address.
+	scriptBurst, scriptEvery = 200, 100 * time.Millisecond
 	// The runners of a whole organization may share an address.
 	exchangeBurst, exchangeEvery = 100, time.Second
 )
@@ -39,9 +44,12 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Draining: a.draining.Load,
 	})
 	rest.MountArtifacts(engine, s.library)
-	err := setup.Mount(engine, setup.Config{
-		Users: s.users, Log: a.log, Allowed: rest.NewLimiter(loginBurst, loginEvery, now).Allow,
-	})
+	// The API and the pages count tries together.
+	logins := rest.NewLimiter(loginBurst, loginEvery, now).Allow
+	if err := setup.Mount(engine, setup.Config{Users: s.users, Log: a.log, Allowed: logins}); err != nil {
+		return nil, err
+	}
+	err := invitation.Mount(engine, invitation.Config{Users: s.users, Teams: s.teams, Log: a.log, Allowed: logins})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +64,9 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		Audit: audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
 		PublicURL:       strings.TrimSuffix(a.config.PublicURL, "/"),
 		Secure:          strings.HasPrefix(a.config.PublicURL, "https://"),
-		LoginAllowed:    rest.NewLimiter(loginBurst, loginEvery, now).Allow,
+		LoginAllowed:    logins,
+		TokensAllowed:   rest.NewLimiter(tokensBurst, tokensEvery, now).Allow,
+		ScriptAllowed:   rest.NewLimiter(scriptBurst, scriptEvery, now).Allow,
 		ExchangeAllowed: rest.NewLimiter(exchangeBurst, exchangeEvery, now).Allow,
 	})
 	listener := a.http

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,12 +20,14 @@ import (
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/config"
+	"fairlead.dev/controller/internal/courier"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
 	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/idempotency"
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/mail"
 	"fairlead.dev/controller/internal/misuse"
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/notification"
@@ -35,6 +38,7 @@ import (
 	"fairlead.dev/controller/internal/registry"
 	"fairlead.dev/controller/internal/registrycheck"
 	"fairlead.dev/controller/internal/report"
+	"fairlead.dev/controller/internal/smtp"
 	"fairlead.dev/controller/internal/storage"
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/template"
@@ -71,6 +75,7 @@ type services struct {
 	idempotency   *idempotency.Service
 	notifications *notification.Service
 	courier       *notification.Courier
+	mails         *courier.Courier[mail.Stored]
 	dispatcher    *dispatch.Dispatcher
 	recorder      *report.Recorder
 	library       *artifact.Library
@@ -112,7 +117,14 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	}
 	s.idempotency = idempotency.New(db, k.Vault, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
-	s.teams = team.New(team.Config{Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox})
+	mails, err := s.newMails(c, k, bus, log)
+	if err != nil {
+		return nil, err
+	}
+	s.teams = team.New(team.Config{
+		Store: db, Audit: auditLog, Now: now, Setups: []team.Setup{s.registries}, Outbox: outbox,
+		Mails: mails, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
+	})
 	s.nodes = node.New(node.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{
@@ -148,6 +160,24 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		Bus: bus, Agents: s.agents, Deployments: s.deployments, Commands: s.commands, Log: log, Now: now,
 	})
 	return s, nil
+}
+
+// newMails returns the outbox of e-mails, nil where none are sent, and makes
+// what sends them.
+func (s *services) newMails(c config.Config, k *keys.Keys, bus *wake.Bus, log *slog.Logger) (*mail.Outbox, error) {
+	if c.SMTPAddr == "" {
+		return nil, nil
+	}
+	sender, err := smtp.New(smtp.Config{
+		Address: c.SMTPAddr, Security: c.SMTPTLS, From: c.SMTPFrom,
+		Username: c.SMTPUsername, Password: c.SMTPPassword.Reveal(), RootsFile: c.SMTPRoots,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("settings FAIRLEAD_SMTP_*: %w", err)
+	}
+	outbox := mail.NewOutbox(s.db, k.Vault, now)
+	s.mails = mail.NewCourier(outbox, sender, bus.Subscribe(wake.Mails()).C, log)
+	return outbox, nil
 }
 
 // artifactDir is the configured folder, or the one beside the program.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -46,6 +47,13 @@ type Config struct {
 	AdminEmail      string
 	AdminPassword   Secret
 	Registration    string
+	// SMTPAddr is empty where no e-mails are sent.
+	SMTPAddr     string
+	SMTPTLS      string
+	SMTPFrom     string
+	SMTPUsername string
+	SMTPPassword Secret
+	SMTPRoots    string
 	// WebhookAllowPrivate is "true" or "false".
 	WebhookAllowPrivate string
 	// RegistryCheck is "on", "private" or "off".
@@ -212,6 +220,7 @@ func (c *Config) complete() []error {
 	if c.HTTPTLS == "files" && (c.HTTPTLSCert == "" || c.HTTPTLSKey == "") {
 		problems = append(problems, errors.New("FAIRLEAD_HTTP_TLS=files needs FAIRLEAD_HTTP_TLS_CERT and FAIRLEAD_HTTP_TLS_KEY"))
 	}
+	problems = append(problems, c.completeSMTP()...)
 	if c.KeysDir == "" {
 		c.KeysDir = filepath.Join(c.StateDir, "keys")
 	}
@@ -225,6 +234,27 @@ func (c *Config) complete() []error {
 			return append(problems, errors.Join(err, portErr))
 		}
 		c.AgentPublicAddr = net.JoinHostPort(u.Hostname(), port)
+	}
+	return problems
+}
+
+// completeSMTP checks that e-mails can be sent, or are not meant to be.
+func (c *Config) completeSMTP() []error {
+	var problems []error
+	if c.SMTPAddr == "" {
+		if c.SMTPFrom != "" || c.SMTPUsername != "" || c.SMTPPassword != "" || c.SMTPRoots != "" {
+			problems = append(problems, errors.New("FAIRLEAD_SMTP_FROM, _USERNAME, _PASSWORD and _ROOTS need FAIRLEAD_SMTP_ADDR"))
+		}
+		return problems
+	}
+	if _, err := mail.ParseAddress(c.SMTPFrom); err != nil {
+		problems = append(problems, errors.New("FAIRLEAD_SMTP_ADDR needs FAIRLEAD_SMTP_FROM: the address that e-mails come from"))
+	}
+	if (c.SMTPUsername == "") != (c.SMTPPassword == "") {
+		problems = append(problems, errors.New("FAIRLEAD_SMTP_USERNAME and FAIRLEAD_SMTP_PASSWORD go together: set both or neither"))
+	}
+	if host, _, _ := net.SplitHostPort(c.SMTPAddr); c.SMTPTLS == "off" && c.SMTPPassword != "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		problems = append(problems, errors.New("FAIRLEAD_SMTP_TLS=off would send the password readably: use starttls or tls, or a server on this machine"))
 	}
 	return problems
 }

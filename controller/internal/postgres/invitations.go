@@ -110,9 +110,11 @@ func (db *DB) ListInvitingTeams(ctx context.Context, userID uuid.UUID, now time.
 	}), mapError(err, "list the invitations")
 }
 
-// RenewInvitation moves an invitation's end.
-func (db *DB) RenewInvitation(ctx context.Context, id uuid.UUID, expiresAt time.Time) error {
-	return db.setInvitation(ctx, id, "expires_at", expiresAt)
+// RenewInvitation moves an invitation's end and sets its token's hash.
+func (db *DB) RenewInvitation(ctx context.Context, id uuid.UUID, tokenHash []byte, expiresAt time.Time) error {
+	err := db.in(ctx).Model(&invitationRow{}).Where("id = ?", id).
+		UpdateColumns(map[string]any{"token_hash": tokenHash, "expires_at": expiresAt}).Error
+	return mapError(err, "renew the invitation")
 }
 
 // DeclineInvitation notes that somebody said no.

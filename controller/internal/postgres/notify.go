@@ -20,6 +20,8 @@ const (
 	ChannelDeployment = "fairlead_deployment"
 	// ChannelDelivery has no payload: there are notifications to send.
 	ChannelDelivery = "fairlead_delivery"
+	// ChannelMail has no payload: there are e-mails to send.
+	ChannelMail = "fairlead_mail"
 )
 
 // listenRetry is how soon a lost listening connection is tried again.

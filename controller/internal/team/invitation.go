@@ -86,14 +86,25 @@ func (i *Invitee) normalize() error {
 
 func (i *Invitee) name() string { return strings.TrimSpace(i.FirstName + " " + i.LastName) }
 
-// Invite asks somebody into the team as user. An address that has an account
-// is asked there; for any other, the second result is the token with which it
-// registers, shown this once. Errors: Invalid; Conflict on the address when it
-// is a member's or invited already.
-func (s *Service) Invite(ctx context.Context, invitee Invitee) (Member, string, error) {
+// Invited is what an invitation made.
+type Invited struct {
+	Member
+	// Token is what the address registers with, shown this once; empty when it
+	// was sent there, and for an address that has an account, which finds the
+	// invitation there.
+	Token string
+	// Mailed tells that the address is sent the link.
+	Mailed bool
+}
+
+// Invite asks somebody into the team as user. Where e-mails are sent, the
+// address gets one with a link; elsewhere the inviter hands it over. Errors:
+// Invalid; Conflict on the address when it is a member's or invited already;
+// TooMany when there were too many e-mails.
+func (s *Service) Invite(ctx context.Context, invitee Invitee) (Invited, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
-		return Member{}, "", err
+		return Invited{}, err
 	}
 	secret := rand.Text()
 	var i Invitation
@@ -123,15 +134,22 @@ func (s *Service) Invite(ctx context.Context, invitee Invitee) (Member, string, 
 		if err := s.Audit.Record(ctx, authz.MemberInvite, map[string]any{"userId": i.member(now).UserID, "email": i.Email}); err != nil {
 			return err
 		}
+		if err := s.mail(ctx, i, secret); err != nil {
+			return err
+		}
 		return s.Outbox.Add(ctx, notification.Message{
 			TeamID: scope.ID, Event: notification.UserInvited, Title: i.Email + " was invited to the team " + scope.Slug,
 			Facts: []notification.Fact{{Name: "E-mail", Value: i.Email}, {Name: "Team", Value: scope.Slug}, {Name: "Invited by", Value: who.Name}},
 		})
 	})
-	if i.UserID != uuid.Nil {
-		secret = ""
+	if err != nil {
+		return Invited{}, err
 	}
-	return i.member(s.Now()), secret, err
+	made := Invited{Member: i.member(s.Now()), Mailed: s.Mails.Sends()}
+	if i.UserID == uuid.Nil && !made.Mailed {
+		made.Token = secret
+	}
+	return made, nil
 }
 
 // address fills in the account that the invited address has, and refuses one
@@ -163,8 +181,10 @@ func (s *Service) address(ctx context.Context, i *Invitation) error {
 	return err
 }
 
-// Reinvite gives an invitation its whole lifetime anew; its link stays the
-// same. Errors: NotFound; Precondition for a member, and for who declined.
+// Reinvite gives an invitation its whole lifetime anew. Where e-mails are sent,
+// another one goes out, with another link, and the earlier link is void;
+// elsewhere the link stays the same. Errors: NotFound; Precondition for a
+// member, and for who declined; TooMany when there were too many e-mails.
 func (s *Service) Reinvite(ctx context.Context, userID uuid.UUID) error {
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
 		scope, err := s.lock(ctx, authz.MemberInvite)
@@ -184,7 +204,15 @@ func (s *Service) Reinvite(ctx context.Context, userID uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Store.RenewInvitation(ctx, i.ID, s.Now().Add(InvitationLifetime)); err != nil {
+		secret := ""
+		if s.Mails.Sends() {
+			secret = rand.Text()
+			i.TokenHash = token.Hash(secret)
+		}
+		if err := s.Store.RenewInvitation(ctx, i.ID, i.TokenHash, s.Now().Add(InvitationLifetime)); err != nil {
+			return err
+		}
+		if err := s.mail(ctx, i, secret); err != nil {
 			return err
 		}
 		return s.Audit.Record(ctx, authz.MemberInvite, map[string]any{"userId": userID, "email": m.Email, "again": true})

@@ -46,7 +46,7 @@ type PeopleStore interface {
 	// ListInvitingTeams returns the teams whose pending invitations the user
 	// may answer, by name.
 	ListInvitingTeams(ctx context.Context, userID uuid.UUID, now time.Time) ([]Team, error)
-	RenewInvitation(ctx context.Context, id uuid.UUID, expiresAt time.Time) error
+	RenewInvitation(ctx context.Context, id uuid.UUID, tokenHash []byte, expiresAt time.Time) error
 	DeclineInvitation(ctx context.Context, id uuid.UUID) error
 	DeleteInvitation(ctx context.Context, id uuid.UUID) error
 }

@@ -104,12 +104,12 @@ func must(t *testing.T, err error) {
 func TestAnAccountIsInvitedAndAnswers(t *testing.T) {
 	w := newWorld(t)
 	mary, id := w.account(t, "mary@example.com")
-	invited, secret, err := w.Invite(w.owner, team.Invitee{Email: "Mary@Example.com", FirstName: "M"})
+	invited, err := w.Invite(w.owner, team.Invitee{Email: "Mary@Example.com", FirstName: "M"})
 	must(t, err)
-	if invited.UserID != id || invited.Status != team.Pending || invited.Role != actor.Member || secret != "" {
-		t.Fatalf("invited %+v with token %q", invited, secret)
+	if invited.UserID != id || invited.Status != team.Pending || invited.Role != actor.Member || invited.Token != "" || invited.Mailed {
+		t.Fatalf("invited %+v", invited)
 	}
-	_, _, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "M"})
+	_, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "M"})
 	is(t, err, apperr.Conflict)
 
 	must(t, w.Decline(mary, w.scope.ID))
@@ -126,14 +126,14 @@ func TestAnAccountIsInvitedAndAnswers(t *testing.T) {
 	}
 	is(t, w.Accept(mary, w.scope.ID, ""), apperr.NotFound)
 	is(t, w.Reinvite(w.owner, id), apperr.Precondition)
-	_, _, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "M"})
+	_, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "M"})
 	is(t, err, apperr.Conflict)
 }
 
 func TestAnInvitationExpiresAndIsRenewed(t *testing.T) {
 	w := newWorld(t)
 	mary, id := w.account(t, "mary@example.com")
-	_, _, err := w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "Mary"})
+	_, err := w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "Mary"})
 	must(t, err)
 	w.now = w.now.Add(team.InvitationLifetime)
 	if got := w.status(t, "mary@example.com"); got != team.Expired {
@@ -149,18 +149,18 @@ func TestAnInvitationExpiresAndIsRenewed(t *testing.T) {
 
 func TestATokenAnswersOnlyForItsAddress(t *testing.T) {
 	w := newWorld(t)
-	invited, secret, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell", LastName: "New"})
+	invited, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell", LastName: "New"})
 	must(t, err)
-	if secret == "" || invited.Name != "Nell New" {
-		t.Fatalf("invited %+v with token %q", invited, secret)
+	if invited.Token == "" || invited.Name != "Nell New" {
+		t.Fatalf("invited %+v", invited)
 	}
 	other, _ := w.account(t, "other@example.com")
-	is(t, w.Accept(other, w.scope.ID, secret), apperr.NotFound)
+	is(t, w.Accept(other, w.scope.ID, invited.Token), apperr.NotFound)
 	// Who registered the address without the token must prove it now.
 	nell, _ := w.account(t, "new@example.com")
 	is(t, w.Accept(nell, w.scope.ID, ""), apperr.NotFound)
 	is(t, w.Accept(nell, w.scope.ID, "guessed"), apperr.NotFound)
-	must(t, w.Accept(nell, w.scope.ID, secret))
+	must(t, w.Accept(nell, w.scope.ID, invited.Token))
 	if got := w.status(t, "new@example.com"); got != team.Verified {
 		t.Errorf("status %q", got)
 	}
@@ -168,12 +168,12 @@ func TestATokenAnswersOnlyForItsAddress(t *testing.T) {
 
 func TestAnInvitationIsTakenBack(t *testing.T) {
 	w := newWorld(t)
-	invited, secret, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell"})
+	invited, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell"})
 	must(t, err)
 	is(t, w.SetRole(w.owner, invited.UserID, actor.Admin), apperr.Precondition)
 	must(t, w.Remove(w.owner, invited.UserID))
 	nell, _ := w.account(t, "new@example.com")
-	is(t, w.Accept(nell, w.scope.ID, secret), apperr.NotFound)
+	is(t, w.Accept(nell, w.scope.ID, invited.Token), apperr.NotFound)
 	is(t, w.Remove(w.owner, invited.UserID), apperr.NotFound)
 }
 
@@ -236,7 +236,7 @@ func TestInvitingTheSameAddressAtOnceInvitesOnce(t *testing.T) {
 	errs := make(chan error, 4)
 	for range cap(errs) {
 		go func() {
-			_, _, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell"})
+			_, err := w.Invite(w.owner, team.Invitee{Email: "new@example.com", FirstName: "Nell"})
 			errs <- err
 		}()
 	}

@@ -13,6 +13,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/mail"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 )
@@ -109,6 +110,11 @@ type Config struct {
 	Setups []Setup
 	// Outbox is told of invitations; nil for nobody.
 	Outbox *notification.Outbox
+	// Mails are how invited people hear of it; nil where the inviter hands the
+	// link over.
+	Mails *mail.Outbox
+	// PublicURL is what people reach the controller at, without a slash.
+	PublicURL string
 }
 
 // Service manages teams and who is in them.

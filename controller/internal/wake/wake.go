@@ -32,6 +32,9 @@ func Deployment(id string) Topic { return Topic("deployment:" + id) }
 // Deliveries is about notifications that are to be sent.
 func Deliveries() Topic { return "deliveries" }
 
+// Mails is the topic of e-mails to send.
+func Mails() Topic { return "mails" }
+
 // Bus delivers hints. The zero value is not ready; use New.
 type Bus struct {
 	mu        sync.Mutex

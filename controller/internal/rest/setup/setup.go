@@ -9,7 +9,9 @@ import (
 	"errors"
 	"html/template"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -90,7 +92,8 @@ func (p page) register(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxFormBytes)
 	email := c.PostForm("email")
 	if allowed, wait := p.Allowed(c.Request.RemoteAddr); !allowed {
-		p.fail(c, apperr.New(apperr.TooMany, "too many attempts; try again in %s", wait.Round(time.Second)), email)
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		p.render(c, http.StatusTooManyRequests, view{Problem: "too many attempts; try again in " + wait.Round(time.Second).String(), Email: email})
 		return
 	}
 	needed, err := p.Users.NeedsSetup(c.Request.Context())

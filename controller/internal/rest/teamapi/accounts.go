@@ -175,5 +175,18 @@ func throttle(allow func(address string) (bool, time.Duration), from Address) er
 	if allowed {
 		return nil
 	}
-	return apperr.New(apperr.TooMany, "too many attempts from this address; try again in %s", wait.Round(time.Second))
+	return apperr.New(apperr.TooMany, "too many attempts from this address; try again in %s", wait.Round(time.Second)).WithAfter(wait)
+}
+
+// throttleActor refuses a person who makes too many secrets.
+func (a *api) throttleActor(ctx context.Context) error {
+	who, err := actor.From(ctx)
+	if err != nil {
+		return err
+	}
+	allowed, wait := a.deps.TokensAllowed(who.ID.String())
+	if allowed {
+		return nil
+	}
+	return apperr.New(apperr.TooMany, "too many tokens made; try again in %s", wait.Round(time.Second)).WithAfter(wait)
 }

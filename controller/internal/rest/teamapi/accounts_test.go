@@ -2,9 +2,11 @@ package teamapi_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/controllertest"
 )
 
@@ -109,17 +111,49 @@ func TestBodiesThatAreRefused(t *testing.T) {
 	problem(t, ann.Delete("/api/teams"), http.StatusMethodNotAllowed)
 }
 
-func TestTooManyLoginsAreSlowedDown(t *testing.T) {
-	c := controllertest.New(t)
-	for range 100 {
-		reply := c.Anonymous(t).Post("/api/auth/login", map[string]any{"email": "no address", "password": "x"})
-		if reply.Status == http.StatusTooManyRequests {
-			problem(t, reply, http.StatusTooManyRequests)
-			return
-		}
-		reply.Expect(t, http.StatusUnauthorized)
+// Whoever guesses, or makes secrets without end, is told when to come back.
+func TestTooManyTriesAreSlowedDown(t *testing.T) {
+	k := newCast(t)
+	owner := k.people[actor.Owner]
+	rows := k.rows(t)
+	login := map[string]any{"email": "no address", "password": "x"}
+	for name, try := range map[string]func(i int) controllertest.Reply{
+		"log in": func(int) controllertest.Reply { return k.Anonymous(t).Post("/api/auth/login", login) },
+		"register": func(int) controllertest.Reply {
+			return k.Anonymous(t).Post("/api/auth/register", object{"email": "a@b.co", "password": "x"})
+		},
+		"fetch a script": func(int) controllertest.Reply {
+			return k.Anonymous(t).Get("/api/acme/nodes/" + rows["{nodeId}"] + "/script")
+		},
+		"make tokens": func(i int) controllertest.Reply {
+			return k.stranger.Post("/api/tokens", object{"name": strconv.Itoa(i), "expirationInDays": 1})
+		},
+		"deploy tokens": func(int) controllertest.Reply {
+			return owner.Put("/api/acme/deployments/"+rows["{deploymentId}"]+"/token", object{"name": "again"})
+		},
+		"exchange tokens": func(int) controllertest.Reply {
+			return k.Anonymous(t).Post("/api/acme/deployments/"+rows["{deploymentId}"]+"/token/exchange", object{"token": "x"})
+		},
+		"set up": func(int) controllertest.Reply { return k.Anonymous(t).Post("/setup", nil) },
+		"join":   func(int) controllertest.Reply { return k.Anonymous(t).Post("/register", nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range 1000 {
+				reply := try(i)
+				if reply.Status != http.StatusTooManyRequests {
+					continue
+				}
+				if seconds, err := strconv.Atoi(reply.Header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 60 {
+					t.Errorf("Retry-After is %q", reply.Header.Get("Retry-After"))
+				}
+				if strings.HasPrefix(reply.Header.Get("Content-Type"), "application/") {
+					problem(t, reply, http.StatusTooManyRequests)
+				}
+				return
+			}
+			t.Error("a thousand tries and none was refused")
+		})
 	}
-	t.Error("a hundred log-ins from one address and none was refused")
 }
 
 func TestTeamsAndTheirNames(t *testing.T) {

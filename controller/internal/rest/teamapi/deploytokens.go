@@ -36,12 +36,15 @@ type createDeployTokenInput struct {
 func (a *api) deployTokenRoutes() {
 	const one = "/api/{teamSlug}/deployments/{deploymentId}/token"
 	add(a, route{method: http.MethodPut, path: one, summary: "Create a deployment's token", tag: deploymentTag,
-		action: authz.DeployTokenCreate, status: http.StatusCreated, errors: []int{409, 412}}, a.createDeployToken)
+		action: authz.DeployTokenCreate, status: http.StatusCreated, errors: []int{409, 412, 429}}, a.createDeployToken)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Revoke a deployment's token", tag: deploymentTag,
 		action: authz.DeployTokenDelete, status: http.StatusNoContent}, a.deleteDeployToken)
 }
 
 func (a *api) createDeployToken(ctx context.Context, in *createDeployTokenInput) (*created[newDeployTokenOutput], error) {
+	if err := a.throttleActor(ctx); err != nil {
+		return nil, err
+	}
 	t, secret, err := a.deps.DeployTokens.Create(ctx, in.DeploymentID, in.Body.Name, in.Body.ExpirationInDays)
 	if err != nil {
 		return nil, err

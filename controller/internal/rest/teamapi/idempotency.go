@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,9 +39,10 @@ const (
 	// keyEndTimeout what keeping the answer may take.
 	keyReadTimeout = 5 * time.Second
 	keyEndTimeout  = 5 * time.Second
-	// keyRetryAfter is in seconds, keyForgetAfter for who used up its keys.
-	keyRetryAfter  = 1
-	keyForgetAfter = 3600
+	// keyRetryAfter is when to come back for an answer, keyForgetAfter for who
+	// used up its keys.
+	keyRetryAfter  = time.Second
+	keyForgetAfter = time.Hour
 )
 
 // takeKeys prepares an operation for what an Idempotency-Key does to it.
@@ -146,9 +146,9 @@ func (a *api) failKey(ctx huma.Context, err error) {
 	switch {
 	case !errors.As(err, &known):
 	case known.Reason == idempotency.ReasonInUse:
-		ctx.SetHeader("Retry-After", strconv.Itoa(keyRetryAfter))
+		err = known.WithAfter(keyRetryAfter)
 	case known.Kind == apperr.TooMany:
-		ctx.SetHeader("Retry-After", strconv.Itoa(keyForgetAfter))
+		err = known.WithAfter(keyForgetAfter)
 	}
 	a.fail(ctx, err)
 }

@@ -168,7 +168,7 @@ func (a *api) nodeRoutes() {
 	add(a, route{method: http.MethodDelete, path: one + "/script", summary: "Delete the unused install script", tag: tag, action: authz.NodeInstall,
 		status: http.StatusNoContent}, a.deleteScript)
 	add(a, route{method: http.MethodGet, path: one + "/script", summary: "Fetch the install script", tag: tag, public: true, produces: "text/plain",
-		errors: []int{404}}, a.serveScript)
+		errors: []int{404, 429}}, a.serveScript)
 	add(a, route{method: http.MethodDelete, path: one + "/token", summary: "Revoke the node's token", tag: tag, action: authz.NodeRevoke,
 		status: http.StatusNoContent}, a.revokeNodeToken)
 	add(a, route{method: http.MethodPost, path: one + "/readmit", summary: "End the quarantine of the node's agent", tag: tag, action: authz.NodeReadmit,
@@ -262,7 +262,15 @@ type scriptText struct {
 	Body      []byte
 }
 
-func (a *api) serveScript(ctx context.Context, in *NodePath) (*scriptText, error) {
+type fetchInput struct {
+	NodePath
+	Address
+}
+
+func (a *api) serveScript(ctx context.Context, in *fetchInput) (*scriptText, error) {
+	if err := throttle(a.deps.ScriptAllowed, in.Address); err != nil {
+		return nil, err
+	}
 	script, err := a.deps.Nodes.ServeScript(ctx, in.TeamSlug, in.NodeID)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ type MemberOutput struct {
 
 type inviteeOutput struct {
 	MemberOutput
-	InvitationLink *string `json:"invitationLink" nullable:"true" doc:"What an address without an account registers with: hand it to the invited person. Shown this once; null for an address that has an account, which finds the invitation there"`
+	InvitationLink *string `json:"invitationLink" nullable:"true" doc:"What an address without an account registers with: hand it to the invited person. Shown this once; null when it is sent by e-mail, and for an address that has an account, which finds the invitation there"`
+	Mailed         bool    `json:"mailed" doc:"The address is sent an e-mail with a link"`
 }
 
 type inviteInput struct {
@@ -61,7 +62,7 @@ func (a *api) peopleRoutes() {
 	const tag = "Teams"
 	const users = "/api/teams/{teamId}/users"
 	add(a, route{method: http.MethodPost, path: users, summary: "Invite a user", tag: tag,
-		action: authz.MemberInvite, status: http.StatusCreated, errors: []int{409}, repeats: never}, a.inviteUser)
+		action: authz.MemberInvite, status: http.StatusCreated, errors: []int{409, 429}, repeats: never}, a.inviteUser)
 	add(a, route{method: http.MethodPut, path: users + "/{userId}/role", summary: "Change a user's role", tag: tag,
 		action: authz.MemberUpdate, status: http.StatusNoContent, errors: []int{412}}, a.setRole)
 	add(a, route{method: http.MethodDelete, path: users + "/leave", summary: "Leave a team", tag: tag,
@@ -69,7 +70,7 @@ func (a *api) peopleRoutes() {
 	add(a, route{method: http.MethodDelete, path: users + "/{userId}", summary: "Remove a user", tag: tag,
 		action: authz.MemberRemove, status: http.StatusNoContent, errors: []int{412}}, a.removeUser)
 	add(a, route{method: http.MethodPost, path: users + "/{userId}/reinvite", summary: "Invite a user again", tag: tag,
-		action: authz.MemberInvite, status: http.StatusNoContent, errors: []int{412}}, a.reinviteUser)
+		action: authz.MemberInvite, status: http.StatusNoContent, errors: []int{412, 429}}, a.reinviteUser)
 
 	const mine = "/api/users/me/invitations/{teamId}"
 	add(a, route{method: http.MethodPost, path: mine, summary: "Accept an invitation", tag: "Accounts",
@@ -83,16 +84,15 @@ func (a *api) inviteUser(ctx context.Context, in *inviteInput) (*created[invitee
 	if err != nil {
 		return nil, err
 	}
-	m, secret, err := a.deps.Teams.Invite(ctx, team.Invitee{
+	invited, err := a.deps.Teams.Invite(ctx, team.Invitee{
 		Email: in.Body.Email, FirstName: in.Body.FirstName, LastName: in.Body.LastName,
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := inviteeOutput{MemberOutput: toMemberOutput(m)}
-	if secret != "" {
-		// Behind the #, so that no server on the way sees it.
-		link := a.deps.PublicURL + "/register#invitation=" + secret
+	out := inviteeOutput{MemberOutput: toMemberOutput(invited.Member), Mailed: invited.Mailed}
+	if invited.Token != "" {
+		link := a.deps.Teams.Link(in.TeamID, invited.Token)
 		out.InvitationLink = &link
 	}
 	return &created[inviteeOutput]{Location: "/api/teams/" + in.TeamID.String(), Body: out}, nil

@@ -37,7 +37,7 @@ func TestInvitedPersonRegistersAnswersAndLeaves(t *testing.T) {
 		}
 	}
 	link, token, found := strings.Cut(invited.String(t, "invitationLink"), "#invitation=")
-	if !found || link != c.URL+"/register" {
+	if !found || link != c.URL+"/register?team="+teamID || invited.Object(t)["mailed"] != false {
 		t.Fatalf("link %q", link)
 	}
 	problem(t, owner.Post(users, map[string]any{"email": "nell@example.com", "firstName": "Nell"}), http.StatusConflict)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -26,6 +29,9 @@ type Problem struct {
 	Property string `json:"property,omitempty" doc:"The field at fault"`
 	Value    any    `json:"value,omitempty" doc:"What the field held, or the id it collides with"`
 	Reason   string `json:"error,omitempty" doc:"A stable word for programs"`
+
+	// after is when to try again, for the header; 0 for no word of it.
+	after time.Duration
 }
 
 // Fault is one field at fault.
@@ -41,8 +47,23 @@ func (p *Problem) Error() string { return p.Message }
 // GetStatus returns the HTTP status; huma asks for it.
 func (p *Problem) GetStatus() int { return p.Status }
 
+// GetHeaders returns the headers that go with the problem; huma asks for them.
+func (p *Problem) GetHeaders() http.Header {
+	header := http.Header{}
+	if p.after > 0 {
+		header.Set(retryAfter, strconv.Itoa(int(math.Ceil(p.after.Seconds()))))
+	}
+	return header
+}
+
 // ContentType names the media type; huma asks for it.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+const (
+	retryAfter = "Retry-After"
+	// laterUnknown is what is said where nobody knows when there will be room.
+	laterUnknown = 10 * time.Second
+)
 
 // statusOf maps kinds of errors to HTTP, once for the whole team API.
 func statusOf(kind apperr.Kind) int {
@@ -90,7 +111,10 @@ func problemOf(log *slog.Logger, err error) *Problem {
 		log.Warn("request refused for now", "error", err)
 	}
 	p := newProblem(statusOf(e.Kind), e.Message)
-	p.Property, p.Value, p.Reason = e.Field, e.Value, e.Reason
+	p.Property, p.Value, p.Reason, p.after = e.Field, e.Value, e.Reason, e.After
+	if e.Kind == apperr.TooMany && p.after <= 0 {
+		p.after = laterUnknown
+	}
 	if e.Field != "" && e.Kind == apperr.Invalid {
 		p.Errors = append(p.Errors, Fault{e.Field, e.Message, e.Value})
 		for _, other := range faults(e.Err) {

@@ -63,6 +63,10 @@ type Deps struct {
 	// LoginAllowed tells whether an address may try to log in or register
 	// now, and if not, how long it should wait.
 	LoginAllowed func(address string) (bool, time.Duration)
+	// TokensAllowed tells the same of a person who makes tokens.
+	TokensAllowed func(who string) (bool, time.Duration)
+	// ScriptAllowed tells the same of an address that fetches install scripts.
+	ScriptAllowed func(address string) (bool, time.Duration)
 	// ExchangeAllowed is the same for exchanging identity tokens.
 	ExchangeAllowed func(address string) (bool, time.Duration)
 }

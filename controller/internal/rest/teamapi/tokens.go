@@ -36,7 +36,7 @@ func (a *api) tokenRoutes() {
 	add(a, route{method: http.MethodGet, path: "/api/tokens", summary: "List personal tokens", tag: tag,
 		action: authz.TokenRead}, a.listTokens)
 	add(a, route{method: http.MethodPost, path: "/api/tokens", summary: "Create a personal token", tag: tag,
-		action: authz.TokenCreate, status: http.StatusCreated, errors: []int{409}, repeats: never}, a.createToken)
+		action: authz.TokenCreate, status: http.StatusCreated, errors: []int{409, 429}, repeats: never}, a.createToken)
 	add(a, route{method: http.MethodGet, path: "/api/tokens/{tokenId}", summary: "Get a personal token", tag: tag,
 		action: authz.TokenRead}, a.getToken)
 	add(a, route{method: http.MethodDelete, path: "/api/tokens/{tokenId}", summary: "Delete a personal token", tag: tag,
@@ -56,6 +56,9 @@ func (a *api) listTokens(ctx context.Context, _ *struct{}) (*ok[[]TokenOutput], 
 }
 
 func (a *api) createToken(ctx context.Context, in *createTokenInput) (*created[newTokenOutput], error) {
+	if err := a.throttleActor(ctx); err != nil {
+		return nil, err
+	}
 	t, secret, err := a.deps.Tokens.Create(ctx, in.Body.Name, in.Body.ExpirationInDays)
 	if err != nil {
 		return nil, err
