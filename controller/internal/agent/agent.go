@@ -126,14 +126,14 @@ type Store interface {
 	// ListStandings returns where agents stand; those that are not there are
 	// missing.
 	ListStandings(ctx context.Context, ids []uuid.UUID) ([]Standing, error)
-	ListChanges(ctx context.Context, since uint64) (Changes, error)
+	// ListChanges returns what changed since an earlier look; with a lease it
+	// also prolongs that, unless it has run out, and removes replicas whose
+	// lease has.
+	ListChanges(ctx context.Context, since uint64, lease *Lease) (Changes, error)
 
 	// PutReplica enters a replica with a lease, in the place of any other of
 	// its name.
 	PutReplica(ctx context.Context, r Replica, lease time.Duration) error
-	// RenewReplica prolongs a lease, unless it has run out; and removes
-	// replicas whose lease has, and tells whether there were any.
-	RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (kept, gone bool, err error)
 	DeleteReplica(ctx context.Context, id uuid.UUID) error
 	// CloseOrphans closes the sessions of replicas that are not there, and
 	// returns how many.

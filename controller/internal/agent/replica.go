@@ -43,23 +43,28 @@ func (s *Service) Register(ctx context.Context) error {
 	})
 }
 
-// RenewLease keeps the replica's lease, and closes the sessions of replicas whose
-// own has run out. It reports false when this one's had run out too: others may
-// have closed its sessions, which are to be claimed again.
-func (s *Service) RenewLease(ctx context.Context) (bool, error) {
-	kept, gone, err := s.Store.RenewReplica(ctx, s.Replica.ID, LeaseFor)
-	if err != nil {
-		return false, err
+// Lease is how long a replica that says nothing more counts as there.
+type Lease struct {
+	ReplicaID uuid.UUID
+	For       time.Duration
+}
+
+// ChangesAndLease is Changes in a statement that also keeps the replica's
+// lease; the sessions of replicas whose own has run out are closed. The changes'
+// Kept is false when this one's had run out too: it is registered anew, but
+// others may have closed its sessions, which are to be claimed again.
+func (s *Service) ChangesAndLease(ctx context.Context, since uint64) (Changes, error) {
+	changes, err := s.Store.ListChanges(ctx, since, &Lease{ReplicaID: s.Replica.ID, For: LeaseFor})
+	switch {
+	case err != nil:
+		return Changes{}, err
+	case !changes.Kept:
+		err = s.Register(ctx)
+	case changes.Dropped:
+		now := s.Now()
+		_, err = s.Store.CloseOrphans(ctx, now, now.Add(HandoverGrace))
 	}
-	if !kept {
-		return false, s.Register(ctx)
-	}
-	if !gone {
-		return true, nil
-	}
-	now := s.Now()
-	_, err = s.Store.CloseOrphans(ctx, now, now.Add(HandoverGrace))
-	return true, err
+	return changes, err
 }
 
 // Claim marks open sessions of this replica as such again, those that still

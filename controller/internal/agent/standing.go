@@ -45,13 +45,16 @@ type Changes struct {
 	Standings []Standing
 	// Since is what to give to the next look.
 	Since uint64
+	// Kept tells that the lease was renewed, which had not run out; Dropped
+	// that another replica's had. Both are of ChangesAndLease only.
+	Kept, Dropped bool
 }
 
 // Changes returns where all agents stand for whom something changed since an
 // earlier look, however the transactions that changed it were committed; with 0
 // it returns only where to go on. Some may be returned more than once.
 func (s *Service) Changes(ctx context.Context, since uint64) (Changes, error) {
-	return s.Store.ListChanges(ctx, since)
+	return s.Store.ListChanges(ctx, since, nil)
 }
 
 // Err returns why a session may not go on, or nil: the agent is gone, or has a

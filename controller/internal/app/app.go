@@ -103,6 +103,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	}
 	a.streams = services.streams
 	a.vigil, a.probe = newVigil(a, services, me)
+	services.dispatcher.Answered = a.vigil.Answered
 	if err := a.prepare(ctx, services, setupToken); err != nil {
 		return a, err
 	}

@@ -35,6 +35,9 @@ type Config struct {
 	// agent, whichever replica holds its session. It must not block. Nil for
 	// nobody.
 	Changed func(agent.Standing)
+	// Answered is told, about each second, that the database answered, or why it
+	// did not. It must not block. Nil for nobody.
+	Answered func(err error)
 	// Clock is a clock that never jumps; nil for the machine's.
 	Clock func() time.Duration
 }
@@ -85,7 +88,7 @@ func New(c Config) *Dispatcher {
 // Run serves the lines until ctx ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	tasks := []taskgroup.Task{
-		{Name: "sweep", Run: d.sweepEach}, {Name: "watch", Run: d.watch}, {Name: "lease", Run: d.keepLease},
+		{Name: "sweep", Run: d.sweepEach}, {Name: "watch", Run: d.watch},
 	}
 	for range feeders {
 		tasks = append(tasks, taskgroup.Task{Name: "feed", Run: d.feed})

@@ -14,23 +14,40 @@ import (
 
 const (
 	// lookEvery backs up the hints, with one statement for all sessions: a
-	// lost hint costs at most this long.
-	lookEvery = time.Second
+	// lost hint costs at most this long. Now and then the same statement keeps
+	// the replica's lease, and its answer tells that the database is there: it
+	// is nearly all that a controller asks while nothing happens.
+	lookEvery = 1250 * time.Millisecond
 	// lookTimeout bounds one statement of the watch.
 	lookTimeout = 5 * time.Second
 )
 
-// watch looks for what changed for all agents, each second and whenever hints
-// may have been lost, and writes down which agents are silent.
+// watching is what the watch remembers from one look to the next.
+type watching struct {
+	since uint64
+	// renewed is when the lease was; claimed is false while sessions are to be
+	// claimed again because it had run out.
+	renewed time.Duration
+	claimed bool
+}
+
+// watch looks for what changed for all agents, about each second and whenever
+// hints may have been lost, keeps the replica's lease, and writes down which
+// agents are silent.
 func (d *Dispatcher) watch(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var since uint64
+	w := watching{renewed: d.clock(), claimed: true} // it was registered just now
 	var away bool
 	for {
-		next, err := d.changes(ctx, since)
+		err := d.changes(ctx, &w)
+		if d.Answered != nil && ctx.Err() == nil {
+			d.Answered(err)
+		}
 		if err == nil {
-			since = next
+			err = d.claim(ctx, &w)
+		}
+		if err == nil {
 			err = d.writeSilences(ctx)
 		}
 		if err == nil {
@@ -39,7 +56,7 @@ func (d *Dispatcher) watch(ctx context.Context) error {
 		if failed := err != nil && ctx.Err() == nil; failed != away {
 			away = failed
 			if failed {
-				d.Log.Warn("could not look for changes; trying again each second", logging.KeyError, err)
+				d.Log.Warn("could not look for changes; trying again about each second", logging.KeyError, err)
 			} else {
 				d.Log.Info("changes are seen again")
 			}
@@ -55,15 +72,27 @@ func (d *Dispatcher) watch(ctx context.Context) error {
 }
 
 // changes marks the lines for which something changed since an earlier look,
-// and returns where to go on.
-func (d *Dispatcher) changes(ctx context.Context, since uint64) (uint64, error) {
+// and renews the lease when that is due.
+func (d *Dispatcher) changes(ctx context.Context, w *watching) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	changes, err := d.Agents.Changes(ctx, since)
-	if err != nil {
-		return since, err
+	look, began := d.Agents.Changes, d.clock()
+	renew := began-w.renewed >= agent.RenewEvery
+	if renew {
+		look = d.Agents.ChangesAndLease
 	}
-	if since == 0 || changes.Since < since {
+	changes, err := look(ctx, w.since)
+	if err != nil {
+		return err
+	}
+	if renew {
+		w.renewed = began
+		if !changes.Kept {
+			d.Log.Warn("this controller's lease had run out; its sessions are claimed again")
+			w.claimed = false
+		}
+	}
+	if w.since == 0 || changes.Since < w.since {
 		// The first look, or the database was put back from a backup: nothing
 		// is known of what came before.
 		for _, l := range d.lines() {
@@ -76,7 +105,8 @@ func (d *Dispatcher) changes(ctx context.Context, since uint64) (uint64, error) 
 			l.mark()
 		}
 	}
-	return changes.Since, nil
+	w.since = changes.Since
+	return nil
 }
 
 // writeSilences writes down what the sweep found.
@@ -103,47 +133,21 @@ func (d *Dispatcher) writeSilences(ctx context.Context) error {
 	return err
 }
 
-// keepLease keeps the replica's lease, and claims its sessions again when it
-// had run out.
-func (d *Dispatcher) keepLease(ctx context.Context) error {
-	tick := time.NewTicker(agent.RenewEvery)
-	defer tick.Stop()
-	claimed := true
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		err := d.renew(ctx, &claimed)
-		if err != nil && ctx.Err() == nil {
-			d.Log.Warn("could not renew this controller's lease; trying again", logging.KeyError, err)
-		}
-	}
-}
-
-func (d *Dispatcher) renew(ctx context.Context, claimed *bool) error {
-	ctx, cancel := context.WithTimeout(ctx, agent.RenewEvery)
-	defer cancel()
-	kept, err := d.Agents.RenewLease(ctx)
-	if err != nil {
-		return err
-	}
-	if !kept {
-		d.Log.Warn("this controller's lease had run out; its sessions are claimed again")
-		*claimed = false
-	}
-	if *claimed {
+// claim claims this replica's sessions again when its lease had run out.
+func (d *Dispatcher) claim(ctx context.Context, w *watching) error {
+	if w.claimed {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, agent.RenewEvery)
+	defer cancel()
 	lines := d.lines()
 	sessions := make([]agent.Session, len(lines))
 	for i, l := range lines {
 		sessions[i] = l.Session
 	}
-	err = d.Agents.Claim(ctx, sessions)
+	err := d.Agents.Claim(ctx, sessions)
 	if err == nil {
-		*claimed = true
+		w.claimed = true
 		for _, l := range lines {
 			l.mark() // some may have been taken over meanwhile
 		}

@@ -23,8 +23,9 @@ const (
 	MaxAttempts = 12
 	firstWait   = 10 * time.Second
 	longestWait = 2 * time.Hour
-	// lookEvery finds what is to be tried again, and backs up the hints.
-	lookEvery  = 5 * time.Second
+	// lookEvery backs up the hints, and finds what another controller had to
+	// try again and did not.
+	lookEvery  = 30 * time.Second
 	keepFor    = 30 * 24 * time.Hour
 	pruneEvery = time.Hour
 )
@@ -62,12 +63,17 @@ func NewCourier(store DeliveryStore, sender Sender, hints <-chan struct{}, log *
 func (c *Courier) Run(ctx context.Context) error {
 	var tries sync.WaitGroup
 	defer tries.Wait()
+	postponed := make(chan time.Time)
 	free := make(chan struct{}, parallel)
 	// more tells that there was more than there was room for.
 	more := make(chan struct{}, 1)
 	look, prune := time.NewTicker(lookEvery), time.NewTicker(pruneEvery)
 	defer look.Stop()
 	defer prune.Stop()
+	// again is for the try that is due next, at, of those that failed here.
+	again := time.NewTimer(lookEvery)
+	defer again.Stop()
+	var at time.Time
 	for {
 		room := parallel - len(free)
 		due, err := c.store.ClaimDeliveries(ctx, c.now(), c.now().Add(lease), room)
@@ -86,31 +92,48 @@ func (c *Courier) Run(ctx context.Context) error {
 						}
 					}
 				}()
-				c.deliver(ctx, d)
+				if due := c.deliver(ctx, d); !due.IsZero() {
+					select {
+					case postponed <- due:
+					case <-ctx.Done():
+					}
+				}
 			})
 		}
-		select {
-		case <-look.C:
-		case <-more:
-		case <-c.hints:
-		case <-prune.C:
-			if err := c.store.PruneDeliveries(ctx, c.now().Add(-keepFor)); err != nil && ctx.Err() == nil {
-				c.log.Warn("could not remove old notifications; trying again", "error", err)
+		for waits := true; waits; {
+			waits = false
+			select {
+			case due := <-postponed:
+				waits = true
+				if at.IsZero() || due.Before(at) {
+					at = due
+					again.Reset(max(due.Sub(c.now()), time.Second)) // a clock may jump
+				}
+			case <-again.C:
+				at = time.Time{}
+			case <-look.C:
+			case <-more:
+			case <-c.hints:
+			case <-prune.C:
+				if err := c.store.PruneDeliveries(ctx, c.now().Add(-keepFor)); err != nil && ctx.Err() == nil {
+					c.log.Warn("could not remove old notifications; trying again", "error", err)
+				}
+			case <-ctx.Done():
+				return nil
 			}
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }
 
-// deliver makes one try and notes how it went. A try that the end of ctx cut
-// off is made again after its lease.
-func (c *Courier) deliver(ctx context.Context, d Delivery) {
+// deliver makes one try, notes how it went, and returns when the next one is
+// due, if there is to be one. A try that the end of ctx cut off is made again
+// after its lease.
+func (c *Courier) deliver(ctx context.Context, d Delivery) (due time.Time) {
 	try, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	err := c.sender.Send(try, d)
 	if err != nil && ctx.Err() != nil {
-		return
+		return time.Time{}
 	}
 	now := c.now()
 	note := context.WithoutCancel(ctx)
@@ -119,7 +142,8 @@ func (c *Courier) deliver(ctx context.Context, d Delivery) {
 	case err == nil:
 		err = c.store.FinishDelivery(note, d.ID, "", now)
 	case apperr.Is(err, apperr.Unavailable) && d.Attempts < MaxAttempts:
-		err = c.store.PostponeDelivery(note, d.ID, err.Error(), now.Add(wait(d.Attempts)))
+		due = now.Add(wait(d.Attempts))
+		err = c.store.PostponeDelivery(note, d.ID, err.Error(), due)
 	default:
 		log.Warn("gave up sending a notification", "error", err)
 		err = c.store.FinishDelivery(note, d.ID, err.Error(), now)
@@ -127,6 +151,7 @@ func (c *Courier) deliver(ctx context.Context, d Delivery) {
 	if err != nil {
 		log.Warn("could not note how sending a notification went; it will be sent again", "error", err)
 	}
+	return due
 }
 
 // wait is how long after an attempt the next one is made: twice as long each

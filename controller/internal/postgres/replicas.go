@@ -27,23 +27,17 @@ func (db *DB) PutReplica(ctx context.Context, r agent.Replica, lease time.Durati
 	})
 }
 
-// RenewReplica prolongs a lease that has not run out, and takes out replicas
+// renewReplica prolongs a lease that has not run out, and takes out replicas
 // whose lease has, and what was kept of agents that are gone for longer than
 // any session looks back.
-func (db *DB) RenewReplica(ctx context.Context, id uuid.UUID, lease time.Duration) (kept, gone bool, err error) {
-	var row struct{ Kept, Gone bool }
-	err = db.in(ctx).Raw(`with renewed as (
-			update replicas set lease_until = clock_timestamp() + @lease * interval '1 second'
-			where id = @id and lease_until > clock_timestamp() returning 1
-		), dropped as (
-			delete from replicas where lease_until <= clock_timestamp() returning 1
-		), forgotten as (
-			delete from gone_agents where gone_at < now() - interval '1 day'
-		)
-		select exists (select from renewed) as kept, exists (select from dropped) as gone`,
-		map[string]any{"id": id, "lease": lease.Seconds()}).Scan(&row).Error
-	return row.Kept, row.Gone, mapError(err, "renew this controller's lease")
-}
+const renewReplica = `, renewed as (
+	update replicas set lease_until = clock_timestamp() + @lease * interval '1 second'
+	where id = @replica and lease_until > clock_timestamp() returning 1
+), dropped as (
+	delete from replicas where lease_until <= clock_timestamp() returning 1
+), forgotten as (
+	delete from gone_agents where gone_at < now() - interval '1 day'
+)`
 
 // DeleteReplica takes a replica out.
 func (db *DB) DeleteReplica(ctx context.Context, id uuid.UUID) error {
@@ -111,10 +105,19 @@ func (db *DB) ListStandings(ctx context.Context, ids []uuid.UUID) ([]agent.Stand
 // not ended then has a number of at least that look's oldest running one, so
 // none is missed, in whatever order they are committed
 // (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT).
-func (db *DB) ListChanges(ctx context.Context, since uint64) (agent.Changes, error) {
+//
+// With a lease the same statement renews that.
+func (db *DB) ListChanges(ctx context.Context, since uint64, lease *agent.Lease) (agent.Changes, error) {
 	var rows []struct {
-		Oldest   string
-		Standing standingRow `gorm:"embedded"`
+		Oldest        string
+		Kept, Dropped bool
+		Standing      standingRow `gorm:"embedded"`
+	}
+	args := map[string]any{"since": strconv.FormatUint(since, 10)}
+	renew, leases := "", "false as kept, false as dropped"
+	if lease != nil {
+		renew, leases = renewReplica, "exists (select from renewed) as kept, exists (select from dropped) as dropped"
+		args["replica"], args["lease"] = lease.ReplicaID, lease.For.Seconds()
 	}
 	err := db.in(ctx).Raw(`with changed as (
 			select id from agents where changed >= cast(cast(@since as text) as xid8)
@@ -122,12 +125,12 @@ func (db *DB) ListChanges(ctx context.Context, since uint64) (agent.Changes, err
 			union select a.id from commands c join agents a on a.node_id = c.node_id and a.revoked_at is null
 				where c.finished_at is null and c.issued >= cast(cast(@since as text) as xid8)
 			union select id from gone_agents where changed >= cast(cast(@since as text) as xid8)
-		)
-		select s.oldest, c.id, `+standing+`
+		)`+renew+`
+		select s.oldest, `+leases+`, c.id, `+standing+`
 		from (select pg_snapshot_xmin(pg_current_snapshot())::text as oldest) s
 		left join changed c on @since <> '0'
 		left join agents a on a.id = c.id
-		left join nodes n on n.id = a.node_id`, map[string]any{"since": strconv.FormatUint(since, 10)}).Scan(&rows).Error
+		left join nodes n on n.id = a.node_id`, args).Scan(&rows).Error
 	if err != nil {
 		return agent.Changes{}, mapError(err, "look what changed for the agents")
 	}
@@ -136,6 +139,7 @@ func (db *DB) ListChanges(ctx context.Context, since uint64) (agent.Changes, err
 		if changes.Since, err = strconv.ParseUint(r.Oldest, 10, 64); err != nil {
 			return agent.Changes{}, mapError(err, "read the snapshot")
 		}
+		changes.Kept, changes.Dropped = r.Kept, r.Dropped
 		if r.Standing.ID != nil {
 			changes.Standings = append(changes.Standings, r.Standing.toStanding())
 		}

@@ -11,13 +11,15 @@ import (
 )
 
 const (
-	// askEvery and askTimeout: a database that is gone is noticed within both
-	// together, below the 3 s in which new sessions must be refused.
-	askEvery   = 500 * time.Millisecond
-	askTimeout = 2 * time.Second
+	// askEvery, askAfter and askTimeout: a database that is gone is noticed
+	// within all three together, 3 s, in which new sessions must be refused. It
+	// is asked when it has answered nobody for askAfter.
+	askEvery   = 200 * time.Millisecond
+	askAfter   = 1300 * time.Millisecond
+	askTimeout = 1500 * time.Millisecond
 	// listEvery is how often the other replicas are looked up while the
 	// database is there to tell.
-	listEvery = 5 * time.Second
+	listEvery = 15 * time.Second
 	// holdFor is how long the database must be away before sessions are given
 	// to another replica: most absences are shorter.
 	holdFor = 5 * time.Second
@@ -30,8 +32,8 @@ const (
 
 // VigilConfig is what a Vigil needs. Zero times are the defaults.
 type VigilConfig struct {
-	// Ask asks the database whether it is there, List who the other replicas
-	// are.
+	// Ask asks the database whether it is there, unless Answered told that
+	// just before; List asks it who the other replicas are.
 	Ask  func(ctx context.Context) error
 	List func(ctx context.Context) ([]Peer, error)
 	// Health asks another replica.
@@ -42,7 +44,7 @@ type VigilConfig struct {
 	Shed     func(n int)
 	Log      *slog.Logger
 
-	AskEvery, HoldFor, ShedOver, ShedEvery time.Duration
+	AskEvery, AskAfter, HoldFor, ShedOver, ShedEvery time.Duration
 }
 
 // Vigil watches over this replica's connection to PostgreSQL. While that is
@@ -58,6 +60,9 @@ type Vigil struct {
 	err   error
 	since time.Time
 	peers []Peer
+	// answered is when the database last answered, by what it was told or
+	// asked.
+	answered time.Time
 	// share is how many sessions go at a time, 0 while none do; only Run uses
 	// it.
 	share int
@@ -66,7 +71,7 @@ type Vigil struct {
 // NewVigil returns a vigil; Run keeps it.
 func NewVigil(c VigilConfig) *Vigil {
 	for value, fallback := range map[*time.Duration]time.Duration{
-		&c.AskEvery: askEvery, &c.HoldFor: holdFor, &c.ShedOver: shedOver, &c.ShedEvery: shedEvery,
+		&c.AskEvery: askEvery, &c.AskAfter: askAfter, &c.HoldFor: holdFor, &c.ShedOver: shedOver, &c.ShedEvery: shedEvery,
 	} {
 		if *value == 0 {
 			*value = fallback
@@ -83,13 +88,34 @@ func (v *Vigil) Present() error {
 	return v.err
 }
 
+// Answered tells that the database answered somebody, so that it need not be
+// asked; or that it did not, so that it is asked at once.
+func (v *Vigil) Answered(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case err != nil:
+		v.answered = time.Time{}
+	case v.err == nil: // that it is back is for its own question to find
+		v.answered = time.Now()
+	}
+}
+
+func (v *Vigil) due() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Since(v.answered) >= v.AskAfter
+}
+
 // Run asks until ctx ends.
 func (v *Vigil) Run(ctx context.Context) error {
 	tick := time.NewTicker(v.AskEvery)
 	defer tick.Stop()
 	var listed, shed time.Time
 	for {
-		v.ask(ctx)
+		if v.due() {
+			v.ask(ctx)
+		}
 		now := time.Now()
 		switch away := v.awayFor(now); {
 		case away == 0:
@@ -119,6 +145,10 @@ func (v *Vigil) ask(ctx context.Context) {
 	}
 	v.mu.Lock()
 	was := v.err
+	v.answered = time.Time{}
+	if err == nil {
+		v.answered = time.Now()
+	}
 	if err != nil {
 		v.err = apperr.Wrap(apperr.Unavailable, err, "the controller has lost its database")
 	} else {

@@ -62,7 +62,7 @@ func (o *outage) watch(t *testing.T) *replica.Vigil {
 			o.most = max(o.most, n)
 		},
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
-		AskEvery: 10 * time.Millisecond, HoldFor: 10 * time.Millisecond, ShedEvery: 10 * time.Millisecond, ShedOver: 100 * time.Millisecond,
+		AskEvery: 10 * time.Millisecond, AskAfter: 20 * time.Millisecond, HoldFor: 10 * time.Millisecond, ShedEvery: 10 * time.Millisecond, ShedOver: 100 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
