@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/keys"
+	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/invitation"
@@ -35,7 +36,7 @@ const (
 
 func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, error) {
 	engine := rest.NewEngine(rest.EngineConfig{
-		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID,
+		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID, CountStatements: postgres.CountStatements,
 		Checks: []rest.Check{
 			{Name: "stopping", Ready: a.staying},
 			{Name: "database", Ready: func(context.Context) error { return a.vigil.Present() }},

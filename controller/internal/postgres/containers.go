@@ -173,7 +173,7 @@ func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *stri
 		query = query.Where("prefix = ?", *prefix)
 	}
 	var rows []containerRow
-	err := query.Order("prefix, name, engine_id").Find(&rows).Error
+	err := paged(ctx, query.Order("prefix, name, engine_id")).Find(&rows).Error
 	return convert(rows, containerRow.toContainer), mapError(err, "list the node's containers")
 }
 

@@ -95,8 +95,8 @@ func (db *DB) LockDeployment(ctx context.Context, id uuid.UUID) (deployment.Depl
 
 // ListDeployments returns the team's deployments, newest first.
 func (db *DB) ListDeployments(ctx context.Context, teamID uuid.UUID) ([]deployment.Deployment, error) {
-	return findDeployments(db.deploymentViews(ctx).Where("deployments.team_id = ?", teamID).
-		Order("deployments.created_at desc, deployments.id desc"))
+	return findDeployments(paged(ctx, db.deploymentViews(ctx).Where("deployments.team_id = ?", teamID).
+		Order("deployments.created_at desc, deployments.id desc")))
 }
 
 // ListPlaced returns the deployments on a node under a prefix, oldest first.

@@ -51,7 +51,7 @@ func (r imageView) toImage() (image.Image, error) {
 // ListImages returns a version's images in the order of start.
 func (db *DB) ListImages(ctx context.Context, versionID uuid.UUID) ([]image.Image, error) {
 	var rows []imageView
-	err := db.imageViews(ctx).Where("images.version_id = ?", versionID).Order("images.position, images.id").Find(&rows).Error
+	err := paged(ctx, db.imageViews(ctx).Where("images.version_id = ?", versionID).Order("images.position, images.id")).Find(&rows).Error
 	if err != nil {
 		return nil, mapError(err, "list the images")
 	}

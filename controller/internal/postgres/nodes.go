@@ -132,7 +132,7 @@ func (db *DB) FindNode(ctx context.Context, teamID, id uuid.UUID) (node.Node, er
 // ListNodes returns the team's nodes by name.
 func (db *DB) ListNodes(ctx context.Context, teamID uuid.UUID) ([]node.Node, error) {
 	var rows []nodeView
-	err := db.nodeViews(ctx, teamID).Order("nodes.name").Find(&rows).Error
+	err := paged(ctx, db.nodeViews(ctx, teamID).Order("nodes.name")).Find(&rows).Error
 	return convert(rows, nodeView.toNode), mapError(err, "list the nodes")
 }
 

@@ -102,7 +102,7 @@ func (db *DB) FindNotification(ctx context.Context, teamID, id uuid.UUID) (notif
 // ListNotifications returns the team's notifications by name.
 func (db *DB) ListNotifications(ctx context.Context, teamID uuid.UUID) ([]notification.Notification, error) {
 	var rows []notificationView
-	if err := db.notifications(ctx, teamID).Order("notifications.name").Find(&rows).Error; err != nil {
+	if err := paged(ctx, db.notifications(ctx, teamID).Order("notifications.name")).Find(&rows).Error; err != nil {
 		return nil, mapError(err, "list the notifications")
 	}
 	list := make([]notification.Notification, len(rows))

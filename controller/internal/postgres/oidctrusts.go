@@ -55,7 +55,7 @@ func (db *DB) InsertOIDCTrust(ctx context.Context, t oidctrust.Trust) error {
 // ListOIDCTrusts returns a team's trusts by name.
 func (db *DB) ListOIDCTrusts(ctx context.Context, teamID uuid.UUID) ([]oidctrust.Trust, error) {
 	var rows []oidcTrustRow
-	if err := db.in(ctx).Where("team_id = ?", teamID).Order("name, id").Find(&rows).Error; err != nil {
+	if err := paged(ctx, db.in(ctx).Where("team_id = ?", teamID).Order("name, id")).Find(&rows).Error; err != nil {
 		return nil, mapError(err, "list the trusts")
 	}
 	return decodeRows(rows, oidcTrustRow.toTrust)

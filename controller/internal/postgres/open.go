@@ -68,6 +68,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "fairlead"
 	}
+	conn.Tracer = statementCounter{}
 	limited := conn.Copy()
 	limited.RuntimeParams["statement_timeout"] = milliseconds(cmp.Or(cfg.StatementTimeout, defaultStatementTimeout))
 	limited.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransaction)

@@ -112,7 +112,7 @@ func (db *DB) LockProject(ctx context.Context, teamID, id uuid.UUID) (project.Pr
 // ListProjects returns a team's projects by name.
 func (db *DB) ListProjects(ctx context.Context, teamID uuid.UUID) ([]project.Project, error) {
 	var rows []projectView
-	err := db.projectViews(ctx).Where("projects.team_id = ?", teamID).Order("projects.name").Find(&rows).Error
+	err := paged(ctx, db.projectViews(ctx).Where("projects.team_id = ?", teamID).Order("projects.name")).Find(&rows).Error
 	return convert(rows, projectView.toProject), mapError(err, "list the projects")
 }
 

@@ -117,7 +117,7 @@ func (db *DB) FindRegistryOfAnyTeam(ctx context.Context, id uuid.UUID) (registry
 // ListRegistries returns a team's registries by name.
 func (db *DB) ListRegistries(ctx context.Context, teamID uuid.UUID) ([]registry.Registry, error) {
 	var rows []usedRegistryRow
-	err := db.registriesWithUse(ctx).Where("registries.team_id = ?", teamID).Order("registries.name").Find(&rows).Error
+	err := paged(ctx, db.registriesWithUse(ctx).Where("registries.team_id = ?", teamID).Order("registries.name")).Find(&rows).Error
 	return convert(rows, usedRegistryRow.toRegistry), mapError(err, "list the registries")
 }
 

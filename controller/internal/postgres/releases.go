@@ -110,7 +110,7 @@ func (db *DB) FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o d
 // their specs.
 func (db *DB) ListReleases(ctx context.Context, deploymentID uuid.UUID, limit int) ([]deployment.Release, error) {
 	var rows []releaseRow
-	err := db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ?", deploymentID).Order("number desc").Limit(limit).Find(&rows).Error
+	err := paged(ctx, db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ?", deploymentID).Order("number desc").Limit(limit)).Find(&rows).Error
 	if err != nil {
 		return nil, mapError(err, "list the releases")
 	}

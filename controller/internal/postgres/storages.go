@@ -98,7 +98,7 @@ func (db *DB) HoldStorage(ctx context.Context, teamID, id uuid.UUID) error {
 // ListStorages returns a team's storages by name.
 func (db *DB) ListStorages(ctx context.Context, teamID uuid.UUID) ([]storage.Storage, error) {
 	var rows []usedStorageRow
-	err := db.storagesWithUse(ctx).Where("storages.team_id = ?", teamID).Order("storages.name").Find(&rows).Error
+	err := paged(ctx, db.storagesWithUse(ctx).Where("storages.team_id = ?", teamID).Order("storages.name")).Find(&rows).Error
 	return convert(rows, usedStorageRow.toStorage), mapError(err, "list the storages")
 }
 

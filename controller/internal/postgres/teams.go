@@ -110,7 +110,7 @@ func (db *DB) FindMembershipByID(ctx context.Context, userID, teamID uuid.UUID) 
 // ListMemberships returns a user's teams by name.
 func (db *DB) ListMemberships(ctx context.Context, userID uuid.UUID) ([]team.Membership, error) {
 	var rows []membershipRow
-	err := db.memberships(ctx, userID).Order("teams.name").Find(&rows).Error
+	err := paged(ctx, db.memberships(ctx, userID).Order("teams.name")).Find(&rows).Error
 	return convert(rows, membershipRow.toMembership), mapError(err, "list the teams")
 }
 

@@ -53,7 +53,7 @@ func (db *DB) FindToken(ctx context.Context, id uuid.UUID) (token.Token, error) 
 // ListTokens returns a user's tokens of one kind, oldest first.
 func (db *DB) ListTokens(ctx context.Context, userID uuid.UUID, kind token.Kind) ([]token.Token, error) {
 	var rows []tokenRow
-	err := db.in(ctx).Where("user_id = ? and kind = ?", userID, string(kind)).Order("created_at, id").Find(&rows).Error
+	err := paged(ctx, db.in(ctx).Where("user_id = ? and kind = ?", userID, string(kind)).Order("created_at, id")).Find(&rows).Error
 	return convert(rows, tokenRow.toToken), mapError(err, "list the tokens")
 }
 

@@ -107,7 +107,7 @@ func (db *DB) FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (vers
 // ListVersions returns a project's versions, newest first.
 func (db *DB) ListVersions(ctx context.Context, projectID uuid.UUID) ([]version.Version, error) {
 	var rows []versionView
-	err := db.versionViews(ctx).Where("p.id = ?", projectID).Order("versions.created_at desc, versions.id desc").Find(&rows).Error
+	err := paged(ctx, db.versionViews(ctx).Where("p.id = ?", projectID).Order("versions.created_at desc, versions.id desc")).Find(&rows).Error
 	return convert(rows, versionView.toVersion), mapError(err, "list the versions")
 }
 

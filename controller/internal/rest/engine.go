@@ -23,6 +23,9 @@ type EngineConfig struct {
 	// closed behind each answer, while their clients still expect it. Nil for
 	// never.
 	Draining func() bool
+	// CountStatements makes a context count the statements of the database that
+	// are run with it. Nil for no count.
+	CountStatements func(context.Context) (context.Context, func() int)
 	// KeepRequestID lets the API put the request's id into its logs.
 	KeepRequestID func(context.Context, string) context.Context
 }
@@ -40,7 +43,7 @@ func NewEngine(c EngineConfig) *gin.Engine {
 	if c.Draining != nil {
 		engine.Use(closeWhile(c.Draining))
 	}
-	engine.Use(identify(c.KeepRequestID), access(log), measure(c.Metrics), recoverPanics(log), secureHeaders, crossOrigin())
+	engine.Use(identify(c.KeepRequestID), access(log), measure(c.Metrics, c.CountStatements), recoverPanics(log), secureHeaders, crossOrigin())
 
 	engine.GET("/livez", func(ctx *gin.Context) { ctx.String(http.StatusOK, "ok\n") })
 	engine.GET("/readyz", ready(c.Checks))

@@ -95,21 +95,34 @@ func secureHeaders(c *gin.Context) {
 }
 
 // measure counts requests and their duration by route, not by path, so that
-// the number of series is bounded.
-func measure(registry prometheus.Registerer) gin.HandlerFunc {
+// the number of series is bounded. It also counts the statements each took,
+// which must not depend on how much there is.
+func measure(registry prometheus.Registerer, count func(context.Context) (context.Context, func() int)) gin.HandlerFunc {
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "fairlead_http_request_duration_seconds",
 		Help:    "Time to answer a request, by route and status.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 	}, []string{"method", "route", "code"})
-	registry.MustRegister(durations)
+	statements := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "fairlead_http_request_statements",
+		Help:    "Statements of the database that a request took, by route.",
+		Buckets: []float64{0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64},
+	}, []string{"method", "route"})
+	registry.MustRegister(durations, statements)
 	return func(c *gin.Context) {
 		began := time.Now()
+		counted := func() int { return 0 }
+		if count != nil {
+			ctx := c.Request.Context()
+			ctx, counted = count(ctx)
+			c.Request = c.Request.WithContext(ctx)
+		}
 		c.Next()
 		route := c.FullPath()
 		if route == "" {
 			route = "none"
 		}
 		durations.WithLabelValues(c.Request.Method, route, strconv.Itoa(c.Writer.Status())).Observe(time.Since(began).Seconds())
+		statements.WithLabelValues(c.Request.Method, route).Observe(float64(counted()))
 	}
 }

@@ -78,6 +78,8 @@ type route struct {
 	waits bool
 	// produces is the media type of the answer when it is not JSON.
 	produces string
+	// lists: it answers a list, in parts; set by addList.
+	lists bool
 	// revises: it changes something that has a revision, and takes If-Match.
 	revises bool
 	// repeats says what an Idempotency-Key does to it.
@@ -127,6 +129,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 	}
 	a.takeKeys(&op, r)
 	a.takeRevisions(&op, r)
+	a.takePages(&op, r)
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {

@@ -68,7 +68,7 @@ func (a *api) deploymentLogRoutes() {
 	const one = "/api/{teamSlug}/deployments/{deploymentId}"
 	add(a, route{method: http.MethodGet, path: one + "/log", summary: "Read a deployment's log", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.deploymentLog)
-	add(a, route{method: http.MethodGet, path: one + "/releases", summary: "List a deployment's releases", tag: deploymentTag,
+	addList(a, route{method: http.MethodGet, path: one + "/releases", summary: "List a deployment's releases", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.deploymentReleases)
 	a.deploymentEventRoutes()
 }

@@ -78,7 +78,7 @@ type updateDeploymentInput struct {
 
 func (a *api) deploymentRoutes() {
 	const one = "/api/{teamSlug}/deployments/{deploymentId}"
-	add(a, route{method: http.MethodGet, path: "/api/{teamSlug}/deployments", summary: "List deployments", tag: deploymentTag,
+	addList(a, route{method: http.MethodGet, path: "/api/{teamSlug}/deployments", summary: "List deployments", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.listDeployments)
 	add(a, route{method: http.MethodPost, path: "/api/{teamSlug}/deployments", summary: "Create a deployment", tag: deploymentTag,
 		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createDeployment)

@@ -64,7 +64,7 @@ func (a *api) imageRoutes() {
 		all = "/api/{teamSlug}/projects/{projectId}/versions/{versionId}/images"
 		one = all + "/{imageId}"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List images", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List images", tag: tag,
 		action: authz.ImageRead}, a.listImages)
 	add(a, route{method: http.MethodPost, path: all, summary: "Add images", tag: tag,
 		action: authz.ImageCreate, status: http.StatusCreated, errors: []int{412}, repeats: once}, a.addImages)

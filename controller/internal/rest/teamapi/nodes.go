@@ -155,7 +155,7 @@ type nodeEventsOutput struct {
 
 func (a *api) nodeRoutes() {
 	const tag, base, one = "Nodes", "/api/{teamSlug}/nodes", "/api/{teamSlug}/nodes/{nodeId}"
-	add(a, route{method: http.MethodGet, path: base, summary: "List nodes", tag: tag, action: authz.NodeRead}, a.listNodes)
+	addList(a, route{method: http.MethodGet, path: base, summary: "List nodes", tag: tag, action: authz.NodeRead}, a.listNodes)
 	add(a, route{method: http.MethodPost, path: base, summary: "Create a node", tag: tag, action: authz.NodeCreate,
 		status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createNode)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a node", tag: tag, action: authz.NodeRead}, a.getNode)

@@ -57,7 +57,7 @@ func (a *api) notificationRoutes() {
 	const tag = "Notifications"
 	const all = "/api/{teamSlug}/notifications"
 	const one = all + "/{notificationId}"
-	add(a, route{method: http.MethodGet, path: all, summary: "List notifications", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List notifications", tag: tag,
 		action: authz.NotificationRead}, a.listNotifications)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a notification", tag: tag,
 		action: authz.NotificationCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createNotification)

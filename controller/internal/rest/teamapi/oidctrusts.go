@@ -59,7 +59,7 @@ func (a *api) oidcTrustRoutes() {
 		tag = "OIDC trusts"
 		all = "/api/{teamSlug}/oidc-trusts"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List OIDC trusts", tag: tag, action: authz.OIDCTrustRead}, a.listOIDCTrusts)
+	addList(a, route{method: http.MethodGet, path: all, summary: "List OIDC trusts", tag: tag, action: authz.OIDCTrustRead}, a.listOIDCTrusts)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create an OIDC trust", tag: tag, action: authz.OIDCTrustCreate,
 		status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createOIDCTrust)
 	add(a, route{method: http.MethodDelete, path: all + "/{trustId}", summary: "Delete an OIDC trust", tag: tag,

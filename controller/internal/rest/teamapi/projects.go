@@ -57,7 +57,7 @@ func (a *api) projectRoutes() {
 		all = "/api/{teamSlug}/projects"
 		one = all + "/{projectId}"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List projects", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List projects", tag: tag,
 		action: authz.ProjectRead}, a.listProjects)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a project", tag: tag,
 		action: authz.ProjectCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createProject)

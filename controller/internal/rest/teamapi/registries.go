@@ -83,7 +83,7 @@ func (a *api) registryRoutes() {
 		all = "/api/{teamSlug}/registries"
 		one = all + "/{registryId}"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List registries", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List registries", tag: tag,
 		action: authz.RegistryRead}, a.listRegistries)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a registry", tag: tag,
 		action: authz.RegistryCreate, status: http.StatusCreated, errors: []int{409, 412}, waits: true, repeats: once}, a.createRegistry)

@@ -67,11 +67,11 @@ func (a *api) storageRoutes() {
 		all = "/api/{teamSlug}/storages"
 		one = all + "/{storageId}"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List storages", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List storages", tag: tag,
 		action: authz.StorageRead}, a.listStorages)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a storage", tag: tag,
 		action: authz.StorageCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createStorage)
-	add(a, route{method: http.MethodGet, path: all + "/options", summary: "List storages to choose from", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all + "/options", summary: "List storages to choose from", tag: tag,
 		action: authz.StorageRead}, a.listStorageOptions)
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a storage", tag: tag,
 		action: authz.StorageRead}, a.getStorage)

@@ -51,7 +51,7 @@ type updateTeamInput struct {
 
 func (a *api) teamRoutes() {
 	const tag = "Teams"
-	add(a, route{method: http.MethodGet, path: "/api/teams", summary: "List the caller's teams", tag: tag,
+	addList(a, route{method: http.MethodGet, path: "/api/teams", summary: "List the caller's teams", tag: tag,
 		action: authz.TeamList}, a.listTeams)
 	add(a, route{method: http.MethodPost, path: "/api/teams", summary: "Create a team", tag: tag,
 		action: authz.TeamCreate, status: http.StatusCreated, errors: []int{409}, repeats: once}, a.createTeam)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/page"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/template"
 )
@@ -43,7 +44,7 @@ func (a *api) templateRoutes() {
 		tag = "Templates"
 		all = "/api/templates"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List templates", tag: tag, action: authz.TemplateRead}, a.listTemplates)
+	addList(a, route{method: http.MethodGet, path: all, summary: "List templates", tag: tag, action: authz.TemplateRead}, a.listTemplates)
 	add(a, route{method: http.MethodPost, path: all, summary: "Make a project of a template", tag: tag, action: authz.TemplateUse,
 		status: http.StatusCreated, errors: []int{403, 404, 409}, repeats: once}, a.useTemplate)
 	add(a, route{method: http.MethodGet, path: all + "/{templateId}/image", summary: "Get the picture of a template", tag: tag,
@@ -55,7 +56,7 @@ func (a *api) listTemplates(ctx context.Context, _ *struct{}) (*ok[[]templateOut
 	if err != nil {
 		return nil, err
 	}
-	return respond(each(list, func(t template.Template) templateOutput {
+	return respond(each(page.Cut(ctx, list), func(t template.Template) templateOutput {
 		return templateOutput{ID: t.ID, Name: t.Name, Description: t.Description, Technologies: t.Technologies}
 	})), nil
 }

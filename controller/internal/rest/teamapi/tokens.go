@@ -33,7 +33,7 @@ type createTokenInput struct {
 
 func (a *api) tokenRoutes() {
 	const tag = "Tokens"
-	add(a, route{method: http.MethodGet, path: "/api/tokens", summary: "List personal tokens", tag: tag,
+	addList(a, route{method: http.MethodGet, path: "/api/tokens", summary: "List personal tokens", tag: tag,
 		action: authz.TokenRead}, a.listTokens)
 	add(a, route{method: http.MethodPost, path: "/api/tokens", summary: "Create a personal token", tag: tag,
 		action: authz.TokenCreate, status: http.StatusCreated, errors: []int{409, 429}, repeats: never}, a.createToken)

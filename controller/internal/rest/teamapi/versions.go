@@ -84,7 +84,7 @@ func (a *api) versionRoutes() {
 		all = "/api/{teamSlug}/projects/{projectId}/versions"
 		one = all + "/{versionId}"
 	)
-	add(a, route{method: http.MethodGet, path: all, summary: "List versions", tag: tag,
+	addList(a, route{method: http.MethodGet, path: all, summary: "List versions", tag: tag,
 		action: authz.VersionRead}, a.listVersions)
 	add(a, route{method: http.MethodPost, path: all, summary: "Create a version", tag: tag,
 		action: authz.VersionCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.createVersion)
