@@ -53,6 +53,22 @@ $(BIN)/artifacts/dagent-linux-%.tar: FORCE
 	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/dagent --platform linux/$* \
 		--healthcheck /dagent --healthcheck healthcheck --tag fairlead/dagent:$(VERSION) --output $@
 
+# The programs of a real Kubernetes, for crane's tests. They are a module of their
+# own, outside the workspace: its requirements are Kubernetes' own.
+KUBE     := $(BIN)/kube
+KUBE_DIR := e2e/kube
+CNI      := github.com/containernetworking/plugins/plugins
+
+.PHONY: kube-build
+kube-build: ## a Kubernetes control plane and node for tests, in bin/kube/ (some minutes the first time)
+	$(say) "building Kubernetes' programs into $(KUBE)/"
+	@mkdir -p $(KUBE)
+	@export GOWORK=off CGO_ENABLED=0; \
+		version=$$(go list -C $(KUBE_DIR) -m -f '{{.Version}}' k8s.io/kubernetes) && \
+		flags=$$(scripts/kube-version.sh "$$version") && \
+		go build -C $(KUBE_DIR) -trimpath -ldflags "-s -w $$flags" -o $(abspath $(KUBE))/ ./cmd/... \
+			$(CNI)/main/bridge $(CNI)/main/loopback $(CNI)/ipam/host-local $(CNI)/meta/portmap
+
 .PHONY: FORCE
 FORCE:
 
@@ -67,7 +83,7 @@ unit: machine
 	@go test -short $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 
 .PHONY: test
-test: machine build artifacts lint tidy-check gen-check clean-check ## everything that continuous integration runs
+test: machine build artifacts kube-build lint tidy-check gen-check clean-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector"
 	@go test -race -count=1 -timeout 20m -p 1 $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 	$(say) "switching guards off that need no database"
@@ -187,6 +203,10 @@ clean: ## remove what was built, tools too
 up: ## from nothing to a deployed sample application on this machine
 	@scripts/up.sh
 
+.PHONY: kube
+kube: machine kube-build ## a Kubernetes cluster of one node on this machine, until ^C
+	@go build -o $(KUBE)/cluster ./crane/kubetest/cmd/kube && $(KUBE)/cluster
+
 .PHONY: down
 down: ## remove everything that make up made
 	@scripts/down.sh
@@ -200,6 +220,7 @@ machine:
 	@scripts/ensure-docker.sh
 	@scripts/ensure-postgres.sh
 	@scripts/ensure-registry.sh
+	@scripts/ensure-kube.sh
 	@scripts/ensure-checkers.sh
 
 .PHONY: tools
