@@ -179,6 +179,15 @@ func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) 
 	return s.Store.ListContainers(ctx, id, prefix)
 }
 
+// ContainersMark returns a text that changes whenever Containers does, and is
+// cheaper to ask for.
+func (s *Service) ContainersMark(ctx context.Context, id uuid.UUID) (string, error) {
+	if _, _, err := authz.Require(ctx, authz.ContainerRead); err != nil {
+		return "", err
+	}
+	return s.Store.MarkOfContainers(ctx, id)
+}
+
 // Events returns a page of the node's history, newest first, and how many
 // there are in all.
 func (s *Service) Events(ctx context.Context, id uuid.UUID, q EventQuery) ([]Event, int, error) {

@@ -177,6 +177,14 @@ func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *stri
 	return convert(rows, containerRow.toContainer), mapError(err, "list the node's containers")
 }
 
+// MarkOfContainers returns a text that changes when a node's containers do.
+func (db *DB) MarkOfContainers(ctx context.Context, nodeID uuid.UUID) (string, error) {
+	var row struct{ Mark string }
+	err := db.in(ctx).Raw(`select coalesce(string_agg(concat_ws(' ', id, containers_seen_at, encode(containers_hash, 'hex')), ' '), '') as mark
+		from agents where node_id = ? and revoked_at is null`, nodeID).Take(&row).Error
+	return row.Mark, mapError(err, "look for changes of the node's containers")
+}
+
 // idOrNull reads an id that an agent sent; what is none becomes null.
 func idOrNull(text string) *uuid.UUID {
 	id, err := uuid.Parse(text)

@@ -76,6 +76,7 @@ type prefixPath struct {
 func (a *api) containerRoutes() {
 	const tag, bare, prefixed = "Containers", "/api/{teamSlug}/nodes/{nodeId}/containers", "/api/{teamSlug}/nodes/{nodeId}/{prefix}/containers"
 	addList(a, route{method: http.MethodGet, path: bare, summary: "List a node's containers", tag: tag, action: authz.ContainerRead}, a.listContainers)
+	a.containerStreamRoutes(bare)
 	acts := []struct {
 		operation command.Operation
 		verb      string
