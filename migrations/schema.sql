@@ -14,6 +14,14 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION public.refuse_release_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'release % of deployment % is history and is not changed', old.number, old.deployment_id
+        using hint = 'rolling back makes a new release; releases go with their deployment';
+end $$;
+
 CREATE TABLE public.access_tokens (
     id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -129,7 +137,9 @@ CREATE TABLE public.commands (
     engine_id text DEFAULT ''::text NOT NULL,
     generation bigint DEFAULT 0 NOT NULL,
     inspection bytea,
-    CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text, 'inspect'::text, 'update'::text])))
+    spec jsonb,
+    plan jsonb,
+    CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text, 'inspect'::text, 'update'::text, 'plan'::text])))
 );
 
 CREATE TABLE public.container_events (
@@ -215,6 +225,15 @@ ALTER TABLE public.deployment_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE public.deployment_plans (
+    deployment_id uuid NOT NULL,
+    hash text NOT NULL,
+    content_hash text NOT NULL,
+    plan jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL
+);
+
 CREATE TABLE public.deployment_tokens (
     id uuid NOT NULL,
     team_id uuid NOT NULL,
@@ -241,6 +260,11 @@ CREATE TABLE public.deployments (
     created_by text NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     updated_by text NOT NULL,
+    on_failure text DEFAULT 'rollback'::text NOT NULL,
+    health_window_seconds integer DEFAULT 0 NOT NULL,
+    drain_seconds integer DEFAULT 0 NOT NULL,
+    parallelism integer DEFAULT 0 NOT NULL,
+    CONSTRAINT deployments_on_failure_ck CHECK ((on_failure = ANY (ARRAY['rollback'::text, 'keep'::text, 'notify'::text]))),
     CONSTRAINT deployments_status_ck CHECK ((status = ANY (ARRAY['preparing'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'obsolete'::text, 'downgraded'::text])))
 );
 
@@ -502,6 +526,14 @@ CREATE TABLE public.registries (
     CONSTRAINT registries_type_ck CHECK ((type = ANY (ARRAY['v2'::text, 'hub'::text, 'gitlab'::text, 'github'::text, 'google'::text, 'unchecked'::text])))
 );
 
+CREATE TABLE public.release_holds (
+    release_id uuid NOT NULL,
+    reason text NOT NULL,
+    held_at timestamp with time zone NOT NULL,
+    held_by text NOT NULL,
+    held_by_name text NOT NULL
+);
+
 CREATE TABLE public.releases (
     id uuid NOT NULL,
     deployment_id uuid NOT NULL,
@@ -514,6 +546,14 @@ CREATE TABLE public.releases (
     finished_at timestamp with time zone,
     failure jsonb,
     set_part text,
+    config_hash text,
+    digests jsonb,
+    actor_kind text DEFAULT ''::text NOT NULL,
+    actor_name text DEFAULT ''::text NOT NULL,
+    rollback_of bigint,
+    plan_hash text DEFAULT ''::text NOT NULL,
+    plan jsonb,
+    began_at timestamp with time zone,
     CONSTRAINT releases_outcome_ck CHECK ((outcome = ANY (ARRAY['pending'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'superseded'::text])))
 );
 
@@ -612,6 +652,9 @@ ALTER TABLE ONLY public.containers
 ALTER TABLE ONLY public.deployment_events
     ADD CONSTRAINT deployment_events_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.deployment_plans
+    ADD CONSTRAINT deployment_plans_pk PRIMARY KEY (deployment_id, hash);
+
 ALTER TABLE ONLY public.deployment_tokens
     ADD CONSTRAINT deployment_tokens_pk PRIMARY KEY (id);
 
@@ -677,6 +720,9 @@ ALTER TABLE ONLY public.projects
 
 ALTER TABLE ONLY public.registries
     ADD CONSTRAINT registries_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.release_holds
+    ADD CONSTRAINT release_holds_pk PRIMARY KEY (release_id);
 
 ALTER TABLE ONLY public.releases
     ADD CONSTRAINT releases_pk PRIMARY KEY (id);
@@ -826,6 +872,12 @@ CREATE TRIGGER agents_gone AFTER DELETE ON public.agents FOR EACH ROW EXECUTE FU
 
 CREATE TRIGGER nodes_changed BEFORE UPDATE OF generation ON public.nodes FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.mark_changed();
 
+CREATE TRIGGER releases_content_final BEFORE UPDATE OF id, deployment_id, number, spec, trigger, created_at, created_by, config_hash, actor_kind, actor_name, rollback_of, plan_hash, plan ON public.releases FOR EACH ROW WHEN ((((((((((((((old.id IS DISTINCT FROM new.id) OR (old.deployment_id IS DISTINCT FROM new.deployment_id)) OR (old.number IS DISTINCT FROM new.number)) OR (old.spec IS DISTINCT FROM new.spec)) OR (old.trigger IS DISTINCT FROM new.trigger)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.created_by IS DISTINCT FROM new.created_by)) OR (old.config_hash IS DISTINCT FROM new.config_hash)) OR (old.actor_kind IS DISTINCT FROM new.actor_kind)) OR (old.actor_name IS DISTINCT FROM new.actor_name)) OR (old.rollback_of IS DISTINCT FROM new.rollback_of)) OR (old.plan_hash IS DISTINCT FROM new.plan_hash)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION public.refuse_release_change();
+
+CREATE TRIGGER releases_kept BEFORE DELETE ON public.releases FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.refuse_release_change();
+
+CREATE TRIGGER releases_outcome_final BEFORE UPDATE OF outcome, finished_at, failure, digests, began_at ON public.releases FOR EACH ROW WHEN (((old.outcome <> ALL (ARRAY['pending'::text, 'in-progress'::text])) AND (((((old.outcome IS DISTINCT FROM new.outcome) OR (old.finished_at IS DISTINCT FROM new.finished_at)) OR (old.failure IS DISTINCT FROM new.failure)) OR (old.digests IS DISTINCT FROM new.digests)) OR (old.began_at IS DISTINCT FROM new.began_at)))) EXECUTE FUNCTION public.refuse_release_change();
+
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
@@ -852,6 +904,9 @@ ALTER TABLE ONLY public.containers
 
 ALTER TABLE ONLY public.deployment_events
     ADD CONSTRAINT deployment_events_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployment_plans
+    ADD CONSTRAINT deployment_plans_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.deployment_tokens
     ADD CONSTRAINT deployment_tokens_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
@@ -930,6 +985,9 @@ ALTER TABLE ONLY public.projects
 
 ALTER TABLE ONLY public.registries
     ADD CONSTRAINT registries_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.release_holds
+    ADD CONSTRAINT release_holds_release_fk FOREIGN KEY (release_id) REFERENCES public.releases(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.releases
     ADD CONSTRAINT releases_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;

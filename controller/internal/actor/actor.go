@@ -23,6 +23,20 @@ const (
 	System Kind = "system"
 )
 
+// Credential is what a caller proved itself with.
+type Credential string
+
+// Credentials.
+const (
+	// Session is a log-in, Personal a token that a person made for a program.
+	Session  Credential = "session"
+	Personal Credential = "personal"
+	// Bound is the token of one deployment that a person made, Federated one
+	// that was exchanged for the identity token of continuous integration.
+	Bound     Credential = "bound"
+	Federated Credential = "federated"
+)
+
 // Role is what a member of a team is.
 type Role string
 
@@ -41,8 +55,10 @@ type Actor struct {
 	Email string
 	// Administrator of the whole installation; gives no right inside a team.
 	Administrator bool
-	// TokenID is the token that was presented.
-	TokenID uuid.UUID
+	// TokenID is the token that was presented, and Credential what it is; empty
+	// of the controller itself.
+	TokenID    uuid.UUID
+	Credential Credential
 	// DeploymentID is the one deployment that a deploy token is for.
 	DeploymentID uuid.UUID
 	// Method is the edge's word for what was called, for the audit log, e.g.

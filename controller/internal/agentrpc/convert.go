@@ -66,7 +66,7 @@ func reportFrom(p *agentv1.StatusReport) (report.Report, error) {
 		}
 		r.Statuses = append(r.Statuses, deployment.Status{
 			DeploymentID: id, Generation: s.GetGeneration(), Release: s.GetRelease(),
-			Phase: phase, Failure: specpb.FailureFromProto(s.GetFailure()),
+			Phase: phase, Failure: specpb.FailureFromProto(s.GetFailure()), Digests: digestsFrom(s.GetImages()),
 		})
 	}
 	for _, e := range p.GetEvents() {
@@ -86,6 +86,18 @@ func reportFrom(p *agentv1.StatusReport) (report.Report, error) {
 		r.Facts = append(r.Facts, factFrom(f))
 	}
 	return r, nil
+}
+
+// digestsFrom returns digests by instance; nil for none.
+func digestsFrom(list []*agentv1.ResolvedImage) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	digests := make(map[string]string, len(list))
+	for _, image := range list {
+		digests[image.GetInstanceId()] = image.GetDigest()
+	}
+	return digests
 }
 
 // factFrom reads a fact. One of a kind that a newer agent knows counts as

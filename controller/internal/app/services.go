@@ -112,8 +112,11 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), AllowHTTP: allowPrivate,
 	})
 	s.registries = registry.New(db, k.Vault, auditLog, now)
+	var digest func(context.Context, uuid.UUID, string) (string, error)
 	if c.RegistryCheck != "off" {
-		s.registries.WithChecker(registrycheck.New(c.RegistryCheck == "private"))
+		checker := registrycheck.New(c.RegistryCheck == "private")
+		s.registries.WithChecker(checker)
+		digest = digestOf(s.registries, checker)
 	}
 	s.idempotency = idempotency.New(db, k.Vault, now)
 	s.storages = storage.New(db, k.Vault, auditLog, now)
@@ -137,7 +140,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
-		Removal: agentrpc.RemovalOf,
+		Removal: agentrpc.RemovalOf, Digest: digest,
 	})
 	s.projects = project.New(db, auditLog, now)
 	s.versions = version.New(db, auditLog, liveness(db), now).WithOutbox(outbox)
@@ -222,5 +225,21 @@ func liveness(db *postgres.DB) func(ctx context.Context, ids []uuid.UUID) (map[u
 			info[id] = deployment.LivenessInfo{Status: a.Status(at), Since: since}
 		}
 		return info, nil
+	}
+}
+
+// digestOf returns what asks registries for the digests of their images, with
+// the credentials that nodes get.
+func digestOf(registries *registry.Service, checker *registrycheck.Checker) func(context.Context, uuid.UUID, string) (string, error) {
+	return func(ctx context.Context, id uuid.UUID, reference string) (string, error) {
+		var login registry.Login
+		auth, err := registries.Credentials(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if auth != nil {
+			login = registry.Login{Username: auth.Username, Password: auth.Password}
+		}
+		return checker.Digest(ctx, reference, login)
 	}
 }

@@ -73,6 +73,12 @@ const (
 	DeploymentUpdate Action = "deployment.update"
 	DeploymentDelete Action = "deployment.delete"
 	DeploymentStart  Action = "deployment.start"
+	// DeploymentPlan asks the node what a start would do.
+	DeploymentPlan     Action = "deployment.plan"
+	DeploymentRollback Action = "deployment.rollback"
+
+	ReleaseHold   Action = "release.hold"
+	ReleaseUnhold Action = "release.unhold"
 
 	DeployTokenCreate Action = "deployment-token.create"
 	DeployTokenDelete Action = "deployment-token.delete"
@@ -137,6 +143,7 @@ func least(a Action) (actor.Role, bool) {
 		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
 		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart,
+		DeploymentPlan, DeploymentRollback, ReleaseHold, ReleaseUnhold,
 		DeployTokenCreate, DeployTokenDelete, OIDCTrustRead, StorageRead:
 		return actor.Member, true
 	case TeamUpdate, MemberInvite, MemberUpdate, MemberRemove, AuditRead,
@@ -214,7 +221,9 @@ func RequireOn(ctx context.Context, a Action, id uuid.UUID) (actor.Team, actor.A
 
 // ForDeployToken reports whether a deploy token may take the action on its own
 // deployment.
-func ForDeployToken(a Action) bool { return a == DeploymentStart || a == DeploymentRead }
+func ForDeployToken(a Action) bool {
+	return a == DeploymentStart || a == DeploymentRead || a == DeploymentPlan
+}
 
 func boundElsewhere() error {
 	return apperr.New(apperr.Forbidden, "a deploy token may only start its own deployment and read how that went")

@@ -11,7 +11,7 @@ import (
 )
 
 // Copy places the version of a deployment once more: on the draft's node, under
-// its prefix, with its note. Environment and what the instances say of their own
+// its prefix, with its note. Environment, policy and what the instances say of their own
 // come along; values of secrets only to the same node, since no other can read
 // them. Releases and log don't. The draft's version is not looked at.
 //
@@ -45,7 +45,7 @@ func (s *Service) Copy(ctx context.Context, id uuid.UUID, draft Draft) (Deployme
 		if err := s.refuseOngoing(ctx, d); err != nil {
 			return err
 		}
-		d.Environment = origin.Environment
+		d.Environment, d.Policy = origin.Environment, origin.Policy
 		if err := s.Store.InsertDeployment(ctx, d, source.ImageIDs); err != nil {
 			return err
 		}

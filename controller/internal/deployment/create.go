@@ -69,6 +69,7 @@ func (s *Service) draw(ctx context.Context, draft Draft) (Deployment, error) {
 	now := s.Now()
 	return Deployment{
 		ID: id, TeamID: team.ID, Prefix: draft.Prefix, Note: draft.Note, State: Preparing,
+		Policy:    spec.Policy{OnFailure: spec.OnFailureRollback},
 		CreatedAt: now, CreatedBy: who.Ref(), UpdatedAt: now, UpdatedBy: who.Ref(),
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
@@ -32,7 +33,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		if err := revision.Check(ctx, d.UpdatedAt); err != nil {
 			return err
 		}
-		if err := s.vacate(ctx, d, who.Ref()); err != nil {
+		if err := s.vacate(ctx, d, who); err != nil {
 			return err
 		}
 		if err := s.Store.DeleteDeployment(ctx, id); err != nil {
@@ -45,7 +46,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 }
 
 // vacate takes the prefix from a deployment that holds it.
-func (s *Service) vacate(ctx context.Context, d Deployment, who string) error {
+func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) error {
 	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
 	if apperr.Is(err, apperr.NotFound) || err == nil && a.DeploymentID != d.ID {
 		return nil
@@ -72,11 +73,13 @@ func (s *Service) vacate(ctx context.Context, d Deployment, who string) error {
 }
 
 // fallBack gives the prefix to a deployment's last successful release.
-func (s *Service) fallBack(ctx context.Context, d Deployment, who string) error {
+func (s *Service) fallBack(ctx context.Context, d Deployment, who actor.Actor) error {
 	r, err := s.Store.FindLatestRelease(ctx, d.ID, OutcomeSuccessful)
 	if err != nil {
 		return err
 	}
-	_, err = s.assign(ctx, d, r.Spec, TriggerFallback, who, true)
+	again := made(who)
+	again.Trigger, again.RollbackOf = TriggerFallback, r.Number
+	_, err = s.assign(ctx, d, again, r.Spec, true)
 	return err
 }

@@ -94,7 +94,7 @@ func TestDeleteOfATakeoverThatDidNotSucceedGivesThePrefixBack(t *testing.T) {
 			w.report(first, workload.PhaseSuccessful, nil)
 			w.wantState(first, deployment.Successful)
 			releases, err := w.Releases(w.ctx, first.ID)
-			if err != nil || len(releases) != 2 || releases[0].Trigger != deployment.TriggerFallback || releases[1].Trigger != deployment.TriggerStart {
+			if err != nil || len(releases) != 2 || releases[0].Trigger != deployment.TriggerFallback || releases[1].Trigger != deployment.TriggerUser {
 				t.Errorf("got releases %+v, %v", releases, err)
 			}
 		})

@@ -42,6 +42,8 @@ type Deployment struct {
 	// Environment is the weakest: containers of all instances get it below
 	// their own.
 	Environment []spec.KeyValue
+	// Policy says how a release takes over from the one before it.
+	Policy spec.Policy
 	// Tries is how many releases were started; the number of the latest.
 	Tries     int64
 	CreatedAt time.Time

@@ -86,15 +86,6 @@ func (s *Service) Log(ctx context.Context, id uuid.UUID, q LogQuery) ([]LogEntry
 	return s.Store.ListLog(ctx, id, q)
 }
 
-// Releases returns the newest releases of a deployment's ledger, newest first,
-// without their specs. Errors: NotFound.
-func (s *Service) Releases(ctx context.Context, id uuid.UUID) ([]Release, error) {
-	if _, err := s.find(ctx, authz.DeploymentRead, id); err != nil {
-		return nil, err
-	}
-	return s.Store.ListReleases(ctx, id, MaxLogPage)
-}
-
 // append adds entries and drops the oldest of each deployment above the limit.
 func (s *Service) append(ctx context.Context, entries ...LogEntry) error {
 	if len(entries) == 0 {

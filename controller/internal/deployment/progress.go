@@ -23,6 +23,9 @@ type Status struct {
 	Phase      workload.Phase
 	// Failure is set when Phase is failed.
 	Failure *workload.Failure
+	// Digests are what the images were resolved to, by instance, as far as the
+	// release came.
+	Digests map[string]string
 }
 
 // Event is something that happened on a node with a release.
@@ -63,7 +66,7 @@ func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 			}
 		}
 		if len(begun) > 0 {
-			if err := s.Store.BeginReleases(ctx, begun); err != nil {
+			if err := s.Store.BeginReleases(ctx, begun, s.Now()); err != nil {
 				return err
 			}
 		}
@@ -219,9 +222,9 @@ func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Sta
 	}
 	switch status.Phase {
 	case workload.PhaseSuccessful:
-		return s.succeed(ctx, r)
+		return s.succeed(ctx, r, boundDigests(status.Digests))
 	case workload.PhaseFailed:
-		return s.fail(ctx, r, status.Failure)
+		return s.fail(ctx, r, status.Failure, boundDigests(status.Digests))
 	default:
 		return nil
 	}
@@ -241,8 +244,8 @@ func (s *Service) recordRemoval(ctx context.Context, nodeID uuid.UUID, a Assignm
 }
 
 // succeed makes the release's deployment the one that serves under its prefix.
-func (s *Service) succeed(ctx context.Context, r Release) error {
-	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeSuccessful, nil, s.Now()); err != nil {
+func (s *Service) succeed(ctx context.Context, r Release, digests map[string]string) error {
+	if err := s.Store.SetOutcome(ctx, r.ID, Ending{Outcome: OutcomeSuccessful, Digests: digests, At: s.Now()}); err != nil {
 		return err
 	}
 	d, err := s.Store.LockDeployment(ctx, r.DeploymentID)
@@ -275,9 +278,9 @@ func (s *Service) succeed(ctx context.Context, r Release) error {
 	return nil
 }
 
-func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure) error {
+func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure, digests map[string]string) error {
 	card = boundFailure(card)
-	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeFailed, card, s.Now()); err != nil {
+	if err := s.Store.SetOutcome(ctx, r.ID, Ending{Outcome: OutcomeFailed, Failure: card, Digests: digests, At: s.Now()}); err != nil {
 		return err
 	}
 	d, err := s.Store.LockDeployment(ctx, r.DeploymentID)

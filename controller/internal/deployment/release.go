@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -14,8 +15,19 @@ type Trigger string
 
 // Triggers of releases.
 const (
-	// TriggerStart: somebody started the deployment.
+	// TriggerStart: somebody started the deployment. Releases of an earlier
+	// controller do not tell how.
 	TriggerStart Trigger = "start"
+	// TriggerUser: a person who is logged in started the deployment.
+	TriggerUser Trigger = "user"
+	// TriggerAPIToken: a program with a person's token did.
+	TriggerAPIToken Trigger = "api-token"
+	// TriggerDeployToken: continuous integration with the deployment's token
+	// did, and TriggerOIDC: with an identity token of its own.
+	TriggerDeployToken Trigger = "deployment-token"
+	TriggerOIDC        Trigger = "oidc"
+	// TriggerRollback: somebody wanted the content of an earlier release again.
+	TriggerRollback Trigger = "rollback"
 	// TriggerFallback: the deployment that was to take the prefix over was
 	// deleted before it succeeded, so what served before is wanted again.
 	TriggerFallback Trigger = "fallback"
@@ -52,15 +64,47 @@ type Release struct {
 	// Number counts from 1 within the deployment.
 	Number int64
 	// Spec is complete in itself and holds no credentials.
-	Spec      spec.Deployment
-	Trigger   Trigger
-	CreatedAt time.Time
-	CreatedBy string
-	Outcome   Outcome
+	Spec spec.Deployment
+	// ConfigHash is of everything in Spec but the tags and digests of images; ""
+	// of releases of an earlier controller.
+	ConfigHash string
+	Trigger    Trigger
+	CreatedAt  time.Time
+	CreatedBy  string
+	// Actor is who made it: a person, or what continuous integration came with.
+	Actor Maker
+	// RollbackOf is the number of the release whose content this one has; 0
+	// when it was rendered anew.
+	RollbackOf int64
+	Outcome    Outcome
+	// BeganAt is when the node was first seen to be at it; the zero time until
+	// then, and when that was only heard together with the outcome.
+	BeganAt time.Time
 	// FinishedAt is the zero time until the outcome is final.
 	FinishedAt time.Time
 	// Failure is the failure card of a failed release; nil otherwise.
 	Failure *workload.Failure
+	// Digests are what the node resolved the images to, "sha256:…" by
+	// instance. It is empty until the outcome is final, and when the node's
+	// agent did not tell.
+	Digests map[string]string
+	// Hold is nil unless the release must not be started again.
+	Hold *Hold
+}
+
+// Maker names who made a release.
+type Maker struct {
+	Kind actor.Kind
+	Name string
+}
+
+// Hold says that a release must not be started again, who said so and why.
+type Hold struct {
+	Reason string
+	At     time.Time
+	// By is the reference of who holds it, ByName the name.
+	By     string
+	ByName string
 }
 
 // Assignment is what one prefix of a node should run.

@@ -31,7 +31,11 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 	if err != nil {
 		return spec.Deployment{}, err
 	}
-	content := spec.Deployment{ID: d.ID.String(), Prefix: d.Prefix}
+	policy, err := s.policyToRender(ctx, d)
+	if err != nil {
+		return spec.Deployment{}, err
+	}
+	content := spec.Deployment{ID: d.ID.String(), Prefix: d.Prefix, Policy: policy}
 	var missing []map[string]any
 	for _, i := range all {
 		w := spec.Workload{InstanceID: i.ID.String(), Container: i.configuration(d.Environment)}

@@ -52,10 +52,20 @@ type Store interface {
 	UpdateInstance(ctx context.Context, id uuid.UUID, config spec.Container, at time.Time) error
 
 	InsertRelease(ctx context.Context, r Release) error
-	SetOutcome(ctx context.Context, id uuid.UUID, o Outcome, failure *workload.Failure, at time.Time) error
+	// SetOutcome notes how a release that has no outcome yet ended.
+	SetOutcome(ctx context.Context, id uuid.UUID, e Ending) error
 	// FindRelease returns a release without its spec.
 	FindRelease(ctx context.Context, id uuid.UUID) (Release, error)
 	FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (Release, error)
+	// ReadRelease returns a release with its spec.
+	ReadRelease(ctx context.Context, deploymentID uuid.UUID, number int64) (Release, error)
+	// ListHeldReleases returns a deployment's releases that are held, with
+	// their specs.
+	ListHeldReleases(ctx context.Context, deploymentID uuid.UUID) ([]Release, error)
+	// PutHold holds a release, also one that is held already; DropHold ends
+	// that, and is NotFound when it is not held.
+	PutHold(ctx context.Context, releaseID uuid.UUID, h Hold) error
+	DropHold(ctx context.Context, releaseID uuid.UUID) error
 	// FindLatestRelease returns a deployment's newest release of an outcome.
 	FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o Outcome) (Release, error)
 	// ListReleases returns the newest releases, newest first, without specs.
@@ -110,13 +120,16 @@ type Store interface {
 	KeepPlaced(ctx context.Context, places []Place) (map[Place]bool, error)
 	// BeginReleases makes the pending releases of assignments that are still of
 	// the generation ones in progress.
-	BeginReleases(ctx context.Context, list []Begun) error
+	BeginReleases(ctx context.Context, list []Begun, at time.Time) error
 	// ListForeign returns those of the places whose deployment is on another
 	// node.
 	ListForeign(ctx context.Context, places []Place) ([]Place, error)
 	// ListStages returns how far the assignments of deployments are; those
 	// without one are missing.
 	ListStages(ctx context.Context, places []Place) (map[Place]Stage, error)
+	// NodeCapabilities returns what a node's agent announced that it can;
+	// NotFound when it has none.
+	NodeCapabilities(ctx context.Context, nodeID uuid.UUID) ([]string, error)
 	// NodeSealingKey returns what secrets for a node are sealed to; "" while
 	// its agent has not told.
 	NodeSealingKey(ctx context.Context, nodeID uuid.UUID) (string, error)
@@ -159,7 +172,10 @@ type Config struct {
 	// it takes no log-in, NotFound when the registry is gone. The actor is not
 	// asked: agents have none.
 	Credentials func(ctx context.Context, registryID uuid.UUID) (*spec.RegistryAuth, error)
-	Sealer      Sealer
+	// Digest asks a registry for the digest that a reference stands for now.
+	// The actor is not asked. Nil when there is nobody to ask.
+	Digest func(ctx context.Context, registryID uuid.UUID, reference string) (string, error)
+	Sealer Sealer
 	// Removal counts what a node loses when it goes from one set to another,
 	// as its agent will. Assignments that confirm their removals don't count.
 	Removal func(held, next []Assignment) Removal

@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -32,9 +33,10 @@ const (
 // nothing is ever stuck in progress.
 //
 // Errors: NotFound; Precondition for a state that can't be started, for no
-// instances, for required secrets without a value, for a node that is full, and
-// for a release that removes many workloads without a confirmation; Invalid
-// when what was rendered is not a valid spec, naming the field.
+// instances, for required secrets without a value, for a node that is full, for
+// what would run a held release again, and for a release that removes many
+// workloads without a confirmation; Invalid when what was rendered is not a
+// valid spec, naming the field.
 func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID) (int64, error) {
 	return s.StartWith(ctx, id, StartOptions{Instances: instances})
 }
@@ -50,6 +52,15 @@ type StartOptions struct {
 
 // StartWith is Start with all choices.
 func (s *Service) StartWith(ctx context.Context, id uuid.UUID, o StartOptions) (int64, error) {
+	number, err := s.startWith(ctx, id, o, nil)
+	var unresolved *tagsUnresolvedError
+	if errors.As(err, &unresolved) {
+		return s.startWith(ctx, id, o, s.resolve(ctx, unresolved.workloads))
+	}
+	return number, err
+}
+
+func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, resolved map[string]string) (int64, error) {
 	var number int64
 	err := s.Store.InTx(ctx, func(ctx context.Context) error {
 		_, who, err := authz.RequireOn(ctx, authz.DeploymentStart, id)
@@ -67,12 +78,15 @@ func (s *Service) StartWith(ctx context.Context, id uuid.UUID, o StartOptions) (
 		if err != nil {
 			return err
 		}
+		if err := s.checkHeld(ctx, d, rendered, resolved); err != nil {
+			return err
+		}
 		if !o.ConfirmRemoval {
 			if err := s.checkRemoval(ctx, d, rendered); err != nil {
 				return err
 			}
 		}
-		number, err = s.assign(ctx, d, rendered, TriggerStart, who.Ref(), o.ConfirmRemoval)
+		number, err = s.assign(ctx, d, made(who), rendered, o.ConfirmRemoval)
 		if err != nil {
 			return err
 		}
@@ -85,11 +99,11 @@ func (s *Service) StartWith(ctx context.Context, id uuid.UUID, o StartOptions) (
 	return number, err
 }
 
-// assign stores the content as the deployment's next release, moves the
-// prefix to it at the node's next generation, and supersedes what was under
-// way there. Confirmed tells that it may remove any number of workloads. It
-// returns the release's number.
-func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deployment, why Trigger, who string, confirmed bool) (int64, error) {
+// assign stores the content as the deployment's next release, of which r tells
+// who makes it and why, moves the prefix to it at the node's next generation,
+// and supersedes what was under way there. Confirmed tells that it may remove
+// any number of workloads. It returns the release's number.
+func (s *Service) assign(ctx context.Context, d Deployment, r Release, content spec.Deployment, confirmed bool) (int64, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return 0, err
@@ -99,12 +113,10 @@ func (s *Service) assign(ctx context.Context, d Deployment, content spec.Deploym
 	}
 	now := s.Now()
 	d.Tries++
-	d.UpdatedAt, d.UpdatedBy = now, who
+	d.UpdatedAt, d.UpdatedBy = now, r.CreatedBy
 	content.Release = d.Tries
-	r := Release{
-		ID: id, DeploymentID: d.ID, Number: d.Tries, Spec: content, Trigger: why,
-		CreatedAt: now, CreatedBy: who, Outcome: OutcomePending,
-	}
+	r.ID, r.DeploymentID, r.Number, r.CreatedAt, r.Outcome = id, d.ID, d.Tries, now, OutcomePending
+	r.Spec, r.ConfigHash = content, configHash(content)
 	if err := s.Store.InsertRelease(ctx, r); err != nil {
 		return 0, err
 	}
@@ -138,7 +150,7 @@ func (s *Service) supersede(ctx context.Context, d Deployment) error {
 	if err != nil || r.Outcome.Final() {
 		return err
 	}
-	if err := s.Store.SetOutcome(ctx, r.ID, OutcomeSuperseded, nil, s.Now()); err != nil {
+	if err := s.Store.SetOutcome(ctx, r.ID, Ending{Outcome: OutcomeSuperseded, At: s.Now()}); err != nil {
 		return err
 	}
 	if a.DeploymentID == d.ID {

@@ -18,6 +18,38 @@ type Change struct {
 	Prefix *string
 	// Environment replaces the whole list.
 	Environment *[]spec.KeyValue
+	// Policy is changed field by field.
+	Policy PolicyChange
+}
+
+// PolicyChange says what is to change of a policy; nil leaves a field as it is.
+type PolicyChange struct {
+	OnFailure           *spec.OnFailure
+	HealthWindowSeconds *int32
+	DrainSeconds        *int32
+	Parallelism         *int32
+}
+
+// over returns the policy with what the change says.
+func (c PolicyChange) over(p spec.Policy) spec.Policy {
+	if c.OnFailure != nil {
+		p.OnFailure = *c.OnFailure
+	}
+	if c.HealthWindowSeconds != nil {
+		p.HealthWindowSeconds = *c.HealthWindowSeconds
+	}
+	if c.DrainSeconds != nil {
+		p.DrainSeconds = *c.DrainSeconds
+	}
+	if c.Parallelism != nil {
+		p.Parallelism = *c.Parallelism
+	}
+	return p
+}
+
+// policyOnly reports whether the change is about nothing but the policy.
+func (c Change) policyOnly() bool {
+	return c.Note == nil && c.Prefix == nil && c.Environment == nil && c.Policy != PolicyChange{}
 }
 
 // Update changes a deployment; what runs is changed by the next start. Errors:
@@ -39,7 +71,9 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, c Change) error {
 		if err := revision.Check(ctx, d.UpdatedAt); err != nil {
 			return err
 		}
-		if !d.Editable() {
+		// The policy is about the act of starting and no part of what an
+		// incremental version once ran.
+		if !d.Editable() && (!c.policyOnly() || !d.Startable()) {
 			return wrongState(d, "changed")
 		}
 		if c.Prefix != nil && *c.Prefix != d.Prefix {
@@ -53,6 +87,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, c Change) error {
 		if c.Environment != nil {
 			d.Environment = *c.Environment
 		}
+		d.Policy = c.Policy.over(d.Policy)
 		d.UpdatedAt, d.UpdatedBy = revision.Next(d.UpdatedAt, s.Now()), who.Ref()
 		if err := s.Store.UpdateDeployment(ctx, d); err != nil {
 			return err
@@ -91,6 +126,9 @@ func (c Change) validate() error {
 			return err
 		}
 	}
+	if err := spec.ValidatePolicy("policy", c.Policy.over(spec.Policy{})).Err(); err != nil {
+		return err
+	}
 	if c.Environment != nil {
 		return validateEnvironment(*c.Environment)
 	}
@@ -113,6 +151,12 @@ func (c Change) auditData(d Deployment) map[string]any {
 			keys = append(keys, kv.Key)
 		}
 		data["environmentKeys"] = keys
+	}
+	if c.Policy != (PolicyChange{}) {
+		data["policy"] = map[string]any{
+			"onFailure": string(d.Policy.OnFailure), "healthWindow": d.Policy.HealthWindowSeconds,
+			"drain": d.Policy.DrainSeconds, "parallelism": d.Policy.Parallelism,
+		}
 	}
 	return data
 }

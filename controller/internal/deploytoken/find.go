@@ -49,6 +49,9 @@ func (s *Service) Authenticate(ctx context.Context, presented string) (actor.Act
 	case !token.Matches(t.Hash, presented), !s.now().Before(t.ExpiresAt):
 		return actor.Actor{}, actor.Team{}, token.Refused()
 	}
-	who := actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, TokenID: t.ID, DeploymentID: t.DeploymentID}
+	who := actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, TokenID: t.ID, Credential: actor.Bound, DeploymentID: t.DeploymentID}
+	if t.TrustID != uuid.Nil {
+		who.Credential = actor.Federated
+	}
 	return who, actor.Team{ID: t.TeamID, Slug: slug}, nil
 }

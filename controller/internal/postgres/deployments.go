@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/spec"
 )
 
 type deploymentRow struct {
@@ -26,6 +28,18 @@ type deploymentRow struct {
 	CreatedBy   string
 	UpdatedAt   time.Time
 	UpdatedBy   string
+
+	OnFailure           string
+	HealthWindowSeconds int32
+	DrainSeconds        int32
+	Parallelism         int32
+}
+
+func (r deploymentRow) policy() spec.Policy {
+	return spec.Policy{
+		OnFailure: spec.OnFailure(r.OnFailure), HealthWindowSeconds: r.HealthWindowSeconds,
+		DrainSeconds: r.DrainSeconds, Parallelism: r.Parallelism,
+	}
 }
 
 func (deploymentRow) TableName() string { return "deployments" }
@@ -51,7 +65,7 @@ func (r deploymentView) toDeployment() (deployment.Deployment, error) {
 		Version: deployment.Ref{ID: d.VersionID, Name: r.VersionName, Type: r.VersionType},
 		Node:    deployment.Ref{ID: d.NodeID, Name: r.NodeName, Type: r.NodeType},
 		Prefix:  d.Prefix, Note: d.Note, State: deployment.State(d.Status), Environment: environment, Tries: d.Tries,
-		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy,
+		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy, Policy: d.policy(),
 	}, err
 }
 
@@ -124,16 +138,16 @@ func (db *DB) KeepPlaced(ctx context.Context, places []deployment.Place) (map[de
 
 // BeginReleases makes pending releases ones in progress, in one statement for
 // all. A release that somebody supersedes meanwhile stays superseded.
-func (db *DB) BeginReleases(ctx context.Context, list []deployment.Begun) error {
+func (db *DB) BeginReleases(ctx context.Context, list []deployment.Begun, at time.Time) error {
 	_, err := db.execRows(ctx, "note the releases' outcome", `with begun as (
 			select r.id from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as b (node_id, deployment_id, generation)
 			join assignments a on a.node_id = b.node_id and a.deployment_id = b.deployment_id and a.generation = b.generation
 			join releases r on r.id = a.release_id
 			where r.outcome = 'pending' order by r.id for no key update of r)
-		update releases set outcome = 'in-progress' from begun where releases.id = begun.id and outcome = 'pending'`,
+		update releases set outcome = 'in-progress', began_at = $4 from begun where releases.id = begun.id and outcome = 'pending'`,
 		ids(list, func(b deployment.Begun) uuid.UUID { return b.NodeID }),
 		ids(list, func(b deployment.Begun) uuid.UUID { return b.DeploymentID }),
-		column(list, func(b deployment.Begun) int64 { return int64(b.Generation) }))
+		column(list, func(b deployment.Begun) int64 { return int64(b.Generation) }), at)
 	return err
 }
 
@@ -166,6 +180,8 @@ func (db *DB) InsertDeployment(ctx context.Context, d deployment.Deployment, ima
 		ID: d.ID, TeamID: d.TeamID, VersionID: d.Version.ID, NodeID: d.Node.ID,
 		Prefix: d.Prefix, Note: d.Note, Status: string(d.State), Environment: environment, Tries: d.Tries,
 		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy,
+		OnFailure: string(cmp.Or(d.Policy.OnFailure, spec.OnFailureRollback)), HealthWindowSeconds: d.Policy.HealthWindowSeconds,
+		DrainSeconds: d.Policy.DrainSeconds, Parallelism: d.Policy.Parallelism,
 	}
 	if err := db.in(ctx).Create(&row).Error; err != nil {
 		return mapError(err, "make the deployment")
@@ -191,6 +207,8 @@ func (db *DB) UpdateDeployment(ctx context.Context, d deployment.Deployment) err
 	err = db.in(ctx).Model(&deploymentRow{}).Where("id = ?", d.ID).UpdateColumns(map[string]any{
 		"prefix": d.Prefix, "note": d.Note, "environment": environment, "tries": d.Tries,
 		"updated_at": d.UpdatedAt, "updated_by": d.UpdatedBy,
+		"on_failure": string(d.Policy.OnFailure), "health_window_seconds": d.Policy.HealthWindowSeconds,
+		"drain_seconds": d.Policy.DrainSeconds, "parallelism": d.Policy.Parallelism,
 	}).Error
 	return mapError(err, "change the deployment")
 }

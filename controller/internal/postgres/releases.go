@@ -2,15 +2,18 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
-	"fairlead.dev/shared/workload"
 )
 
 type releaseRow struct {
@@ -25,8 +28,34 @@ type releaseRow struct {
 	FinishedAt   *time.Time
 	Failure      *string
 	// SetPart is what the spec adds to the hash of a node's set.
-	SetPart *string
+	SetPart    *string
+	ConfigHash *string
+	Digests    *string
+	ActorKind  string
+	ActorName  string
+	RollbackOf *int64
+	BeganAt    *time.Time
 }
+
+// releaseView is a release with who holds it.
+type releaseView struct {
+	Release    releaseRow `gorm:"embedded"`
+	Reason     *string
+	HeldAt     *time.Time
+	HeldBy     *string
+	HeldByName *string
+}
+
+// holdRow keeps a release from being started again.
+type holdRow struct {
+	ReleaseID  uuid.UUID `gorm:"primaryKey"`
+	Reason     string
+	HeldAt     time.Time
+	HeldBy     string
+	HeldByName string
+}
+
+func (holdRow) TableName() string { return "release_holds" }
 
 func (releaseRow) TableName() string { return "releases" }
 
@@ -42,11 +71,25 @@ func (r releaseRow) toRelease() (deployment.Release, error) {
 			return deployment.Release{}, fmt.Errorf("read release %d of deployment %s: %w", r.Number, r.DeploymentID, err)
 		}
 	}
+	digests, err := decodeDigests(r.Digests)
+	if err != nil {
+		return deployment.Release{}, fmt.Errorf("read release %d of deployment %s: %w", r.Number, r.DeploymentID, err)
+	}
 	return deployment.Release{
 		ID: r.ID, DeploymentID: r.DeploymentID, Number: r.Number, Spec: content, Trigger: deployment.Trigger(r.Trigger),
-		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
-		Outcome: deployment.Outcome(r.Outcome), FinishedAt: orZero(r.FinishedAt), Failure: failure,
+		ConfigHash: orZero(r.ConfigHash), RollbackOf: orZero(r.RollbackOf),
+		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Actor: deployment.Maker{Kind: actor.Kind(r.ActorKind), Name: r.ActorName},
+		Outcome: deployment.Outcome(r.Outcome), BeganAt: orZero(r.BeganAt), FinishedAt: orZero(r.FinishedAt), Failure: failure,
+		Digests: digests,
 	}, nil
+}
+
+func (v releaseView) toRelease() (deployment.Release, error) {
+	r, err := v.Release.toRelease()
+	if v.Reason != nil {
+		r.Hold = &deployment.Hold{Reason: *v.Reason, At: orZero(v.HeldAt), By: orZero(v.HeldBy), ByName: orZero(v.HeldByName)}
+	}
+	return r, err
 }
 
 // InsertRelease adds a release to the ledger.
@@ -58,22 +101,26 @@ func (db *DB) InsertRelease(ctx context.Context, r deployment.Release) error {
 	row := releaseRow{
 		ID: r.ID, DeploymentID: r.DeploymentID, Number: r.Number, Spec: content, Trigger: string(r.Trigger),
 		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Outcome: string(r.Outcome), FinishedAt: orNull(r.FinishedAt),
+		ConfigHash: orNull(r.ConfigHash), ActorKind: string(r.Actor.Kind), ActorName: r.Actor.Name, RollbackOf: orNull(r.RollbackOf),
 		SetPart: setPart(specpb.DeploymentToProto(r.Spec)),
 	}
 	return mapError(db.in(ctx).Create(&row).Error, "store the release")
 }
 
-// SetOutcome notes how far a release is; at is when it finished, if it did.
-func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, o deployment.Outcome, failure *workload.Failure, at time.Time) error {
-	card, err := encodeFailure(failure)
+// SetOutcome notes how a release ended. One that has ended differently is not
+// changed, which is an error.
+func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, e deployment.Ending) error {
+	card, err := encodeFailure(e.Failure)
 	if err != nil {
 		return err
 	}
-	columns := map[string]any{"outcome": string(o), "failure": card, "finished_at": nil}
-	if o.Final() {
-		columns["finished_at"] = at
+	digests, err := encodeDigests(e.Digests)
+	if err != nil {
+		return err
 	}
-	err = db.in(ctx).Model(&releaseRow{}).Where("id = ?", id).UpdateColumns(columns).Error
+	err = db.in(ctx).Model(&releaseRow{}).Where("id = ?", id).UpdateColumns(map[string]any{
+		"outcome": string(e.Outcome), "failure": card, "finished_at": e.At, "digests": digests,
+	}).Error
 	return mapError(err, "note the release's outcome")
 }
 
@@ -106,13 +153,89 @@ func (db *DB) FindLatestRelease(ctx context.Context, deploymentID uuid.UUID, o d
 	return row.toRelease()
 }
 
-// ListReleases returns a deployment's newest releases, newest first, without
+// views returns releases with their holds.
+func (db *DB) releaseViews(ctx context.Context) *gorm.DB {
+	return db.in(ctx).Table("releases").Joins("left join release_holds h on h.release_id = releases.id")
+}
+
+// Columns of a release with its hold; the spec, which may be large, is left
+// out where nobody looks at it.
+const (
+	releaseColumns = `releases.id, releases.deployment_id, releases.number, releases.trigger, releases.created_at, releases.created_by,
+		releases.outcome, releases.finished_at, releases.failure, releases.config_hash, releases.digests, releases.actor_kind,
+		releases.actor_name, releases.rollback_of, releases.began_at, h.reason, h.held_at, h.held_by, h.held_by_name`
+	releaseColumnsWithSpec = releaseColumns + ", releases.spec"
+)
+
+// ReadRelease returns a release of a deployment with its spec.
+func (db *DB) ReadRelease(ctx context.Context, deploymentID uuid.UUID, number int64) (deployment.Release, error) {
+	var row releaseView
+	err := db.releaseViews(ctx).Select(releaseColumnsWithSpec).
+		Where("releases.deployment_id = ? and releases.number = ?", deploymentID, number).Take(&row).Error
+	if err != nil {
+		return deployment.Release{}, mapError(err, "read the release")
+	}
+	return row.toRelease()
+}
+
+// ListReleases returns a page of a deployment's releases, newest first, without
 // their specs.
 func (db *DB) ListReleases(ctx context.Context, deploymentID uuid.UUID, limit int) ([]deployment.Release, error) {
-	var rows []releaseRow
-	err := paged(ctx, db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ?", deploymentID).Order("number desc").Limit(limit)).Find(&rows).Error
+	var rows []releaseView
+	err := paged(ctx, db.releaseViews(ctx).Select(releaseColumns).Where("releases.deployment_id = ?", deploymentID).
+		Order("releases.number desc").Limit(limit)).Find(&rows).Error
 	if err != nil {
 		return nil, mapError(err, "list the releases")
 	}
-	return decodeRows(rows, releaseRow.toRelease)
+	return decodeRows(rows, releaseView.toRelease)
+}
+
+// ListHeldReleases returns a deployment's releases that are held, newest first.
+func (db *DB) ListHeldReleases(ctx context.Context, deploymentID uuid.UUID) ([]deployment.Release, error) {
+	var rows []releaseView
+	err := db.releaseViews(ctx).Select(releaseColumnsWithSpec).
+		Where("releases.deployment_id = ? and h.release_id is not null", deploymentID).Order("releases.number desc").Find(&rows).Error
+	if err != nil {
+		return nil, mapError(err, "list the held releases")
+	}
+	return decodeRows(rows, releaseView.toRelease)
+}
+
+// PutHold holds a release, or replaces why it is held.
+func (db *DB) PutHold(ctx context.Context, releaseID uuid.UUID, h deployment.Hold) error {
+	row := holdRow{ReleaseID: releaseID, Reason: h.Reason, HeldAt: h.At, HeldBy: h.By, HeldByName: h.ByName}
+	return mapError(db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error, "hold the release")
+}
+
+// DropHold ends that a release is held.
+func (db *DB) DropHold(ctx context.Context, releaseID uuid.UUID) error {
+	result := db.in(ctx).Where("release_id = ?", releaseID).Delete(&holdRow{})
+	if result.Error == nil && result.RowsAffected == 0 {
+		result.Error = gorm.ErrRecordNotFound
+	}
+	return mapError(result.Error, "let go of the release")
+}
+
+// encodeDigests makes none null.
+func encodeDigests(digests map[string]string) (*string, error) {
+	if len(digests) == 0 {
+		return nil, nil
+	}
+	text, err := json.Marshal(digests)
+	if err != nil {
+		return nil, fmt.Errorf("encode digests: %w", err)
+	}
+	encoded := string(text)
+	return &encoded, nil
+}
+
+func decodeDigests(text *string) (map[string]string, error) {
+	if text == nil {
+		return nil, nil
+	}
+	var digests map[string]string
+	if err := json.Unmarshal([]byte(*text), &digests); err != nil {
+		return nil, fmt.Errorf("decode digests: %w", err)
+	}
+	return digests, nil
 }

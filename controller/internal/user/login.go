@@ -73,6 +73,13 @@ func (s *Service) Authenticate(ctx context.Context, presented string) (actor.Act
 	}
 	return actor.Actor{
 		Kind: actor.User, ID: u.ID, Name: u.Name, Email: u.Email,
-		Administrator: u.Admin, TokenID: t.ID,
+		Administrator: u.Admin, TokenID: t.ID, Credential: credentialOf(t.Kind),
 	}, nil
+}
+
+func credentialOf(kind token.Kind) actor.Credential {
+	if kind == token.Personal {
+		return actor.Personal
+	}
+	return actor.Session
 }

@@ -41,16 +41,6 @@ type containerStateOutput struct {
 	Reason     string    `json:"reason"`
 }
 
-type releaseOutput struct {
-	Number     int64          `json:"number"`
-	Outcome    string         `json:"outcome" enum:"pending,in-progress,successful,failed,superseded"`
-	Trigger    string         `json:"trigger" enum:"start,fallback"`
-	CreatedAt  time.Time      `json:"createdAt"`
-	CreatedBy  string         `json:"createdBy"`
-	FinishedAt *time.Time     `json:"finishedAt"`
-	Failure    *failureOutput `json:"failure"`
-}
-
 type failureOutput struct {
 	Step        string   `json:"step"`
 	Message     string   `json:"message"`
@@ -68,8 +58,6 @@ func (a *api) deploymentLogRoutes() {
 	const one = "/api/{teamSlug}/deployments/{deploymentId}"
 	add(a, route{method: http.MethodGet, path: one + "/log", summary: "Read a deployment's log", tag: deploymentTag,
 		action: authz.DeploymentRead}, a.deploymentLog)
-	addList(a, route{method: http.MethodGet, path: one + "/releases", summary: "List a deployment's releases", tag: deploymentTag,
-		action: authz.DeploymentRead}, a.deploymentReleases)
 	a.deploymentEventRoutes()
 }
 
@@ -80,14 +68,6 @@ func (a *api) deploymentLog(ctx context.Context, in *deploymentLogInput) (*ok[de
 		return nil, err
 	}
 	return respond(deploymentLogOutput{Items: each(entries, toLogEntryOutput), Total: total}), nil
-}
-
-func (a *api) deploymentReleases(ctx context.Context, in *DeploymentPath) (*ok[[]releaseOutput], error) {
-	list, err := a.deps.Deployments.Releases(ctx, in.DeploymentID)
-	if err != nil {
-		return nil, err
-	}
-	return respond(each(list, toReleaseOutput)), nil
 }
 
 // toLogEntryOutput leaves null what the type of the entry has no use for.
@@ -103,13 +83,6 @@ func toLogEntryOutput(e deployment.LogEntry) logEntryOutput {
 		out.ContainerState = &containerStateOutput{State: string(e.Container), InstanceID: e.InstanceID, Reason: e.Reason}
 	}
 	return out
-}
-
-func toReleaseOutput(r deployment.Release) releaseOutput {
-	return releaseOutput{
-		Number: r.Number, Outcome: string(r.Outcome), Trigger: string(r.Trigger),
-		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, FinishedAt: timeOrNil(r.FinishedAt), Failure: pointTo(r.Failure, toFailureOutput),
-	}
 }
 
 func toFailureOutput(f workload.Failure) failureOutput {

@@ -38,7 +38,12 @@ type outcomeOutput struct {
 func (a *api) deploymentStartRoutes() {
 	const path = "/api/{teamSlug}/deployments/{deploymentId}/start"
 	add(a, route{method: http.MethodPost, path: path, summary: "Start a deployment", tag: deploymentTag,
-		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412}, waits: true, repeats: once}, a.startDeployment)
+		action: authz.DeploymentStart, status: http.StatusNoContent, errors: []int{412, 501}, waits: true, repeats: once}, a.startDeployment)
+	a.describeStarted(path)
+}
+
+// describeStarted documents what an endpoint answers that starts a release.
+func (a *api) describeStarted(path string) {
 	answers := a.OpenAPI().Paths[path].Post.Responses
 	accepted := answers["204"]
 	answers["200"] = &huma.Response{Description: "The release has its outcome", Headers: accepted.Headers, Content: accepted.Content}
@@ -59,10 +64,15 @@ func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*s
 	if err != nil {
 		return nil, err
 	}
+	return a.started(ctx, in.DeploymentID, number, wait)
+}
+
+// started answers for a release that was started, after a wait unless that is 0.
+func (a *api) started(ctx context.Context, id uuid.UUID, number int64, wait time.Duration) (*startedOutput, error) {
 	if wait == 0 {
 		return &startedOutput{Status: http.StatusNoContent, Release: number}, nil
 	}
-	r, err := a.deps.Deployments.Wait(ctx, in.DeploymentID, number, wait)
+	r, err := a.deps.Deployments.Wait(ctx, id, number, wait)
 	if ctx.Err() != nil {
 		// Nobody listens any more, but who sends the request again with the same
 		// key shall hear that it was started.

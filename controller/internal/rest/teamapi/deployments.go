@@ -37,9 +37,17 @@ type deploymentDetailOutput struct {
 	Environment []keyValue         `json:"environment"`
 	PublicKey   *string            `json:"publicKey" doc:"Key of the node that secrets are sealed to; null while the node offers none"`
 	Instances   []instanceOutput   `json:"instances"`
+	Policy      policyOutput       `json:"policy"`
 	LastTry     int64              `json:"lastTry" doc:"Number of the latest release; 0 before the first start"`
 	Token       *DeployTokenOutput `json:"token" doc:"Null when the deployment has no token"`
 	Waiting     *string            `json:"waiting" doc:"What a started deployment waits for, e.g. its node to return; null when nothing"`
+}
+
+type policyOutput struct {
+	OnFailure    string `json:"onFailure" enum:"rollback,keep,notify"`
+	HealthWindow int32  `json:"healthWindow" doc:"Seconds that containers may take to become healthy; 0 leaves it to the agent"`
+	Drain        int32  `json:"drain" doc:"Seconds that old containers go on after the new ones have taken over"`
+	Parallelism  int32  `json:"parallelism" doc:"How many containers are brought up at once, in their order; 0 leaves it to the agent"`
 }
 
 // DeploymentPath names a deployment of the team.
@@ -73,6 +81,12 @@ type updateDeploymentInput struct {
 		Note        optional[string]     `json:"note" required:"false" doc:"Null clears it"`
 		Prefix      optional[string]     `json:"prefix" required:"false" doc:"Null leaves it; can't be changed while something runs under it"`
 		Environment optional[[]keyValue] `json:"environment" required:"false" doc:"Replaces the whole list; null clears it"`
+		Policy      *struct {
+			OnFailure    *string `json:"onFailure,omitempty" enum:"rollback,keep,notify" doc:"What becomes of containers that do not become healthy: rollback puts back what ran before, keep puts the new ones in place and the release has failed, notify puts them in place and only warns"`
+			HealthWindow *int32  `json:"healthWindow,omitempty" minimum:"0" maximum:"86400" doc:"Seconds that containers may take to become healthy; 0 leaves it to the agent"`
+			Drain        *int32  `json:"drain,omitempty" minimum:"0" maximum:"3600" doc:"Seconds that old containers go on after the new ones have taken over"`
+			Parallelism  *int32  `json:"parallelism,omitempty" minimum:"0" maximum:"100" doc:"How many containers are brought up at once, in their order; 0 leaves it to the agent"`
+		} `json:"policy,omitempty" doc:"How releases take over; what is left out stays. The next start goes by it"`
 	}
 }
 
@@ -94,6 +108,7 @@ func (a *api) deploymentRoutes() {
 	a.deployTokenRoutes()
 	a.instanceRoutes()
 	a.deploymentLogRoutes()
+	a.releaseRoutes()
 }
 
 func (a *api) listDeployments(ctx context.Context, _ *TeamPath) (*ok[[]DeploymentOutput], error) {
@@ -150,7 +165,11 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[de
 		Environment:      each(d.Environment, toKeyValue),
 		Instances:        each(d.Instances, toInstanceOutput),
 		LastTry:          d.Tries,
-		Token:            pointTo(t, toDeployTokenOutput),
+		Policy: policyOutput{
+			OnFailure: string(d.Policy.OnFailure), HealthWindow: d.Policy.HealthWindowSeconds,
+			Drain: d.Policy.DrainSeconds, Parallelism: d.Policy.Parallelism,
+		},
+		Token: pointTo(t, toDeployTokenOutput),
 	}
 	if d.Waiting != "" {
 		out.Waiting = &d.Waiting
@@ -169,6 +188,12 @@ func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (
 	if in.Body.Environment.present {
 		change.Environment = &[]spec.KeyValue{}
 		assignList(in.Body.Environment, change.Environment, fromKeyValue)
+	}
+	if p := in.Body.Policy; p != nil {
+		change.Policy = deployment.PolicyChange{
+			OnFailure:           pointTo(p.OnFailure, func(word string) spec.OnFailure { return spec.OnFailure(word) }),
+			HealthWindowSeconds: p.HealthWindow, DrainSeconds: p.Drain, Parallelism: p.Parallelism,
+		}
 	}
 	return nil, a.deps.Deployments.Update(ctx, in.DeploymentID, change)
 }

@@ -220,7 +220,7 @@ func TestDeploymentsHaveTheirDocumentedShape(t *testing.T) {
 		t.Errorf("got location %q, want %q", header.Get("Location"), want)
 	}
 	detail := s.want(http.StatusOK, http.MethodGet, path, nil)
-	wantKeys(t, "a deployment", detail, append(listed, "environment", "publicKey", "instances", "lastTry", "token", "waiting")...)
+	wantKeys(t, "a deployment", detail, append(listed, "environment", "publicKey", "instances", "lastTry", "policy", "token", "waiting")...)
 	if detail["status"] != "preparing" || detail["note"] != "hi" || detail["lastTry"] != 0.0 || detail["waiting"] != nil {
 		t.Errorf("got %v", detail)
 	}
@@ -379,7 +379,8 @@ func TestLogAndLedgerTellTheStory(t *testing.T) {
 	if err := json.Unmarshal(body, &releases); err != nil || status != http.StatusOK || len(releases) != 1 {
 		t.Fatalf("got %d %s", status, body)
 	}
-	wantKeys(t, "a release", releases[0], "number", "outcome", "trigger", "createdAt", "createdBy", "finishedAt", "failure")
+	wantKeys(t, "a release", releases[0], "number", "outcome", "trigger", "actor", "createdAt", "createdBy", "beganAt", "finishedAt",
+		"rollbackOf", "configHash", "digests", "failure", "hold")
 	failure := releases[0]["failure"].(object)
 	if releases[0]["outcome"] != "failed" || failure["step"] != "pull" || failure["kind"] != "not-found" || failure["rolledBack"] != true {
 		t.Errorf("got %v", releases[0])

@@ -55,9 +55,26 @@ func keyedBodies(rows map[string]string) map[string]any {
 		"POST /api/{teamSlug}/projects/{projectId}/versions": m{"name": "keyed", "type": "incremental"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images": []any{
 			m{"registryId": rows["{registryId}"], "images": []string{"other:1"}}},
-		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase": m{"name": "2.0"},
-		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                    m{"nodeId": rows["{nodeId}"], "prefix": "copied"},
-		"POST /api/{teamSlug}/deployments/{deploymentId}/start":                   m{},
+		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":           m{"name": "2.0"},
+		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                              m{"nodeId": rows["{nodeId}"], "prefix": "copied"},
+		"POST /api/{teamSlug}/deployments/{deploymentId}/start":                             m{},
+		"POST /api/{teamSlug}/deployments/{deploymentId}/releases/{releaseNumber}/rollback": nil,
+	}
+}
+
+// succeedOnce gives the deployment a release that can be rolled back to.
+func (k cast) succeedOnce(t *testing.T, rows map[string]string) {
+	t.Helper()
+	k.people[actor.Owner].Post("/api/acme/deployments/"+rows["{deploymentId}"]+"/start", nil).Expect(t, http.StatusNoContent)
+	db := onDatabase(t, k.Controller)
+	for _, statement := range []string{
+		`update releases set outcome = 'successful', finished_at = now(), digests = jsonb_build_object($2::text, 'sha256:' || repeat('a', 64))
+			where deployment_id = $1`,
+		"update deployments set status = case when $2 = '' then status else 'successful' end where id = $1",
+	} {
+		if _, err := db.Exec(t.Context(), statement, rows["{deploymentId}"], rows["{instanceId}"]); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -68,6 +85,7 @@ func TestEveryCreationAndStartTakesEffectOnceForAKey(t *testing.T) {
 	base := owner.Post("/api/acme/projects/"+rows["{projectId}"]+"/versions", map[string]any{"name": "1.1", "type": "incremental"}).
 		Expect(t, http.StatusCreated).String(t, "id")
 	bodies := keyedBodies(rows)
+	k.succeedOnce(t, rows)
 	var keyed int
 	for _, o := range operations(t, k.Controller) {
 		if !slices.ContainsFunc(o.Parameters, func(p parameter) bool { return p.Name == keyHeader && p.In == "header" }) {

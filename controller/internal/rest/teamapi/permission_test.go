@@ -72,6 +72,8 @@ func (o operation) at(slug, teamID string, rows map[string]string) string {
 			parts[i] = teamID
 		case strings.HasSuffix(part, "Id}"):
 			parts[i] = uuid.NewString()
+		case strings.HasSuffix(part, "Number}"):
+			parts[i] = "1"
 		case strings.HasPrefix(part, "{"):
 			parts[i] = "some-name"
 		}
@@ -122,6 +124,7 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
 		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},
 		"PUT /api/{teamSlug}/deployments/{deploymentId}/token":                             named(nil),
+		"PUT /api/{teamSlug}/deployments/{deploymentId}/releases/{releaseNumber}/hold":     map[string]any{"reason": "it leaks"},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}":                                 map[string]any{"note": "x"},
 		"POST /api/{teamSlug}/deployments/{deploymentId}/start":                            map[string]any{},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}/instances/{instanceId}":          map[string]any{"config": map[string]any{}},
