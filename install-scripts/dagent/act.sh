@@ -83,7 +83,20 @@ start_agent() {
 		--log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
 		--volume "$SOCKET:/var/run/docker.sock" \
 		--volume "$ROOT_PATH:$ROOT_PATH" \
-		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH"
+		--volume "/run/$CONTAINER:/run/$CONTAINER" \
+		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH" \
+		--env "DAGENT_SECRETS_DIR=/run/$CONTAINER/secrets"
+	for name in $POLICY; do
+		eval "value=\${$name:-}"
+		if [ -n "$value" ]; then set -- "$@" --env "$name"; fi
+	done
+	# The agent looks where these lead; it writes nothing there.
+	old_ifs=$IFS
+	IFS=:
+	for folder in ${DAGENT_ALLOW_HOST_PATHS:-}; do
+		case $folder in "$ROOT_PATH" | /) ;; *) set -- "$@" --volume "$folder:$folder:ro" ;; esac
+	done
+	IFS=$old_ifs
 	# A name without a value takes the value from here: not on a command line.
 	for name in HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
 		value=

@@ -187,12 +187,42 @@ check_names() {
 	done
 }
 
+# installed_setting NAME: what the installed agent was given for a variable.
+installed_setting() {
+	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do
+		case $line in "$1="*) printf '%s' "${line#*=}" ;; esac
+	done
+}
+
+# check_policy takes what containers may have of this host from the environment,
+# and from the installed agent what the environment does not say.
+check_policy() {
+	for name in $POLICY; do
+		eval "said=\${$name+yes}"
+		if [ -z "$said" ]; then eval "$name=\$(installed_setting $name)"; fi
+		export "${name?}"
+	done
+	old_ifs=$IFS
+	IFS=:
+	for folder in $DAGENT_ALLOW_HOST_PATHS; do
+		[ -d "$folder" ] || problem "DAGENT_ALLOW_HOST_PATHS: $folder is not a folder of this machine"
+	done
+	IFS=$old_ifs
+}
+
+same_policy() {
+	for name in $POLICY; do
+		eval "value=\${$name:-}"
+		[ "$value" = "$(installed_setting "$name")" ] || return 1
+	done
+}
+
 up_to_date() {
 	[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] &&
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.root-path)" = "$ROOT_PATH" ] &&
-		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ]
+		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] && same_policy
 }
 
 stop_if_problems() {

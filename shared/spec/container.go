@@ -1,5 +1,7 @@
 package spec
 
+import "strings"
+
 // Container is the configuration of one container image, as the team API
 // documents it. Every part may be absent: a nil pointer or nil slice means
 // "not said here", an empty slice means "said to be none". That difference is
@@ -66,7 +68,8 @@ type Key struct {
 }
 
 // Secret is a value that only the node may read. Images declare keys;
-// instances carry values sealed to the node's public key.
+// instances carry values sealed to the node's public key. The key is the name
+// of an environment variable or the path of a file; see File.
 type Secret struct {
 	ID       string
 	Key      string
@@ -76,6 +79,14 @@ type Secret struct {
 	Encrypted bool
 	PublicKey string
 }
+
+// SecretFolder is where secrets are in a container that are files.
+const SecretFolder = "/run/secrets"
+
+// File returns the name of the file below SecretFolder that the secret is in the
+// container, when its key is that file's path; ok is false when it is an
+// environment variable.
+func (s Secret) File() (name string, ok bool) { return strings.CutPrefix(s.Key, SecretFolder+"/") }
 
 // Routing says under which host and path a reverse proxy serves the container.
 type Routing struct {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,7 @@ func container(c check, conf Container) {
 	}
 	ports(c, conf)
 	volumes(c.at("volumes"), conf.Volumes)
+	secretFiles(c, conf)
 	keys(c.at("commands"), conf.Commands)
 	keys(c.at("args"), conf.Args)
 	initContainers(c.at("initContainers"), conf.InitContainers)
@@ -171,7 +173,7 @@ func secrets(c check, list []Secret) {
 	seen := map[string]bool{}
 	for i, s := range list {
 		c := c.at("[%d]", i)
-		environmentKey(c.at("key"), s.Key)
+		secretKey(c.at("key"), s.Key)
 		c.at("key").that(!seen[s.Key], s.Key, "is used twice")
 		seen[s.Key] = true
 		c.at("value").that(len(s.Value) <= MaxValueLength, nil, "is longer than %d bytes", MaxValueLength)
@@ -193,6 +195,31 @@ func resources(c check, r *Resources) {
 	}
 	c.at("cpu").that(r.CPU == "" || quantity.MatchString(r.CPU), r.CPU, "must be a quantity such as 250m or 2")
 	c.at("memory").that(r.Memory == "" || quantity.MatchString(r.Memory), r.Memory, "must be a quantity such as 64Mi")
+}
+
+// secretKey allows what is an environment variable or a file of SecretFolder.
+func secretKey(c check, key string) {
+	if !strings.HasPrefix(key, "/") {
+		environmentKey(c, key)
+		return
+	}
+	name, ok := Secret{Key: key}.File()
+	c.that(ok && fileName.MatchString(name) && len(name) <= maxFileName, key,
+		"must be the name of a variable, or %s/ and the name of a file: letters, digits, '_', '.' and '-'", SecretFolder)
+}
+
+// maxFileName is what file systems take.
+const maxFileName = 255
+
+// secretFiles keeps volumes from the folder that secrets are files in.
+func secretFiles(c check, conf Container) {
+	if !slices.ContainsFunc(conf.Secrets, func(s Secret) bool { _, ok := s.File(); return ok }) {
+		return
+	}
+	for i, v := range conf.Volumes {
+		inside := v.Path == SecretFolder || strings.HasPrefix(v.Path, SecretFolder+"/")
+		c.at("volumes[%d].path", i).that(!inside, v.Path, "is where the secrets are that are files")
+	}
 }
 
 // environmentKey allows what every shell and engine can carry: anything but

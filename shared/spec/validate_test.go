@@ -71,6 +71,14 @@ func TestProblemsNameTheirField(t *testing.T) {
 			}
 		}},
 		{"workloads[0].secrets[0].key", func(_ *spec.Deployment, c *spec.Container) { c.Secrets = []spec.Secret{{}} }},
+		{"workloads[0].secrets[0].key", func(_ *spec.Deployment, c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/etc/passwd"}} }},
+		{"workloads[0].secrets[0].key", func(_ *spec.Deployment, c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/run/secrets/a/b"}} }},
+		{"workloads[0].secrets[0].key", func(_ *spec.Deployment, c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/run/secrets/.."}} }},
+		{"workloads[0].secrets[0].key", func(_ *spec.Deployment, c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/run/secrets/"}} }},
+		{"workloads[0].volumes[0].path", func(_ *spec.Deployment, c *spec.Container) {
+			c.Secrets = []spec.Secret{{Key: "/run/secrets/token"}}
+			c.Volumes[0].Path = "/run/secrets"
+		}},
 		{"workloads[0].expose", func(_ *spec.Deployment, c *spec.Container) { c.Expose = ptr(spec.Expose("maybe")) }},
 		{"workloads[0].restartPolicy", func(_ *spec.Deployment, c *spec.Container) { c.RestartPolicy = ptr(spec.RestartPolicy("")) }},
 		{"workloads[0].user", func(_ *spec.Deployment, c *spec.Container) { c.User = ptr(int64(1) << 40) }},

@@ -54,6 +54,7 @@ func TestSettings(t *testing.T) {
 		"DAGENT_ALLOW_HOST_NETWORK":  "true",
 		"DAGENT_ALLOW_LOCAL_STORAGE": "1",
 		"DAGENT_ALLOW_CAPABILITIES":  "NET_ADMIN, cap_sys_time",
+		"DAGENT_SECRETS_DIR":         "/run/secrets-of-agent",
 		"DAGENT_LOG_FORMAT":          "text",
 		"DAGENT_LOG_LEVEL":           "debug",
 	}
@@ -65,10 +66,10 @@ func TestSettings(t *testing.T) {
 	}{
 		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir}, "json", "info"}},
 		{"environment", nil, env, settings{app.Config{
-			StateDir: "/from/script", DockerHost: "tcp://engine:2375",
+			StateDir: "/from/script", DockerHost: "tcp://engine:2375", SecretsDir: "/run/secrets-of-agent",
 			Policy: docker.Policy{HostPaths: []string{"/srv", "/data"}, HostNetwork: true, LocalStorage: true, Capabilities: []string{"NET_ADMIN", "cap_sys_time"}},
 		}, "text", "debug"}},
-		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--allow-host-paths=", "--allow-host-network=false", "--allow-local-storage=", "--allow-capabilities=", "--log-level", "warn"}, env,
+		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--secrets-dir=", "--allow-host-paths=", "--allow-host-network=false", "--allow-local-storage=", "--allow-capabilities=", "--log-level", "warn"}, env,
 			settings{app.Config{StateDir: "/s", DockerHost: "unix:///d"}, "text", "warn"}},
 		{"the agent's own name wins", nil, map[string]string{"DAGENT_STATE_DIR": "/own", "FAIRLEAD_STATE_DIR": "/shared"},
 			settings{app.Config{StateDir: "/own"}, "json", "info"}},

@@ -29,6 +29,8 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 	stateDir := cmp.Or(getenv("DAGENT_STATE_DIR"), getenv("FAIRLEAD_STATE_DIR"), defaultStateDir)
 	flags.StringVar(&s.app.StateDir, "state-dir", stateDir, "folder the agent keeps everything in (DAGENT_STATE_DIR)")
 	flags.StringVar(&s.app.DockerHost, "docker-host", getenv("DOCKER_HOST"), "address of the engine (DOCKER_HOST)")
+	flags.StringVar(&s.app.SecretsDir, "secrets-dir", getenv("DAGENT_SECRETS_DIR"),
+		"folder on a tmpfs, the same on the host, for secrets that are files (DAGENT_SECRETS_DIR)")
 	allow := policyFlags(flags, getenv)
 	flags.StringVar(&s.logFormat, "log-format", cmp.Or(getenv("DAGENT_LOG_FORMAT"), "json"), "json or text (DAGENT_LOG_FORMAT)")
 	flags.StringVar(&s.logLevel, "log-level", cmp.Or(getenv("DAGENT_LOG_LEVEL"), "info"), "debug, info, warn or error (DAGENT_LOG_LEVEL)")

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
 )
@@ -22,7 +24,15 @@ type Config struct {
 	// Policy is what deployments may ask of the host; the agent's own folders
 	// are private without being named in it.
 	Policy docker.Policy
+	// SecretsDir is a folder on a tmpfs, which the engine must have under the
+	// same path: secrets that are files are kept there. Without it there are
+	// none.
+	SecretsDir string
 }
+
+// folderSecrets is where in the state folder the sealed records of secret files
+// are.
+const folderSecrets = "secrets"
 
 // Run serves the node until ctx ends; see agentrt.Agent.Run for its errors.
 func Run(ctx context.Context, config Config, log *slog.Logger) error {
@@ -37,13 +47,31 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	policy := config.Policy
 	policy.Private = append(slices.Clone(policy.Private), config.StateDir)
+	secrets := openSecrets(config, log)
+	if secrets != nil {
+		policy.Private = append(policy.Private, config.SecretsDir)
+	}
 	log.Info("what deployments may ask of this host", "policy", policy)
 	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir, "engine", engine.DaemonHost())
 	return agentrt.New(agentrt.Config{
 		StateDir: config.StateDir,
-		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy}),
+		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy, Secrets: secrets}),
 		NodeType: "docker",
 		Hostname: hostname,
 		Log:      log,
 	}).Run(ctx)
+}
+
+// openSecrets returns nil where there is no place for secret files: the agent
+// serves everything else.
+func openSecrets(config Config, log *slog.Logger) *secretfile.Store {
+	if config.SecretsDir == "" {
+		return nil
+	}
+	store, err := secretfile.Open(filepath.Join(config.StateDir, folderSecrets), config.SecretsDir)
+	if err != nil {
+		log.Warn("containers can't have secrets as files", "error", err)
+		return nil
+	}
+	return store
 }

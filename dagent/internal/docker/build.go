@@ -27,6 +27,8 @@ type blueprint struct {
 	// exclusive are the volumes and host folders that no other container of
 	// the workload may have mounted at the same time.
 	exclusive []string
+	// secrets are the contents of the secrets that are files, by their names.
+	secrets map[string]string
 	// secretFolder is the agent's folder with the files of the container's
 	// secrets, empty when it has none.
 	secretFolder string
@@ -67,6 +69,7 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 		host:     host,
 		networks: words(c.Networks),
 		aliases:  []string{w.Name(), spec.ContainerName(d.Prefix, w.Name())},
+		secrets:  secretFiles(c),
 	}
 	if host.NetworkMode.IsHost() {
 		b.config.Hostname = "" // the host's own; the engine refuses another
@@ -88,15 +91,17 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 
 // buildInit turns an init container of a workload into a container. It keeps
 // to itself unless it uses its parent's configuration: then it also has the
-// parent's environment and networks.
+// parent's environment, secrets and networks.
 func buildInit(d spec.Deployment, w spec.Workload, ic spec.InitContainer, image string) (blueprint, problems) {
 	p := problems{}
 	env := ic.Environment
 	var networks []string
+	var secrets map[string]string
 	mode := container.NetworkMode(spec.NetworkBridge)
 	if ic.UseParentConfig {
-		env = spec.WithEnvironment(w.Container.Environment, spec.Container{Environment: env}).Environment
+		env = spec.WithEnvironment(withSecrets(w.Container), spec.Container{Environment: env}).Environment
 		networks, mode = words(w.Container.Networks), networkMode(w.Container)
+		secrets = secretFiles(w.Container)
 	}
 	labels := workloadLabels(d, w)
 	labels[labelInit] = ic.Name
@@ -113,6 +118,7 @@ func buildInit(d spec.Deployment, w spec.Workload, ic spec.InitContainer, image 
 			NetworkMode:   mode,
 		},
 		networks: networks,
+		secrets:  secrets,
 	}
 	b.link(d, w, ic, &p)
 	return b, p
@@ -211,12 +217,12 @@ func words(list []spec.Key) []string {
 	return slices.Clip(out)
 }
 
-// withSecrets returns the environment and the secrets that have a value; of two
-// with the same key the secret counts.
+// withSecrets returns the environment and the secrets that have a value and are
+// no files; of two with the same key the secret counts.
 func withSecrets(c spec.Container) []spec.KeyValue {
 	var secrets []spec.KeyValue
 	for _, s := range c.Secrets {
-		if s.Value != "" {
+		if _, file := s.File(); !file && s.Value != "" {
 			secrets = append(secrets, spec.KeyValue{Key: s.Key, Value: s.Value})
 		}
 	}

@@ -51,6 +51,7 @@ func (d *Driver) Check(dep spec.Deployment) error {
 
 func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
 	p := refusals(w.Container)
+	d.refuseSecretFiles(w.Container, &p)
 	checkImage("image", w.Image.Reference, &p)
 	b, built := build(dep, w, w.Image.Reference)
 	p.refused = append(p.refused, built.refused...)

@@ -14,6 +14,11 @@ import (
 
 // create makes a container with its volumes and networks, and returns its id.
 func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.Workload) (string, error) {
+	unlock, err := a.placeSecrets(ctx, &b, w)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	if refused := a.permit(b); len(refused) > 0 {
 		return "", errors.Join(refused...)
 	}

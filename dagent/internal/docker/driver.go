@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
 )
@@ -85,6 +86,8 @@ type Options struct {
 	Router Router
 	// Policy is what deployments may ask of the host.
 	Policy Policy
+	// Secrets keeps the files of secrets; nil refuses secrets that are files.
+	Secrets *secretfile.Store
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }
@@ -99,6 +102,9 @@ type Driver struct {
 	joining sync.Mutex
 	// changing keeps the routes of a prefix to whoever changes them.
 	changing holds
+	// secretsInUse keeps files of secrets from being removed while a container
+	// is made that will mount them.
+	secretsInUse sync.RWMutex
 	// negotiated holds whether client and engine have agreed on the version
 	// of the API. The client would do that by itself, but not safely when
 	// several goroutines make the first calls.
@@ -157,6 +163,7 @@ func (d *Driver) reach(ctx context.Context) error {
 		return apperr.Wrap(apperr.Unavailable, err, "reach the docker engine")
 	}
 	d.engine.NegotiateAPIVersionPing(ping)
+	d.restoreSecrets()
 	done = true
 	return nil
 }

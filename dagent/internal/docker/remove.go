@@ -32,6 +32,9 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 	if err == nil {
 		err = d.pruneNetworks(ctx, prefix)
 	}
+	if err == nil {
+		err = d.dropSecrets(ctx)
+	}
 	if err != nil {
 		return &workload.Failure{Step: workload.StepRemove, Err: err}
 	}

@@ -50,6 +50,9 @@ func (a *applying) retire(ctx context.Context) *workload.Failure {
 	if err := a.pruneNetworks(ctx, a.dep.Prefix); err != nil {
 		return a.fail(ctx, workload.StepRetire, nil, "", err)
 	}
+	if err := a.dropSecrets(ctx); err != nil {
+		return a.fail(ctx, workload.StepRetire, nil, "", err)
+	}
 	return nil
 }
 

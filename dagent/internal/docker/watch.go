@@ -24,6 +24,7 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 	heard, lost := d.engine.Events(ctx, events.ListOptions{
 		Filters: filters.NewArgs(filters.Arg("type", string(events.ContainerEventType))),
 	})
+	d.startForsaken(ctx)
 	changed()
 	for {
 		select {

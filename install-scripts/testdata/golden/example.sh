@@ -32,6 +32,9 @@ CLOCK_SECONDS=300
 # even when the controller cannot be reached just now.
 STEADY_SECONDS=10
 
+# What containers may have of this host, for whoever installs the agent to say.
+POLICY='DAGENT_ALLOW_HOST_PATHS DAGENT_ALLOW_HOST_NETWORK DAGENT_ALLOW_CAPABILITIES DAGENT_ALLOW_LOCAL_STORAGE'
+
 # What EXIT has to put in order.
 WORK=
 NEW_ID=
@@ -88,6 +91,11 @@ Run again it changes nothing when there is nothing to change.
 
 A proxy is taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Another Docker
 socket than /var/run/docker.sock is taken from DOCKER_HOST=unix:///….
+
+What containers may have of this host beyond themselves is taken from
+DAGENT_ALLOW_HOST_PATHS (folders, separated by ':'), DAGENT_ALLOW_HOST_NETWORK
+(true), DAGENT_ALLOW_CAPABILITIES (separated by ',') and
+DAGENT_ALLOW_LOCAL_STORAGE (true); what is not set stays as it was installed.
 
 Exit code: 0 done, 1 failed (what was there before is back), 2 wrong option.
 USAGE
@@ -289,12 +297,42 @@ check_names() {
 	done
 }
 
+# installed_setting NAME: what the installed agent was given for a variable.
+installed_setting() {
+	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do
+		case $line in "$1="*) printf '%s' "${line#*=}" ;; esac
+	done
+}
+
+# check_policy takes what containers may have of this host from the environment,
+# and from the installed agent what the environment does not say.
+check_policy() {
+	for name in $POLICY; do
+		eval "said=\${$name+yes}"
+		if [ -z "$said" ]; then eval "$name=\$(installed_setting $name)"; fi
+		export "${name?}"
+	done
+	old_ifs=$IFS
+	IFS=:
+	for folder in $DAGENT_ALLOW_HOST_PATHS; do
+		[ -d "$folder" ] || problem "DAGENT_ALLOW_HOST_PATHS: $folder is not a folder of this machine"
+	done
+	IFS=$old_ifs
+}
+
+same_policy() {
+	for name in $POLICY; do
+		eval "value=\${$name:-}"
+		[ "$value" = "$(installed_setting "$name")" ] || return 1
+	done
+}
+
 up_to_date() {
 	[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] &&
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.root-path)" = "$ROOT_PATH" ] &&
-		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ]
+		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] && same_policy
 }
 
 stop_if_problems() {
@@ -386,7 +424,20 @@ start_agent() {
 		--log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
 		--volume "$SOCKET:/var/run/docker.sock" \
 		--volume "$ROOT_PATH:$ROOT_PATH" \
-		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH"
+		--volume "/run/$CONTAINER:/run/$CONTAINER" \
+		--env "FAIRLEAD_STATE_DIR=$ROOT_PATH" \
+		--env "DAGENT_SECRETS_DIR=/run/$CONTAINER/secrets"
+	for name in $POLICY; do
+		eval "value=\${$name:-}"
+		if [ -n "$value" ]; then set -- "$@" --env "$name"; fi
+	done
+	# The agent looks where these lead; it writes nothing there.
+	old_ifs=$IFS
+	IFS=:
+	for folder in ${DAGENT_ALLOW_HOST_PATHS:-}; do
+		case $folder in "$ROOT_PATH" | /) ;; *) set -- "$@" --volume "$folder:$folder:ro" ;; esac
+	done
+	IFS=$old_ifs
 	# A name without a value takes the value from here: not on a command line.
 	for name in HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
 		value=
@@ -523,6 +574,7 @@ check_all() {
 	check_identity
 	check_names
 	check_room
+	check_policy
 	stop_if_problems
 }
 
@@ -578,7 +630,7 @@ uninstall_agent() {
 	done
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		commands spool seen.json trouble \
+		commands spool seen.json trouble secrets \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new; do
 		[ -e "$ROOT_PATH/$name" ] || continue
 		if [ -n "$DRY" ]; then
@@ -591,6 +643,9 @@ uninstall_agent() {
 		say "nothing was changed"
 		return 0
 	fi
+	# Containers that keep running may have files in here: those stay until the
+	# machine starts anew, and are in memory alone.
+	rmdir "/run/$CONTAINER/secrets" "/run/$CONTAINER" 2>/dev/null || :
 	rmdir "$ROOT_PATH" 2>/dev/null || [ ! -d "$ROOT_PATH" ] ||
 		say "$ROOT_PATH stays: it holds more than the agent's own files"
 	say "the agent is removed"

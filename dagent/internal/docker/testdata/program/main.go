@@ -3,7 +3,10 @@
 //
 //	exit CODE         ends at once
 //	write FILE TEXT   writes a file and ends
+//	copy FILE FILE    copies a file and ends
 //	cat FILE          prints a file and runs on
+//	look FILE         prints mode and owner of a file, what it holds and whether
+//	                  it can be written, and runs on
 //	health            is the health probe: fails unless HEALTH is "ok", or is
 //	                  "third" and this is its third run; "hang" never ends,
 //	                  "loud" writes much
@@ -12,6 +15,7 @@
 //
 //	echo              copies its input to its output, then says "done" on
 //	                  standard error and ends with 7
+//	end               tells the main process of the container to end
 //	env NAME          prints the value of a variable
 //	flood             writes for ever
 //	size              prints the size of its terminal whenever it changes
@@ -63,6 +67,8 @@ func visit(args []string) bool {
 		_, _ = io.Copy(os.Stdout, os.Stdin)
 		fmt.Fprintln(os.Stderr, "done")
 		os.Exit(7)
+	case "end":
+		_ = syscall.Kill(1, syscall.SIGTERM)
 	case "env":
 		fmt.Println(os.Getenv(args[1]))
 	case "flood":
@@ -124,10 +130,20 @@ func act(args []string) {
 		if err = os.WriteFile(args[1], []byte(args[2]), 0o600); err == nil {
 			os.Exit(0)
 		}
+	case args[0] == "copy" && len(args) == 3:
+		var content []byte
+		if content, err = os.ReadFile(args[1]); err == nil {
+			err = os.WriteFile(args[2], content, 0o600)
+		}
+		if err == nil {
+			os.Exit(0)
+		}
 	case args[0] == "cat" && len(args) == 2:
 		var content []byte
 		content, err = os.ReadFile(args[1])
 		fmt.Println(string(content))
+	case args[0] == "look" && len(args) == 2:
+		err = look(args[1])
 	default:
 		err = fmt.Errorf("unknown arguments %q", args)
 	}
@@ -135,4 +151,18 @@ func act(args []string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(100)
 	}
+}
+
+func look(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	writable := os.WriteFile(file, content, 0o600) == nil
+	fmt.Printf("%v of %d: %s, writable %t\n", info.Mode(), info.Sys().(*syscall.Stat_t).Uid, content, writable)
+	return nil
 }
