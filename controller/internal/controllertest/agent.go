@@ -29,6 +29,12 @@ func (c *Client) Install(t testing.TB, team, nodeID string) Enrolment {
 	t.Helper()
 	script := c.Post("/api/"+team+"/nodes/"+nodeID+"/script", map[string]any{"type": "docker", "scriptType": "shell"}).
 		Expect(t, http.StatusCreated).String(t, "script")
+	return ReadEnrolment(t, script)
+}
+
+// ReadEnrolment returns what an install script would hand over.
+func ReadEnrolment(t testing.TB, script string) Enrolment {
+	t.Helper()
 	var e Enrolment
 	if err := json.Unmarshal([]byte(enrolment.FindString(script)), &e); err != nil {
 		t.Fatalf("find the enrolment in the script: %v\n%s", err, script)
