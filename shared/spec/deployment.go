@@ -68,6 +68,12 @@ func ContainerName(prefix, name string) string {
 	return prefix + "-" + name
 }
 
+// ReplicaName returns the name, below the prefix, of one container of a workload
+// that has several; they count from 1.
+func ReplicaName(name string, replica int) string {
+	return fmt.Sprintf("%s-%d", name, replica)
+}
+
 // String identifies the deployment in messages without showing its content.
 func (d Deployment) String() string {
 	return fmt.Sprintf("deployment %s (prefix %s, release %d)", d.ID, d.Prefix, d.Release)

@@ -99,17 +99,33 @@ func Validate(d Deployment) Problems {
 		c.at("image").that(w.Image.Reference != "", "", "is missing")
 		if w.Container.Name == nil {
 			c.at("name").fail(nil, "is missing")
-		} else if j, taken := names[*w.Container.Name]; taken {
-			c.at("name").fail(*w.Container.Name, "is also the name of workload %d", j)
 		} else {
-			names[*w.Container.Name] = i
-			full := ContainerName(d.Prefix, *w.Container.Name)
-			c.at("name").that(len(full) <= MaxNameLength, full, "prefix and name together are longer than %d characters", MaxNameLength)
+			containerNames(c.at("name"), d.Prefix, w, i, names)
 		}
 		container(c, w.Container)
 		hostPorts(c, w.Container, published)
 	}
 	return p
+}
+
+// containerNames checks that no other workload has the name, or the name of one
+// of several containers.
+func containerNames(c check, prefix string, w Workload, index int, names map[string]int) {
+	list := []string{w.Name()}
+	if r := w.Container.Replicas; r != nil && *r > 1 && *r <= MaxReplicas {
+		for i := range *r {
+			list = append(list, ReplicaName(w.Name(), int(i)+1))
+		}
+	}
+	for _, name := range list {
+		if j, taken := names[name]; taken && j != index {
+			c.fail(name, "is also the name of workload %d", j)
+			return
+		}
+		names[name] = index
+	}
+	full := ContainerName(prefix, list[len(list)-1])
+	c.that(len(full) <= MaxNameLength, full, "prefix and name together are longer than %d characters", MaxNameLength)
 }
 
 // ValidateContainer checks one container configuration on its own, as image

@@ -3,7 +3,8 @@ package docker
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -14,17 +15,14 @@ import (
 
 // Apply makes the engine run the deployment, all or nothing.
 //
-// New containers come up under temporary names while the old ones serve or, if
-// both cannot be there at once, stand by stopped. Only when all are healthy do
-// they change names, and only then are the old ones retired. The names on the
-// engine tell how far that went, so whatever an interrupted call left behind
-// is put right at the start of the next: see settle.
+// It decides what to do as Plan does, and pulls everything. New containers come
+// up under temporary names while the old ones serve or, if both cannot be there
+// at once, stand by stopped. Only when all are healthy do they change names;
+// then the old ones are drained and retired. The names and labels on the engine
+// are the journal: they tell how far that went, so whatever an interrupted call
+// left behind is put right at the start of the next; see settle.
 //
 // What holds the prefix is the previous release, whichever deployment made it.
-//
-// Workloads are brought up one after the other, in their order: a later one
-// may need an earlier one, and waits for it where the earlier one's image has a
-// health check.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
 	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}}
 	defer a.story.end()
@@ -32,9 +30,10 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 	lock.Lock()
 	defer lock.Unlock()
 
-	failure := a.run(ctx)
+	a.run(ctx)
+	failure := a.failure
 	if failure == nil {
-		return nil
+		return a.verdict()
 	}
 	if ctx.Err() != nil {
 		return failure // told to stop: what is half done is settled by the next call
@@ -55,127 +54,103 @@ type applying struct {
 	*Driver
 	dep   spec.Deployment
 	story *story
-	slots []*slot
-	// retiring are the containers that end with this release: those that are
-	// replaced and those that are no longer named.
-	retiring []*retiree
-	// proofs are the containers that still have to prove that they run on.
-	proofs []*proof
-	// failed is the id of the container to keep for inspection.
-	failed string
+	decision
+	// pulled is what each image's reference stands for.
+	pulled map[string]pulled
+	bell   *bell
+
+	mu sync.Mutex
+	// failure is the first one, failed the id of the container to keep for
+	// inspection.
+	failure *workload.Failure
+	failed  string
+	// unhealthy are the cards of containers that the policy puts in place
+	// though they are not healthy.
+	unhealthy []*workload.Failure
+	// halted are the containers that were stopped for their successors.
+	halted map[string]*halt
 	// inPlace is true once every new container bears its workload's name.
 	// From then on there is no way back.
 	inPlace bool
 }
 
-// slot is a workload and what stands for it on the engine.
-type slot struct {
-	spec.Workload
-	// base is the engine name of its serving container.
-	base string
-	old  *owned
-	// kept is true when old needs no change.
-	kept bool
-	// next is the id of the container that is brought up.
-	next string
+// halt is the stop of a container, done once for all who need it.
+type halt struct {
+	once sync.Once
+	err  error
 }
 
-// retiree is a container that ends with this release.
-type retiree struct {
-	owned
-	// stopped is true when it was running and is stopped for a successor.
-	stopped bool
-	seen    container.InspectResponse
-}
-
-func (a *applying) run(ctx context.Context) *workload.Failure {
-	if err := a.reach(ctx); err != nil {
-		return a.fail(ctx, workload.StepCheck, nil, "", err)
+func (a *applying) run(ctx context.Context) {
+	steps := []func(context.Context) *workload.Failure{
+		a.prepare, a.survey, a.prepareRoutes, a.pullAll, a.bringAll, a.switchOver, a.drain, a.retire,
 	}
-	if err := a.settle(ctx); err != nil {
-		return a.fail(ctx, workload.StepCheck, nil, "", err)
-	}
-	if err := a.Check(a.dep); err != nil {
-		return a.fail(ctx, workload.StepCheck, nil, "", err)
-	}
-	if failure := a.survey(ctx); failure != nil {
-		return failure
-	}
-	if a.options.Router != nil {
-		if err := a.options.Router.Prepare(ctx, a.dep); err != nil {
-			return a.fail(ctx, workload.StepCheck, nil, "", err)
+	for _, step := range steps {
+		if step(ctx) != nil {
+			return
 		}
 	}
-	images, failure := a.pullAll(ctx)
-	if failure != nil {
-		return failure
-	}
-	for _, s := range a.slots {
-		if failure := a.bring(ctx, s, images); failure != nil {
-			return failure
-		}
-	}
-	if failure := a.awaitProofs(ctx); failure != nil {
-		return failure
-	}
-	if failure := a.switchOver(ctx); failure != nil {
-		return failure
-	}
-	return a.retire(ctx)
 }
 
-// survey finds what is there for each workload, what stands in the way, and
-// what has to go.
-func (a *applying) survey(ctx context.Context) *workload.Failure {
-	all, err := a.engine.ContainerList(ctx, container.ListOptions{All: true})
+// verdict is the outcome of a release that is in place: containers that are not
+// healthy make it fail unless the policy says otherwise.
+func (a *applying) verdict() error {
+	if len(a.unhealthy) == 0 || a.dep.Policy.OnFailure == spec.OnFailureNotify {
+		return nil
+	}
+	failure := a.unhealthy[0]
+	a.story.tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
+	return failure
+}
+
+// prepare finds the engine ready and the deployment fit for it.
+func (a *applying) prepare(ctx context.Context) *workload.Failure {
+	err := a.reach(ctx)
+	if err == nil {
+		err = a.settle(ctx)
+	}
+	if err == nil {
+		err = a.Check(a.dep)
+	}
 	if err != nil {
-		return a.fail(ctx, workload.StepCheck, nil, "", engineError(err, "list the containers"))
-	}
-	slots := map[string]*slot{}
-	for _, w := range a.dep.Workloads {
-		s := &slot{Workload: w, base: spec.ContainerName(a.dep.Prefix, w.Name())}
-		slots[s.base] = s
-		a.slots = append(a.slots, s)
-	}
-	for _, c := range all {
-		o, ours := ownedBy(c)
-		s := slots[engineName(c)]
-		switch {
-		case s != nil && (!ours || o.prefix != a.dep.Prefix):
-			return a.fail(ctx, workload.StepCheck, s, "", apperr.New(apperr.Conflict,
-				"a container named %s is already there and %s; remove or rename it, or choose another prefix or name", s.base, whose(o, ours)))
-		case s != nil && o.place == placeServing:
-			s.old = &o
-			s.kept = o.specHash == s.Hash
-		}
-	}
-	for _, c := range all {
-		o, ours := ownedBy(c)
-		if !ours || o.prefix != a.dep.Prefix {
-			continue
-		}
-		s := slots[o.base]
-		if s != nil && (o.place == placeFailed || o.place == placeServing && s.kept) {
-			continue
-		}
-		seen, err := a.engine.ContainerInspect(ctx, o.id)
-		if err != nil {
-			return a.fail(ctx, workload.StepCheck, s, "", engineError(err, "look at container %s", o.engineName))
-		}
-		a.retiring = append(a.retiring, &retiree{owned: o, seen: seen})
+		return a.fail(ctx, workload.StepCheck, nil, "", err)
 	}
 	return nil
 }
 
-func whose(o owned, ours bool) string {
-	if !ours {
-		return "was not made by this agent"
+// survey looks at what is there and decides what to do. Only the images of
+// what could stay are resolved: the others are pulled anyway.
+func (a *applying) survey(ctx context.Context) *workload.Failure {
+	seen, err := a.look(ctx, a.dep, func(w spec.Workload, seen sight) bool {
+		return slices.ContainsFunc(seen.owned, func(o owned) bool { return o.name == w.Name() && o.specHash == w.Hash })
+	})
+	if err != nil {
+		return a.fail(ctx, workload.StepCheck, nil, "", err)
 	}
-	return fmt.Sprintf("belongs to deployment %s under prefix %s", o.deployment, o.prefix)
+	a.decision = decide(a.dep, seen, a.planRoutes)
+	if a.reason != nil {
+		return a.fail(ctx, workload.StepCheck, &slot{Workload: *a.blocked}, "", a.reason)
+	}
+	for reference, p := range seen.images {
+		if p.doubt != nil {
+			a.story.warn("", "it could not be found out what image %s stands for now (%v); what runs it goes on", reference, p.doubt)
+		}
+	}
+	return nil
+}
+
+// prepareRoutes has ready what the routes of the release need.
+func (a *applying) prepareRoutes(ctx context.Context) *workload.Failure {
+	if a.options.Router == nil {
+		return nil
+	}
+	if err := a.options.Router.Prepare(ctx, a.dep); err != nil {
+		return a.fail(ctx, workload.StepCheck, nil, "", err)
+	}
+	return nil
 }
 
 // pullAll pulls the images of everything that is brought up.
-func (a *applying) pullAll(ctx context.Context) (map[string]string, *workload.Failure) {
+func (a *applying) pullAll(ctx context.Context) *workload.Failure {
 	var fresh []spec.Workload
 	for _, s := range a.slots {
 		if !s.kept {
@@ -185,17 +160,32 @@ func (a *applying) pullAll(ctx context.Context) (map[string]string, *workload.Fa
 	images, err := a.Driver.pullAll(ctx, requests(fresh), a.story)
 	var which *pullError
 	if errors.As(err, &which) {
-		return nil, &workload.Failure{Step: workload.StepPull, InstanceID: which.instanceID, Err: which.err}
+		return a.fail(ctx, workload.StepPull, &slot{Workload: spec.Workload{InstanceID: which.instanceID}}, "", which.err)
 	}
 	if err != nil {
-		return nil, a.fail(ctx, workload.StepPull, nil, "", err)
+		return a.fail(ctx, workload.StepPull, nil, "", err)
 	}
-	return images, nil
+	a.pulled = images
+	return nil
 }
 
-// fail makes the failure card. What is known of the container goes on it, and
-// the container is kept for inspection when it was new.
+// fail makes the failure card of the Apply, unless there is one.
 func (a *applying) fail(ctx context.Context, step workload.Step, s *slot, id string, err error) *workload.Failure {
+	failure := a.card(ctx, step, s, id, err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failure != nil {
+		return a.failure
+	}
+	a.failure = failure
+	if id != "" && s != nil && !s.kept {
+		a.failed = id
+	}
+	return failure
+}
+
+// card makes a failure card. What is known of the container goes on it.
+func (a *applying) card(ctx context.Context, step workload.Step, s *slot, id string, err error) *workload.Failure {
 	failure := &workload.Failure{Step: step, Err: err}
 	if s != nil {
 		failure.InstanceID = s.InstanceID
@@ -204,9 +194,6 @@ func (a *applying) fail(ctx context.Context, step workload.Step, s *slot, id str
 		return failure
 	}
 	failure.Container = s.base
-	if !s.kept {
-		a.failed = id
-	}
 	a.examine(ctx, id, failure)
 	return failure
 }
@@ -218,8 +205,10 @@ func (d *Driver) examine(ctx context.Context, id string, failure *workload.Failu
 	if err != nil {
 		return
 	}
-	if s := seen.State; s.Status == container.StateExited || s.Status == container.StateDead || s.Status == container.StateRestarting {
-		failure.ExitCode = &s.ExitCode
+	// A container in a crash loop may run at the moment; its last end counts.
+	ended := seen.State.Status == container.StateExited || seen.State.Status == container.StateDead
+	if ended || seen.State.Status == container.StateRestarting || seen.RestartCount > 0 {
+		failure.ExitCode = &seen.State.ExitCode
 	}
 	failure.OOMKilled = seen.State.OOMKilled
 	failure.ProbeOutput = probeOutput(seen.State)
@@ -230,4 +219,9 @@ func (d *Driver) examine(ctx context.Context, id string, failure *workload.Failu
 	if err != nil {
 		d.options.Logger.Warn("read the log of a failed container", "container", seen.Name, "error", err)
 	}
+}
+
+// interrupted is what a step ends with when another has failed meanwhile.
+func interrupted(ctx context.Context) error {
+	return apperr.Wrap(apperr.Unavailable, context.Cause(ctx), "wait for the deployment's other containers")
 }

@@ -161,7 +161,7 @@ func TestNetworksAreMadeJoinedAndRemoved(t *testing.T) {
 	s.apply(s.release(1, web(func(c *spec.Container) { c.Networks = keys(front, back) })))
 	joined := s.inspect("web").NetworkSettings.Networks
 	for _, n := range []string{front, back} {
-		if joined[n] == nil || !slices.Contains(joined[n].Aliases, "web") || !slices.Contains(joined[n].Aliases, s.prefix+"-web") {
+		if joined[n] == nil || !slices.Contains(joined[n].Links, s.prefix+"-web:web") || !slices.Contains(joined[n].Aliases, s.prefix+"-web") {
 			t.Errorf("network %s is joined as %+v", n, joined[n])
 		}
 	}

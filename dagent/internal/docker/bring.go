@@ -4,199 +4,234 @@ import (
 	"context"
 	"errors"
 	"regexp"
-	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
-// bring has a workload running, and healthy if it can tell, beside what serves
-// where it can.
-//
-// The new container exists before anything is stopped: a stopped container
-// beside a new one is how settle tells that the old one was stopped by us.
-func (a *applying) bring(ctx context.Context, s *slot, images map[string]string) *workload.Failure {
-	if s.kept {
-		return a.keep(ctx, s)
-	}
-	for _, note := range notes(s.Container) {
-		a.story.warn(s.InstanceID, "%s: %s", s.base, note)
-	}
-	b, p := build(a.dep, s.Workload, images[s.Image.Reference])
-	p.refused = append(p.refused, a.planRoutes(a.dep, s.Workload, &b)...)
-	if err := errors.Join(p.refused...); err != nil {
-		return a.fail(ctx, workload.StepCreate, s, "", err) // Check has let nothing of this through
-	}
-	id, err := a.create(ctx, b, s.base+suffixNext, s.Workload)
-	if err != nil {
-		return a.fail(ctx, workload.StepCreate, s, "", err)
-	}
-	s.next = id
-	a.story.state(s.InstanceID, spec.StateWaiting, container.StateCreated, "created container %s", s.base)
+// parallelBrings is how many containers are made and started at once when the
+// policy does not say: more make the engine no faster.
+const parallelBrings = 8
 
-	inits := len(s.Container.InitContainers) > 0
-	if inits {
-		if err := a.standBy(ctx, s, func(r *retiree) bool { return sharesVolume(s.base, b, r) }); err != nil {
-			return a.fail(ctx, workload.StepInit, s, "", err)
+// bringAll has every container of the release running, and healthy if it can
+// tell, beside what serves where it can.
+//
+// Containers are made and started several at a time. One waits for those before
+// it that can tell whether they are healthy, since it may need them; with a
+// parallelism in the policy, it waits for all but so many.
+func (a *applying) bringAll(ctx context.Context) *workload.Failure {
+	hearing, deaf := context.WithCancel(ctx)
+	defer deaf()
+	for _, s := range a.slots {
+		if !s.kept || !s.old.running() {
+			a.bell = a.listen(hearing, a.dep.Prefix)
+			break
 		}
 	}
-	for _, ic := range s.Container.InitContainers {
-		if id, err := a.runInit(ctx, s, ic, images[ic.Image]); err != nil {
-			return a.fail(ctx, workload.StepInit, s, id, err)
+	line := newLine(ctx, a.dep.Policy.Parallelism)
+	defer line.halt()
+	var group sync.WaitGroup
+	for _, s := range a.slots {
+		turn, ok := line.next()
+		if !ok {
+			break
 		}
+		group.Go(func() {
+			defer turn.end()
+			if a.bring(ctx, turn, s) != nil {
+				line.halt()
+			}
+		})
 	}
-	if err := a.standBy(ctx, s, func(r *retiree) bool { return conflicts(s.base, b, r) }); err != nil {
-		return a.fail(ctx, workload.StepStart, s, "", err)
+	group.Wait()
+	if ctx.Err() != nil && a.failure == nil {
+		return a.fail(ctx, workload.StepStart, nil, "", engineError(ctx.Err(), "bring the deployment up"))
 	}
-	return a.startAndAwait(ctx, s, s.next)
+	return a.failure
 }
 
-// keep makes sure that a container that needs no change does what it should.
-func (a *applying) keep(ctx context.Context, s *slot) *workload.Failure {
-	if s.old.running() {
-		a.story.state(s.InstanceID, spec.StateRunning, s.old.state, "%s is unchanged", s.base)
-		return nil
+// bring has one container running, and healthy if it can tell.
+//
+// The new container exists before anything is stopped for it, and names on a
+// label what will be: that is how settle knows which ones were.
+func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failure {
+	if s.kept {
+		return a.keep(ctx, t, s)
 	}
-	if want := expected(s.Workload); want.State == spec.StateExited {
-		seen, err := a.engine.ContainerInspect(ctx, s.old.id)
-		if err != nil {
-			return a.fail(ctx, workload.StepCheck, s, "", engineError(err, "look at container %s", s.base))
+	if s.replica <= 1 {
+		for _, note := range notes(s.Container) {
+			a.story.warn(s.InstanceID, "%s: %s", s.base, note)
 		}
-		if done, err := judge(seen.State, want, evidence{unbroken: true, steady: true}); done && err == nil && seen.State.Status == container.StateExited {
-			a.story.state(s.InstanceID, spec.StateExited, s.old.state, "%s is unchanged", s.base)
+	}
+	if err := errors.Join(s.problems.refused...); err != nil {
+		return a.fail(ctx, workload.StepCreate, s, "", err) // Check has let nothing of this through
+	}
+	image := a.pulled[s.Image.Reference]
+	s.blueprint.config.Image = image.pinned
+	digest := digestOf(image.pinned)
+	s.gate = gateOf(s.Container, image.checked)
+	if s.gate.free() {
+		t.free()
+	}
+	if digest != "" {
+		s.blueprint.config.Labels[labelImageDigest] = digest
+	}
+	var err error
+	if s.next, err = a.create(ctx, s.blueprint, s.base+suffixNext, s.Workload); err != nil {
+		return a.fail(ctx, workload.StepCreate, s, "", err)
+	}
+	a.story.tell(workload.Event{
+		Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{"created container " + s.base},
+		State: spec.StateWaiting, Reason: container.StateCreated, Digest: digest,
+	})
+	if !t.wait() {
+		return nil // another has failed
+	}
+	if err := a.standBy(ctx, s, s.stopsForInit); err != nil {
+		return a.fail(ctx, workload.StepInit, s, "", err)
+	}
+	for _, ic := range s.Container.InitContainers {
+		if id, err := a.runInit(ctx, t.ctx, s, ic); err != nil && !t.halted() {
+			return a.fail(ctx, workload.StepInit, s, id, err)
+		}
+		if t.halted() {
 			return nil
 		}
 	}
-	return a.startAndAwait(ctx, s, s.old.id)
+	if err := a.standBy(ctx, s, s.stops); err != nil {
+		return a.fail(ctx, workload.StepStart, s, "", err)
+	}
+	if t.halted() {
+		return nil
+	}
+	if failure := a.startAndAwait(ctx, t, s, s.next); failure != nil || t.halted() {
+		return failure
+	}
+	if err := a.announce(ctx, s); err != nil {
+		return a.fail(ctx, workload.StepHealth, s, s.next, err)
+	}
+	return nil
 }
 
-func (a *applying) startAndAwait(ctx context.Context, s *slot, id string) *workload.Failure {
+// keep makes sure that a container that needs no change does what it should.
+func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure {
+	unchanged := func(state spec.ContainerState) {
+		a.story.tell(workload.Event{
+			Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{s.base + " is unchanged"},
+			State: state, Reason: s.old.state, Digest: s.old.digest,
+		})
+	}
+	if s.old.running() {
+		t.free()
+		unchanged(spec.StateRunning)
+		return nil
+	}
+	seen, err := a.engine.ContainerInspect(ctx, s.old.id)
+	if err != nil {
+		return a.fail(ctx, workload.StepCheck, s, "", engineError(err, "look at container %s", s.base))
+	}
+	s.gate = gateOf(s.Container, len(healthCommand(seen.Config)) > 0)
+	if want := expected(s.Workload); want.State == spec.StateExited {
+		if done, err := judge(seen.State, want, s.gate, evidence{unbroken: true, steady: true}); done && err == nil && seen.State.Status == container.StateExited {
+			unchanged(spec.StateExited)
+			return nil
+		}
+	}
+	if s.gate.free() {
+		t.free()
+	}
+	if !t.wait() {
+		return nil
+	}
+	return a.startAndAwait(ctx, t, s, s.old.id)
+}
+
+func (a *applying) startAndAwait(ctx context.Context, t *turn, s *slot, id string) *workload.Failure {
 	a.story.info(s.InstanceID, "starting %s", s.base)
 	if err := a.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return a.fail(ctx, workload.StepStart, s, id, a.startError(ctx, s.base, err))
 	}
-	proving := &proof{slot: s, id: id}
-	want := expected(s.Workload)
+	want := a.expected(s.Workload)
+	t.started()
 	if want.State == spec.StateRunning {
-		seen, err := a.engine.ContainerInspect(ctx, id)
-		if err != nil {
-			return a.fail(ctx, workload.StepStart, s, id, engineError(err, "look at container %s", s.base))
-		}
-		if !hasHealthCheck(seen.State) {
-			a.proofs = append(a.proofs, proving)
-			return nil
+		a.story.state(s.InstanceID, spec.StateRunning, "starting", "started %s", s.base)
+	}
+	said, err := a.awaitState(t.ctx, id, want, s.gate, a.bell)
+	if t.halted() {
+		return nil
+	}
+	if err == nil {
+		a.story.state(s.InstanceID, want.State, string(want.State), "%s is ready", s.base)
+		return nil
+	}
+	if policy := a.dep.Policy.OnFailure; policy == spec.OnFailureKeep || policy == spec.OnFailureNotify {
+		failure := a.card(ctx, workload.StepHealth, s, id, err)
+		a.note(failure, id, said)
+		a.story.warn(s.InstanceID, "%v; it is put in place all the same", failure)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.unhealthy = append(a.unhealthy, failure)
+		return nil
+	}
+	failure := a.fail(ctx, workload.StepHealth, s, id, err)
+	a.note(failure, id, said)
+	return failure
+}
+
+// note adds to a failure card what a look at the container does not tell.
+func (a *applying) note(failure *workload.Failure, id, said string) {
+	if said != "" {
+		failure.ProbeOutput = said
+	}
+	if code, heard := a.bell.exit(id); heard {
+		if n, err := strconv.Atoi(code); err == nil {
+			failure.ExitCode = &n
 		}
 	}
-	proving.said, proving.err = a.awaitState(ctx, id, want)
-	return a.conclude(ctx, proving)
 }
 
-// proof is a container that has been started and has to prove itself. Those
-// that only have to run on for a while do it side by side, so that a release
-// takes one stability window and not one for each workload.
-type proof struct {
-	*slot
-	id string
-	// said is what the last health probe of ours said.
-	said string
-	err  error
+// expected is the state a container should come to, and how long it may take.
+func (a *applying) expected(w spec.Workload) spec.ExpectedState {
+	want := expected(w)
+	if want.TimeoutSeconds == 0 {
+		want.TimeoutSeconds = a.dep.Policy.HealthWindowSeconds
+	}
+	return want
 }
 
-// awaitProofs waits for the containers that have yet to prove themselves.
-func (a *applying) awaitProofs(ctx context.Context) *workload.Failure {
-	var group errgroup.Group
-	for _, p := range a.proofs {
-		group.Go(func() error {
-			p.said, p.err = a.awaitState(ctx, p.id, expected(p.Workload))
-			return p.err
+// standBy stops containers that end with this release and cannot be there at
+// the same time as the new one.
+func (a *applying) standBy(ctx context.Context, s *slot, list []*retiree) error {
+	for _, r := range list {
+		a.mu.Lock()
+		if a.halted == nil {
+			a.halted = map[string]*halt{}
+		}
+		h := a.halted[r.id]
+		if h == nil {
+			h = &halt{}
+			a.halted[r.id] = h // even when the engine's answer is lost
+		}
+		a.mu.Unlock()
+		h.once.Do(func() {
+			a.story.info(s.InstanceID, "stopping %s, which cannot run beside its successor", r.engineName)
+			h.err = a.stop(ctx, r.id)
 		})
-	}
-	_ = group.Wait() // each proof has its own
-	for _, p := range a.proofs {
-		if failure := a.conclude(ctx, p); failure != nil {
-			return failure
-		}
-	}
-	return nil
-}
-
-func (a *applying) conclude(ctx context.Context, p *proof) *workload.Failure {
-	if p.err != nil {
-		failure := a.fail(ctx, workload.StepHealth, p.slot, p.id, p.err)
-		if p.said != "" {
-			failure.ProbeOutput = p.said
-		}
-		return failure
-	}
-	want := expected(p.Workload)
-	a.story.state(p.InstanceID, want.State, string(want.State), "%s is ready", p.base)
-	return nil
-}
-
-// standBy stops the containers that end with this release and cannot be there
-// at the same time as the new one.
-func (a *applying) standBy(ctx context.Context, s *slot, conflicts func(*retiree) bool) error {
-	for _, r := range a.retiring {
-		if r.stopped || r.ended() || !conflicts(r) {
-			continue
-		}
-		r.stopped = true // even when the engine's answer is lost
-		a.story.info(s.InstanceID, "stopping %s, which cannot run beside its successor", r.engineName)
-		if err := a.stop(ctx, r.id); err != nil {
-			return engineError(err, "stop container %s", r.engineName)
+		if h.err != nil {
+			return engineError(h.err, "stop container %s", r.engineName)
 		}
 	}
 	return nil
 }
 
 // stoodBy reports whether a container was stopped for a successor.
-func (a *applying) stoodBy(o owned) bool {
-	return slices.ContainsFunc(a.retiring, func(r *retiree) bool { return r.id == o.id && r.stopped })
-}
-
-// conflicts reports whether a container that ends keeps a new one from
-// starting: by a host port, or, being its predecessor, by the host's network or
-// a volume that only one may have.
-func conflicts(base string, b blueprint, r *retiree) bool {
-	if r.seen.HostConfig == nil {
-		return false
-	}
-	for port, wanted := range b.host.PortBindings {
-		for otherPort, taken := range r.seen.HostConfig.PortBindings {
-			for _, w := range wanted {
-				for _, t := range taken {
-					if port.Proto() == otherPort.Proto() && w.HostPort == t.HostPort {
-						return true
-					}
-				}
-			}
-		}
-	}
-	if r.base == base && b.host.NetworkMode.IsHost() && r.seen.HostConfig.NetworkMode.IsHost() {
-		return true
-	}
-	return sharesVolume(base, b, r)
-}
-
-func sharesVolume(base string, b blueprint, r *retiree) bool {
-	if r.base != base {
-		return false
-	}
-	for _, source := range b.exclusive {
-		for _, m := range r.seen.Mounts {
-			if m.Name == source || m.Name == "" && m.Source == source {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (a *applying) stoodBy(o owned) bool { return a.halted[o.id] != nil }
 
 func (d *Driver) stop(ctx context.Context, id string) error {
 	grace := int(d.options.StopGrace / time.Second)

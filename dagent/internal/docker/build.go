@@ -20,6 +20,8 @@ type blueprint struct {
 	// networks are joined by name under the aliases; the first at creation.
 	networks []string
 	aliases  []string
+	// links are the names that it alone knows others by, by network.
+	links map[string][]string
 	// routed is the network a proxy reaches the container through.
 	routed string
 	// volumes are the named volumes that must exist.
@@ -41,7 +43,7 @@ func (b *blueprint) networking() *network.NetworkingConfig {
 		return nil
 	}
 	return &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-		b.networks[0]: {Aliases: b.aliases},
+		b.networks[0]: b.endpoint(b.networks[0]),
 	}}
 }
 
@@ -68,7 +70,6 @@ func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problem
 		},
 		host:     host,
 		networks: words(c.Networks),
-		aliases:  []string{w.Name(), spec.ContainerName(d.Prefix, w.Name())},
 		secrets:  secretFiles(c),
 	}
 	if host.NetworkMode.IsHost() {

@@ -115,8 +115,8 @@ func TestBuildTurnsAWorkloadIntoAContainer(t *testing.T) {
 	if !reflect.DeepEqual(b.host, wantHost) {
 		t.Errorf("host config is\n%+v, want\n%+v", b.host, wantHost)
 	}
-	if !reflect.DeepEqual(b.networks, []string{"front", "back"}) || !reflect.DeepEqual(b.aliases, []string{"web", "shop-web"}) {
-		t.Errorf("networks are %v under %v", b.networks, b.aliases)
+	if !reflect.DeepEqual(b.networks, []string{"front", "back"}) {
+		t.Errorf("networks are %v", b.networks)
 	}
 	if !reflect.DeepEqual(b.exclusive, []string{"shop_web_data"}) {
 		t.Errorf("exclusive volumes are %v", b.exclusive)
@@ -200,8 +200,6 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 		"secrets[0].value":        {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
 		"configContainer":         {apperr.Unsupported, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
 		"storage":                 {apperr.Unsupported, func(c *spec.Container) { c.Storage = &spec.Storage{StorageID: "s"} }},
-		"replicas":                {apperr.Unsupported, func(c *spec.Container) { c.Replicas = pointer(int32(2)) }},
-		"healthCheckConfig":       {apperr.Unsupported, func(c *spec.Container) { c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 80} }},
 		"customHeaders":           {apperr.Unsupported, func(c *spec.Container) { c.CustomHeaders = []spec.Key{{Key: "X-A"}} }},
 		"proxyHeaders":            {apperr.Unsupported, func(c *spec.Container) { c.ProxyHeaders = pointer(true) }},
 		"capabilities: this node": {apperr.Unsupported, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "NET_ADMIN"}} }},
@@ -210,9 +208,25 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 		"KILL is both": {apperr.Invalid, func(c *spec.Container) {
 			c.Capabilities = []spec.KeyValue{{Key: "KILL"}, {Key: "cap_kill", Value: "drop"}}
 		}},
-		"logConfig.driver":         {apperr.Unsupported, func(c *spec.Container) { c.LogConfig = &spec.LogConfig{Driver: "etwlogs"} }},
-		"networkMode":              {apperr.Unsupported, func(c *spec.Container) { c.NetworkMode = pointer(spec.NetworkHost) }},
-		"the id of a network":      {apperr.Invalid, func(c *spec.Container) { c.Networks = []spec.Key{{Key: strings.Repeat("a1", 32)}} }},
+		"logConfig.driver":    {apperr.Unsupported, func(c *spec.Container) { c.LogConfig = &spec.LogConfig{Driver: "etwlogs"} }},
+		"networkMode":         {apperr.Unsupported, func(c *spec.Container) { c.NetworkMode = pointer(spec.NetworkHost) }},
+		"the id of a network": {apperr.Invalid, func(c *spec.Container) { c.Networks = []spec.Key{{Key: strings.Repeat("a1", 32)}} }},
+		"ports[0].external: a port of the host": {apperr.Invalid, func(c *spec.Container) {
+			c.Replicas = pointer(int32(2))
+			c.Ports = []spec.Port{{Internal: 1, External: pointer(int32(1))}}
+		}},
+		"portRanges: ports of the host": {apperr.Invalid, func(c *spec.Container) {
+			c.Replicas = pointer(int32(2))
+			c.PortRanges = make([]spec.PortRange, 1)
+		}},
+		"volumes[0].type: a volume of type rwo": {apperr.Invalid, func(c *spec.Container) {
+			c.Replicas = pointer(int32(2))
+			c.Volumes = []spec.Volume{{Name: "v", Path: "/v", Type: spec.VolumeReadWriteOnce}}
+		}},
+		"healthCheckConfig": {apperr.Invalid, func(c *spec.Container) {
+			c.NetworkMode = pointer(spec.NetworkNone)
+			c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 80}
+		}},
 		"useLoadBalancer":          {apperr.Unsupported, func(c *spec.Container) { c.UseLoadBalancer = pointer(true) }},
 		"volumes[0].type":          {apperr.Invalid, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/srv", Path: "/v", Type: "mem"}} }},
 		"host folder /etc":         {apperr.Unsupported, func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/etc", Path: "/v"}} }},

@@ -99,9 +99,8 @@ func refusals(c spec.Container) problems {
 	if c.Storage != nil && c.Storage.StorageID != "" {
 		p.unsupported("storage", "")
 	}
-	if c.Replicas != nil && *c.Replicas != 1 {
-		p.unsupported("replicas", "only 1 is")
-	}
+	refuseReplicas(c, &p)
+	refuseProbes(c, &p)
 	refuseKubernetesOnly(c, &p)
 	refuseNetworks(c, &p)
 	return p
@@ -110,9 +109,6 @@ func refusals(c spec.Container) problems {
 // refuseKubernetesOnly refuses what containers would be wrong without. What has
 // no effect here and does no harm by it is told instead; see notes.
 func refuseKubernetesOnly(c spec.Container, p *problems) {
-	if c.HealthCheckConfig != nil && *c.HealthCheckConfig != (spec.HealthCheckConfig{}) {
-		p.unsupported("healthCheckConfig", "the HEALTHCHECK of the image is honored")
-	}
 	if c.UseLoadBalancer != nil && *c.UseLoadBalancer {
 		p.refused = append(p.refused, apperr.New(apperr.Unsupported,
 			"useLoadBalancer is not possible on Docker, which has no load balancers: publish a port of the host (ports) or expose the container"))

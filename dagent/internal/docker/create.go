@@ -27,8 +27,10 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 			return "", err
 		}
 	}
-	a.joining.Lock()
-	defer a.joining.Unlock()
+	if len(b.networks) > 0 {
+		a.joining.RLock()
+		defer a.joining.RUnlock()
+	}
 	for _, n := range b.networks {
 		if err := a.ensureNetwork(ctx, n); err != nil {
 			return "", err
@@ -39,7 +41,7 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 		return "", engineError(err, "create container %s", name)
 	}
 	for _, n := range b.networks[min(1, len(b.networks)):] {
-		if err := a.engine.NetworkConnect(ctx, n, made.ID, &network.EndpointSettings{Aliases: b.aliases}); err != nil {
+		if err := a.engine.NetworkConnect(ctx, n, made.ID, b.endpoint(n)); err != nil {
 			return "", engineError(err, "join container %s to network %s", name, n)
 		}
 	}
@@ -49,6 +51,8 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 // ensureNetwork makes a bridge network if there is none of the name; one that
 // is there is joined, whoever made it.
 func (a *applying) ensureNetwork(ctx context.Context, name string) error {
+	a.making.Lock()
+	defer a.making.Unlock()
 	found, err := a.networks(ctx, filters.Arg("name", name))
 	if err != nil {
 		return err

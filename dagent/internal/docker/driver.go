@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
@@ -58,7 +59,10 @@ type Engine interface {
 
 	NetworkList(ctx context.Context, options network.ListOptions) ([]network.Summary, error)
 	NetworkCreate(ctx context.Context, name string, options network.CreateOptions) (network.CreateResponse, error)
+	DistributionInspect(ctx context.Context, reference, encodedAuth string) (registry.DistributionInspect, error)
+
 	NetworkConnect(ctx context.Context, network, id string, settings *network.EndpointSettings) error
+	NetworkDisconnect(ctx context.Context, network, id string, force bool) error
 	NetworkRemove(ctx context.Context, id string) error
 
 	VolumeInspect(ctx context.Context, name string) (volume.Volume, error)
@@ -98,8 +102,11 @@ type Driver struct {
 	engine  Engine
 	options Options
 	// joining keeps a network from being pruned between the moment it is
-	// found and the moment a container joins it.
-	joining sync.Mutex
+	// found and the moment a container joins it, which holds it for reading.
+	joining sync.RWMutex
+	// making is held while networks and volumes are made that several
+	// containers may need.
+	making sync.Mutex
 	// changing keeps the routes of a prefix to whoever changes them.
 	changing holds
 	// secretsInUse keeps files of secrets from being removed while a container
@@ -140,7 +147,7 @@ func New(engine Engine, options Options) *Driver {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	d := &Driver{engine: engine, options: options, negotiated: make(chan bool, 1)}
+	d := &Driver{engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, options: options, negotiated: make(chan bool, 1)}
 	d.negotiated <- false
 	return d
 }

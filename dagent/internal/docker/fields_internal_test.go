@@ -2,6 +2,7 @@ package docker
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -44,6 +45,10 @@ func outcome(c spec.Container) string {
 		text = err.Error()
 	}
 	text += dump(notes(c))
+	text += fmt.Sprint(gateOf(c, false))
+	for _, s := range slotsOf(dep, w) {
+		text += s.base
+	}
 	b, _ := build(dep, w, "image")
 	text += dump(b.config) + dump(b.host) + dump(b.networks) + dump(b.volumes)
 	for _, ic := range c.InitContainers {
@@ -130,7 +135,7 @@ func TestNoPartOfAFieldIsSilentlyIgnored(t *testing.T) {
 	}
 	// Refused as a whole, whatever is in them; see TestCheckNamesWhatItRefuses.
 	refused := []string{
-		"Routing", "Secrets", "ConfigContainer", "Storage", "HealthCheckConfig", "CustomHeaders",
+		"Routing", "Secrets", "ConfigContainer", "Storage", "CustomHeaders",
 	}
 	_, w := full()
 	w.Container.InitContainers = []spec.InitContainer{{

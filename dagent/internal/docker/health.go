@@ -15,68 +15,80 @@ import (
 const pollInterval = 100 * time.Millisecond
 
 // awaitState waits until a started container has come to the state that is
-// wanted of it. Running means healthy by the image's own health check, whether
-// the engine found that or this driver, or, for an image without one, running
-// through the stability window without a restart. It returns what the last
-// health probe of its own said.
-func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedState) (said string, err error) {
-	seen, err := d.engine.ContainerInspect(ctx, id)
-	if err != nil {
-		return "", engineError(err, "look at the new container")
+// wanted of it. Running means that it has passed its gate or, where it has
+// none, that it runs through the stability window without a restart. It returns
+// what the last probe of its own said.
+func (d *Driver) awaitState(ctx context.Context, id string, want spec.ExpectedState, g gate, bell *bell) (said string, err error) {
+	w := &waiting{Driver: d, id: id, want: want, gate: g, bell: bell}
+	if want.State != spec.StateRunning || g.free() {
+		return "", w.run(ctx, nil)
 	}
-	if want.State != spec.StateRunning || !hasHealthCheck(seen.State) {
-		return "", d.awaitSeen(ctx, seen, want, nil)
-	}
-	p := d.probe(ctx, seen)
-	err = d.awaitSeen(ctx, seen, want, p.passed)
+	p := d.probe(ctx, id, g)
+	err = w.run(ctx, p.passed)
 	return p.stop(), err
 }
 
-// awaitSeen waits as awaitState does, from what was first seen. A container
-// with a health check is healthy, too, when healthy is closed.
-func (d *Driver) awaitSeen(ctx context.Context, seen container.InspectResponse, want spec.ExpectedState, healthy <-chan struct{}) error {
-	timeout := d.options.HealthTimeout
-	if want.TimeoutSeconds > 0 {
-		timeout = time.Duration(want.TimeoutSeconds) * time.Second
+// waiting waits for one container.
+type waiting struct {
+	*Driver
+	id   string
+	want spec.ExpectedState
+	gate gate
+	bell *bell
+}
+
+// run looks at the container whenever there is reason to. It counts as healthy
+// when healthy is closed.
+func (w *waiting) run(ctx context.Context, healthy <-chan struct{}) error {
+	timeout := w.options.HealthTimeout
+	if w.want.TimeoutSeconds > 0 {
+		timeout = time.Duration(w.want.TimeoutSeconds) * time.Second
 	}
 	expired := time.NewTimer(timeout)
 	defer expired.Stop()
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(w.bell.glance())
 	defer tick.Stop()
-	steady := time.NewTimer(d.options.StabilityWindow)
+	steady := time.NewTimer(w.options.StabilityWindow)
 	defer steady.Stop()
 
 	known := evidence{}
-	started := seen.State.StartedAt
-	for {
-		// The engine counts from 0 again when a container is started by hand.
-		known.unbroken = seen.RestartCount == 0 && seen.State.StartedAt == started
-		done, err := judge(seen.State, want, known)
-		if done || err != nil {
-			return err
-		}
+	for started := ""; ; {
 		select {
+		case <-w.bell.wake(w.id):
 		case <-tick.C:
 		case <-steady.C:
 			known.steady = true
 		case <-healthy:
 			known.healthy, healthy = true, nil
 		case <-expired.C:
-			return apperr.New(apperr.Precondition, "container is %s after %s, wanted %s", describe(seen.State), timeout, wanted(seen.State, want))
+			seen, err := w.engine.ContainerInspect(ctx, w.id)
+			if err != nil {
+				return engineError(err, "look at the new container")
+			}
+			return apperr.New(apperr.Precondition, "container is %s after %s, wanted %s", describe(seen.State), timeout, wanted(w.want, w.gate))
 		case <-ctx.Done():
 			return engineError(ctx.Err(), "wait for the new container")
 		}
-		if seen, err = d.engine.ContainerInspect(ctx, seen.ID); err != nil {
+		seen, err := w.engine.ContainerInspect(ctx, w.id)
+		if err != nil {
 			return engineError(err, "look at the new container")
+		}
+		if started == "" {
+			started = seen.State.StartedAt
+		}
+		// The engine counts from 0 again when a container is started by hand.
+		known.unbroken = seen.RestartCount == 0 && seen.State.StartedAt == started
+		if done, err := judge(seen.State, w.want, w.gate, known); done || err != nil {
+			return err
 		}
 	}
 }
 
 // awaitEnd waits until a container that is not restarted has ended.
-func (d *Driver) awaitEnd(ctx context.Context, id string) (container.InspectResponse, error) {
+func (d *Driver) awaitEnd(ctx context.Context, id string, bell *bell) (container.InspectResponse, error) {
 	expired := time.NewTimer(d.options.InitTimeout)
 	defer expired.Stop()
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(bell.glance())
 	defer tick.Stop()
 	for {
 		seen, err := d.engine.ContainerInspect(ctx, id)
@@ -87,6 +99,7 @@ func (d *Driver) awaitEnd(ctx context.Context, id string) (container.InspectResp
 			return seen, nil
 		}
 		select {
+		case <-bell.wake(id):
 		case <-tick.C:
 		case <-expired.C:
 			return seen, apperr.New(apperr.Precondition, "it has not ended after %s", d.options.InitTimeout)
@@ -102,13 +115,13 @@ type evidence struct {
 	unbroken bool
 	// steady is true once it has run through the stability window.
 	steady bool
-	// healthy is true once its health command has succeeded.
+	// healthy is true once it has passed its gate by a probe of the agent's.
 	healthy bool
 }
 
 // judge decides whether a container has come to the wanted state, never will,
 // or may still.
-func judge(s *container.State, want spec.ExpectedState, known evidence) (done bool, err error) {
+func judge(s *container.State, want spec.ExpectedState, g gate, known evidence) (done bool, err error) {
 	state, _ := stateOf(s.Status, s.OOMKilled)
 	switch want.State {
 	case spec.StateExited:
@@ -135,8 +148,10 @@ func judge(s *container.State, want spec.ExpectedState, known evidence) (done bo
 		return false, apperr.New(apperr.Precondition, "container ended (%s) before it was ready%s", describe(s), hint)
 	case state != spec.StateRunning:
 		return false, nil
-	case !hasHealthCheck(s):
+	case g.free():
 		return known.steady, nil
+	case !g.image || !hasHealthCheck(s):
+		return known.healthy, nil
 	case s.Health.Status == container.Unhealthy:
 		return false, apperr.New(apperr.Precondition, "container is unhealthy: %s", probeOutput(s))
 	}
@@ -180,8 +195,8 @@ func describe(s *container.State) string {
 	return s.Status
 }
 
-func wanted(s *container.State, want spec.ExpectedState) string {
-	if want.State == spec.StateRunning && hasHealthCheck(s) {
+func wanted(want spec.ExpectedState, g gate) string {
+	if want.State == spec.StateRunning && !g.free() {
 		return container.Healthy
 	}
 	return string(want.State)

@@ -20,8 +20,10 @@ const (
 
 // runInit runs an init container to its end. Its output goes into the story.
 // On failure the id of the container is returned with the error.
-func (a *applying) runInit(ctx context.Context, s *slot, ic spec.InitContainer, image string) (string, error) {
-	b, p := buildInit(a.dep, s.Workload, ic, image)
+// It is waited for no longer than waits lasts.
+func (a *applying) runInit(ctx, waits context.Context, s *slot, ic spec.InitContainer) (string, error) {
+	b, p := buildInit(a.dep, s.Workload, ic, a.pulled[ic.Image].pinned)
+	b.know(a.dep, s.Workload)
 	if err := errors.Join(p.refused...); err != nil {
 		return "", err // Check has let nothing of this through
 	}
@@ -34,7 +36,7 @@ func (a *applying) runInit(ctx context.Context, s *slot, ic spec.InitContainer, 
 	if err := a.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return id, engineError(err, "start init container %s", ic.Name)
 	}
-	ended, err := a.awaitEnd(ctx, id)
+	ended, err := a.awaitEnd(waits, id, a.bell)
 	a.storyOfInit(ctx, s, ic, id)
 	if err != nil {
 		return id, apperr.Wrap(apperr.KindOf(err), err, "run init container %s", ic.Name)

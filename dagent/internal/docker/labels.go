@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,15 @@ const (
 	labelName       = labelPrefix + "name"
 	// labelEnds is on containers that are meant to end.
 	labelEnds = labelPrefix + "ends"
+	// labelReplica is the number of a container where its workload has several.
+	labelReplica = labelPrefix + "replica"
+	// labelImageDigest is what the image's reference stood for in its
+	// repository.
+	labelImageDigest = labelPrefix + "image-digest"
+	// labelStops lists the containers, by engine id, that are stopped for this
+	// one: written down before any of them is, it tells after a crash which of
+	// the stopped ones have to run again.
+	labelStops = labelPrefix + "stops"
 	// labelInit is the name of an init container, absent on others.
 	labelInit = labelPrefix + "init"
 )
@@ -70,16 +80,22 @@ const (
 type owned struct {
 	id         string
 	engineName string
+	// name is the workload's below the prefix.
+	name string
 	// base is the engine name of the workload's serving container.
 	base       string
 	prefix     string
 	deployment string
 	instance   string
 	specHash   string
+	imageID    string
+	digest     string
 	place      place
 	state      string
 	// ends is true when the container is meant to end.
 	ends bool
+	// stops are the engine ids of the containers that are stopped for it.
+	stops []string
 }
 
 func (o owned) running() bool { return o.state == container.StateRunning }
@@ -97,13 +113,20 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 	o = owned{
 		id:         c.ID,
 		engineName: engineName(c),
+		name:       c.Labels[labelName],
 		base:       spec.ContainerName(c.Labels[labelNamespace], c.Labels[labelName]),
 		prefix:     c.Labels[labelNamespace],
 		deployment: c.Labels[labelDeployment],
 		instance:   c.Labels[labelInstance],
 		specHash:   c.Labels[labelSpecHash],
 		state:      c.State,
+		imageID:    c.ImageID,
+		digest:     cmp.Or(c.Labels[labelImageDigest], digestOf(c.Image)),
 		ends:       c.Labels[labelEnds] == "true",
+		stops:      strings.FieldsFunc(c.Labels[labelStops], func(r rune) bool { return r == ',' }),
+	}
+	if n := c.Labels[labelReplica]; n != "" {
+		o.base += "-" + n
 	}
 	switch rest, _ := strings.CutPrefix(o.engineName, o.base); {
 	case !strings.HasPrefix(o.engineName, o.base):

@@ -114,7 +114,7 @@ func TestRegistryErrorsGetTheirKind(t *testing.T) {
 		"failed to register layer: write /x: no space left on device":                       "internal",
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":              "not-found",
 	} {
-		if got := apperr.KindOf(registryError(errors.New(text), "r/x:1")).String(); got != want {
+		if got := apperr.KindOf(registryError(errors.New(text), "pull", "r/x:1")).String(); got != want {
 			t.Errorf("%s: kind %s, want %s", text, got, want)
 		}
 	}

@@ -65,7 +65,7 @@ func (p Policy) permit(config *container.Config, host *container.HostConfig, net
 		for name, endpoint := range networking.EndpointsConfig {
 			if endpoint != nil {
 				rest := *endpoint
-				rest.Aliases = nil
+				rest.Aliases, rest.Links = nil, nil // names, looked up when they are used
 				r.leftOver("EndpointsConfig["+name+"]", reflect.ValueOf(rest))
 			}
 		}

@@ -149,7 +149,7 @@ func TestWhatNobodyBuildsIsRefused(t *testing.T) {
 		"HostConfig.Resources.NanoCPUs", "HostConfig.Resources.MemoryReservation",
 		"Config.Hostname", "Config.User", "Config.ExposedPorts", "Config.Tty", "Config.Env", "Config.Cmd", "Config.Healthcheck",
 		"Config.Image", "Config.WorkingDir", "Config.Entrypoint", "Config.Labels", "Config.StopSignal", "Config.StopTimeout",
-		"Endpoint.Aliases",
+		"Endpoint.Aliases", "Endpoint.Links", // names on the network, looked up when they are used
 	}
 	refusals := func(config container.Config, host container.HostConfig, endpoint network.EndpointSettings) int {
 		networking := &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{"n": &endpoint}}

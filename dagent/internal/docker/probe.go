@@ -20,40 +20,38 @@ const (
 	// probeTimeout bounds a probe when the image does not; it is the engine's
 	// own default.
 	probeTimeout = 30 * time.Second
+	// firstPause is between the first two probes over the network.
+	firstPause = 100 * time.Millisecond
+	// networkTimeout bounds a probe over the network.
+	networkTimeout = 5 * time.Second
 	// maxProbeOutput is how much of a probe's output is kept, in bytes.
 	maxProbeOutput = 4096
 )
 
-// probing runs a new container's own health command until it succeeds once.
-// The engine runs it first after a whole interval, which is 30 s where the image
-// names none; a deployment need not wait for that. The engine's verdict that a
-// container is unhealthy stands beside it: a probe that fails here only means
-// that there is more to wait for.
+// probing probes a new container until it has passed its gate once. The engine
+// runs an image's health check first after a whole interval, which is 30 s where
+// the image names none; a deployment need not wait for that. The engine's
+// verdict that a container is unhealthy stands beside it: a probe that fails
+// here only means that there is more to wait for.
 type probing struct {
 	*Driver
 	id      string
+	gate    gate
 	command []string
 	timeout time.Duration
+	address string
 
-	passed chan struct{} // closed by the first success
+	passed chan struct{} // closed when all have succeeded
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	// said is the output of the last probe, to be read when all have ended.
 	said string
 }
 
-// probe begins to probe a container. One without a health check has nothing to
-// pass. The caller calls stop.
-func (d *Driver) probe(ctx context.Context, seen container.InspectResponse) *probing {
+// probe begins to probe a container. The caller calls stop.
+func (d *Driver) probe(ctx context.Context, id string, g gate) *probing {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &probing{Driver: d, id: seen.ID, timeout: probeTimeout, passed: make(chan struct{}), cancel: cancel}
-	p.command = healthCommand(seen.Config)
-	if len(p.command) == 0 {
-		return p
-	}
-	if set := seen.Config.Healthcheck.Timeout; set > 0 {
-		p.timeout = set
-	}
+	p := &probing{Driver: d, id: id, gate: g, timeout: probeTimeout, passed: make(chan struct{}), cancel: cancel}
 	p.ended.Go(func() { p.run(ctx) })
 	return p
 }
@@ -66,22 +64,51 @@ func (p *probing) stop() string {
 }
 
 func (p *probing) run(ctx context.Context) {
-	for {
-		healthy, err := p.once(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			p.options.Logger.Warn("run the health check of a container; the engine's own verdict decides", "container", p.id, "error", err)
-			return
-		case healthy:
-			close(p.passed)
+	seen, err := p.engine.ContainerInspect(ctx, p.id)
+	if err != nil {
+		return // who waits for the container finds the same
+	}
+	if p.gate.image {
+		p.command = healthCommand(seen.Config)
+		if len(p.command) == 0 {
 			return
 		}
-		select {
-		case <-time.After(probeInterval):
-		case <-ctx.Done():
+		if set := seen.Config.Healthcheck.Timeout; set > 0 {
+			p.timeout = set
+		}
+		if !p.repeat(ctx, p.once, probeInterval) {
 			return
+		}
+	}
+	p.address = addressOf(seen)
+	for _, n := range p.gate.probes {
+		ask := func(ctx context.Context) (bool, error) { return p.ask(ctx, n), nil }
+		if !p.repeat(ctx, ask, firstPause) {
+			return
+		}
+	}
+	close(p.passed)
+}
+
+// repeat probes until that succeeds, with pauses that double up to the
+// interval. It returns false when it gives up.
+func (p *probing) repeat(ctx context.Context, probe func(context.Context) (bool, error), pause time.Duration) bool {
+	for {
+		healthy, err := probe(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err != nil:
+			p.options.Logger.Warn("run the health check of a container; the engine's own verdict decides", "container", p.id, "error", err)
+			return false
+		case healthy:
+			return true
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, probeInterval)
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

@@ -72,15 +72,22 @@ type pullError struct {
 func (e *pullError) Error() string { return e.err.Error() }
 func (e *pullError) Unwrap() error { return e.err }
 
-// pullAll pulls every image and returns what each reference resolved to: a
-// reference that names the content, where the engine knows one.
-func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[string]string, error) {
-	pinned := make([]string, len(list))
+// pulled is what an image reference stood for when it was pulled.
+type pulled struct {
+	// pinned is a reference that names the content, where the engine knows one.
+	pinned string
+	// checked is true when the image has a health check.
+	checked bool
+}
+
+// pullAll pulls every image and returns what each reference resolved to.
+func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[string]pulled, error) {
+	images := make([]pulled, len(list))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelPulls)
 	for i, r := range list {
 		group.Go(func() (err error) {
-			if pinned[i], err = d.pull(ctx, r, s); err != nil {
+			if images[i], err = d.pull(ctx, r, s); err != nil {
 				return &pullError{r.instanceID, err}
 			}
 			return nil
@@ -89,39 +96,44 @@ func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[str
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	resolved := map[string]string{}
+	resolved := map[string]pulled{}
 	for i, r := range list {
-		resolved[r.reference] = pinned[i]
+		resolved[r.reference] = images[i]
 	}
 	return resolved, nil
 }
 
-func (d *Driver) pull(ctx context.Context, r request, s *story) (string, error) {
+func (d *Driver) pull(ctx context.Context, r request, s *story) (pulled, error) {
 	named, err := reference.ParseDockerRef(r.reference)
 	if err != nil {
-		return "", apperr.Wrap(apperr.Invalid, err, "pull image %s", r.reference)
+		return pulled{}, apperr.Wrap(apperr.Invalid, err, "pull image %s", r.reference)
 	}
 	if _, digested := named.(reference.Canonical); digested {
-		if _, err := d.engine.ImageInspect(ctx, named.String()); err == nil {
+		if local, err := d.engine.ImageInspect(ctx, named.String()); err == nil {
 			s.info(r.instanceID, "image %s is already here", r.reference)
-			return named.String(), nil
+			return pulled{named.String(), hasCheck(local)}, nil
 		}
 	}
 	auth, err := encodeAuth(r.auth)
 	if err != nil {
-		return "", err
+		return pulled{}, err
 	}
 	err = d.download(ctx, named, auth, r, s)
 	local, missing := d.engine.ImageInspect(ctx, named.String())
 	switch {
 	case err == nil && missing != nil:
-		return "", engineError(missing, "look at image %s after it was pulled", r.reference)
+		return pulled{}, engineError(missing, "look at image %s after it was pulled", r.reference)
 	case err != nil && apperr.Is(err, apperr.Unavailable) && missing == nil && ctx.Err() == nil:
 		s.warn(r.instanceID, "the registry of image %s cannot be reached (%v); continuing with the image that is already here", r.reference, err)
 	case err != nil:
-		return "", err
+		return pulled{}, err
 	}
-	return pin(named, local), nil
+	return pulled{pin(named, local), hasCheck(local)}, nil
+}
+
+// hasCheck reports whether an image has a health check.
+func hasCheck(image image.InspectResponse) bool {
+	return image.Config != nil && image.Config.Healthcheck != nil && len(image.Config.Healthcheck.Test) > 1
 }
 
 // pin returns a reference that names the image by its digest, when the engine
@@ -159,7 +171,7 @@ func (d *Driver) download(ctx context.Context, named reference.Named, auth strin
 	s.info(r.instanceID, "pulling image %s", r.reference)
 	stream, err := d.engine.ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
 	if err != nil {
-		return registryError(err, r.reference)
+		return registryError(err, "pull", r.reference)
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
 
@@ -174,7 +186,7 @@ func (d *Driver) download(ctx context.Context, named reference.Named, auth strin
 		case err != nil:
 			return engineError(err, "pull image %s: read the engine's progress", r.reference)
 		case message.Error != nil:
-			return registryError(errors.New(message.Error.Message), r.reference)
+			return registryError(errors.New(message.Error.Message), "pull", r.reference)
 		}
 		layers.add(message)
 		if now := d.options.Now(); !now.Before(next) {
@@ -234,7 +246,7 @@ func (p *progress) String() string {
 
 // registryError gives what the engine says of a registry its kind. The engine
 // passes on the registry's words, mostly as errors without a code.
-func registryError(err error, ref string) error {
+func registryError(err error, verb, ref string) error {
 	text := err.Error()
 	has := func(words ...string) bool {
 		for _, word := range words {
@@ -246,16 +258,16 @@ func registryError(err error, ref string) error {
 	}
 	switch {
 	case has("toomanyrequests", "Too Many Requests"):
-		return apperr.Wrap(apperr.TooMany, err, "pull image %s: the registry limits the rate", ref)
+		return apperr.Wrap(apperr.TooMany, err, "%s image %s: the registry limits the rate", verb, ref)
 	case has("no basic auth credentials", "unauthorized", "authentication required", "401 Unauthorized"):
-		return apperr.Wrap(apperr.Unauthenticated, err, "pull image %s: the registry wants other credentials", ref)
+		return apperr.Wrap(apperr.Unauthenticated, err, "%s image %s: the registry wants other credentials", verb, ref)
 	case has("access denied", "access to the resource is denied", "403 Forbidden"):
-		return apperr.Wrap(apperr.Forbidden, err, "pull image %s: the registry denies access, or has no such image", ref)
+		return apperr.Wrap(apperr.Forbidden, err, "%s image %s: the registry denies access, or has no such image", verb, ref)
 	case has("manifest unknown", "name unknown", "not found", "no matching manifest"):
-		return apperr.Wrap(apperr.NotFound, err, "pull image %s: the registry has no such image", ref)
+		return apperr.Wrap(apperr.NotFound, err, "%s image %s: the registry has no such image", verb, ref)
 	case has("dial tcp", "no such host", "i/o timeout", "connection refused", "connection reset", "TLS handshake timeout",
 		"Client.Timeout", "context deadline exceeded", "unexpected EOF", ": EOF", "received unexpected HTTP status: 5"):
-		return apperr.Wrap(apperr.Unavailable, err, "pull image %s: the registry cannot be reached", ref)
+		return apperr.Wrap(apperr.Unavailable, err, "%s image %s: the registry cannot be reached", verb, ref)
 	}
-	return engineError(err, "pull image %s", ref)
+	return engineError(err, "%s image %s", verb, ref)
 }

@@ -24,9 +24,24 @@ func (a *applying) settle(ctx context.Context) error {
 		return nil
 	}
 	a.story.info("", "putting right what an interrupted deployment left behind")
-	// Who stopped a container is not known any more. One that is meant to run
-	// and is stopped beside a half-done release was most likely stopped for it.
-	_, err = a.putBack(ctx, "", func(o owned) bool { return !o.running() && !o.ends })
+	stopped := map[string]bool{}
+	for _, o := range found {
+		if !o.isNew(found) {
+			continue // what was stopped for it is long gone
+		}
+		for _, id := range o.stops {
+			stopped[id] = true
+		}
+	}
+	for _, o := range found {
+		// The engine may still be at a stop that it was told before.
+		if stopped[o.id] && o.running() {
+			if err := a.stop(ctx, o.id); err != nil {
+				return engineError(err, "stop container %s", o.engineName)
+			}
+		}
+	}
+	_, err = a.putBack(ctx, "", func(o owned) bool { return stopped[o.id] })
 	return err
 }
 
@@ -168,6 +183,18 @@ func (a *applying) rename(ctx context.Context, o owned, name string) error {
 		return engineError(err, "rename container %s to %s", o.engineName, name)
 	}
 	return nil
+}
+
+// isNew reports whether the container is of a release that is being brought up:
+// it bears a temporary name, or its workload's beside one that was renamed for
+// it while others still bear temporary ones.
+func (o owned) isNew(found []owned) bool {
+	if !slices.ContainsFunc(found, owned.isNext) {
+		return false
+	}
+	return o.isNext() || o.place == placeServing && slices.ContainsFunc(found, func(p owned) bool {
+		return p.place == placePrevious && p.base == o.base
+	})
 }
 
 func (o owned) isNext() bool { return o.place == placeNext }

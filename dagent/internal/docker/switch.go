@@ -2,6 +2,8 @@ package docker
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,27 +20,58 @@ const parallelEnds = 8
 // be taken back, and putBack takes the routes along.
 func (a *applying) switchOver(ctx context.Context) *workload.Failure {
 	if err := a.moveRoutes(ctx); err != nil {
-		return a.fail(ctx, workload.StepRetire, nil, "", err)
+		return a.fail(ctx, workload.StepSwitch, nil, "", err)
 	}
+	var group errgroup.Group
+	group.SetLimit(parallelBrings)
 	for _, s := range a.slots {
 		if s.kept {
 			continue
 		}
-		if s.old != nil {
-			if err := a.rename(ctx, *s.old, s.base+suffixPrevious); err != nil {
-				return a.fail(ctx, workload.StepRetire, s, "", err)
+		group.Go(func() error {
+			if s.old != nil {
+				if err := a.rename(ctx, *s.old, s.base+suffixPrevious); err != nil {
+					return a.fail(ctx, workload.StepSwitch, s, "", err)
+				}
 			}
-		}
-		if err := a.rename(ctx, owned{id: s.next, engineName: s.base + suffixNext}, s.base); err != nil {
-			return a.fail(ctx, workload.StepRetire, s, "", err)
-		}
+			if err := a.rename(ctx, owned{id: s.next, engineName: s.base + suffixNext}, s.base); err != nil {
+				return a.fail(ctx, workload.StepSwitch, s, "", err)
+			}
+			return nil
+		})
+	}
+	if group.Wait() != nil {
+		return a.failure
 	}
 	a.inPlace = true
 	return nil
 }
 
+// drain lets the old containers finish what they are at: nothing new is led to
+// them any more.
+func (a *applying) drain(ctx context.Context) *workload.Failure {
+	busy := slices.ContainsFunc(a.retiring, func(r *retiree) bool {
+		return r.place == placeServing && r.running() && !a.stoodBy(r.owned)
+	})
+	if !busy || a.dep.Policy.DrainSeconds <= 0 {
+		return nil
+	}
+	a.story.info("", "draining the old containers for %d s", a.dep.Policy.DrainSeconds)
+	drained := time.NewTimer(time.Duration(a.dep.Policy.DrainSeconds) * time.Second)
+	defer drained.Stop()
+	select {
+	case <-drained.C:
+		return nil
+	case <-ctx.Done():
+		return a.fail(ctx, workload.StepRetire, nil, "", engineError(ctx.Err(), "drain the old containers"))
+	}
+}
+
 // retire stops and removes what ends with this release.
 func (a *applying) retire(ctx context.Context) *workload.Failure {
+	if len(a.retiring) == 0 {
+		return nil
+	}
 	var ending []owned
 	for _, r := range a.retiring {
 		ending = append(ending, r.owned)

@@ -13,6 +13,8 @@ import (
 // ensureVolume makes a named volume. Volumes belong to prefix and name, not to
 // a deployment: they outlive it, and a later one of the same name finds them.
 func (a *applying) ensureVolume(ctx context.Context, name string, w spec.Workload) error {
+	a.making.Lock()
+	defer a.making.Unlock()
 	found, err := a.engine.VolumeInspect(ctx, name)
 	switch {
 	case err == nil && found.Labels[labelManaged] != "true":

@@ -1,0 +1,136 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/shared/spec"
+)
+
+// parallelLooks is how many questions the engine is asked at once.
+const parallelLooks = 8
+
+// sight is what there is on the engine for one prefix: all that a plan is made
+// from.
+type sight struct {
+	// owned are the containers of ours under the prefix.
+	owned []owned
+	// others are the engine names that are taken by containers which are not
+	// ours under the prefix, with whose they are.
+	others map[string]string
+	// details are inspections of those in owned that may end.
+	details map[string]container.InspectResponse
+	// images is what the references stand for that were asked for.
+	images map[string]picture
+}
+
+// look sees what there is for a deployment. Images are resolved for workloads
+// that resolve picks.
+func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spec.Workload, sight) bool) (sight, error) {
+	all, err := d.engine.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return sight{}, engineError(err, "list the containers")
+	}
+	seen := sight{others: map[string]string{}, details: map[string]container.InspectResponse{}, images: map[string]picture{}}
+	for _, c := range all {
+		o, ours := ownedBy(c)
+		if ours && o.prefix == dep.Prefix {
+			seen.owned = append(seen.owned, o)
+		} else {
+			seen.others[engineName(c)] = whose(o, ours)
+		}
+	}
+	seen.owned = settled(seen.owned)
+	if err := d.resolveAll(ctx, dep, &seen, resolve); err != nil {
+		return sight{}, err
+	}
+	return seen, d.inspectEnding(ctx, dep, &seen)
+}
+
+func whose(o owned, ours bool) string {
+	if !ours {
+		return "was not made by this agent"
+	}
+	return fmt.Sprintf("belongs to deployment %s under prefix %s", o.deployment, o.prefix)
+}
+
+// settled is what is left of containers once an interrupted Apply has been put
+// right; see settle.
+func settled(found []owned) []owned {
+	interrupted := slices.ContainsFunc(found, owned.isNext)
+	replaced := map[string]bool{} // base names whose serving container is not in place yet
+	for _, o := range found {
+		replaced[o.base] = replaced[o.base] || interrupted && o.place == placePrevious
+	}
+	var left []owned
+	for _, o := range found {
+		switch {
+		case o.leftOver(), o.place == placeServing && replaced[o.base], o.place == placePrevious && !interrupted:
+			continue
+		case o.place == placePrevious:
+			o.place = placeServing
+		}
+		left = append(left, o)
+	}
+	return left
+}
+
+// resolveAll finds out what the images of workloads stand for.
+func (d *Driver) resolveAll(ctx context.Context, dep spec.Deployment, seen *sight, resolve func(spec.Workload, sight) bool) error {
+	var group errgroup.Group
+	group.SetLimit(parallelLooks)
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	for _, w := range dep.Workloads {
+		if asked[w.Image.Reference] || !resolve(w, *seen) {
+			continue
+		}
+		asked[w.Image.Reference] = true
+		group.Go(func() error {
+			p, err := d.resolve(ctx, w.Image)
+			mu.Lock()
+			defer mu.Unlock()
+			seen.images[w.Image.Reference] = p
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// inspectEnding looks closer at the containers that may end with the deployment.
+func (d *Driver) inspectEnding(ctx context.Context, dep spec.Deployment, seen *sight) error {
+	stays := map[string]bool{}
+	for _, s := range decide(dep, *seen, d.planRoutes).slots {
+		if s.kept {
+			stays[s.old.id] = true
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(parallelLooks)
+	var mu sync.Mutex
+	for _, o := range seen.owned {
+		if stays[o.id] || o.place == placeFailed {
+			continue
+		}
+		group.Go(func() error {
+			detail, err := d.engine.ContainerInspect(ctx, o.id)
+			if cerrdefs.IsNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return engineError(err, "look at container %s", o.engineName)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen.details[o.id] = detail
+			return nil
+		})
+	}
+	return group.Wait()
+}
