@@ -2,6 +2,7 @@ package agentrpc
 
 import (
 	"encoding/binary"
+	"math"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec that is wrapped
@@ -11,61 +12,103 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 )
 
-// Heartbeats and their echoes are nearly all that ten thousand idle agents say.
-// This codec reads and writes them without building messages; everything else
-// is protobuf's own.
+// Heartbeats, reports that say what the last one said, and the answers to both
+// are nearly all that ten thousand idle agents exchange with a controller. This
+// codec reads and writes them without building messages; everything else is
+// protobuf's own.
 
-// heard is what a session receives: a heartbeat, or any other message.
+// heard is what a session receives: a heartbeat, a report that is the same as
+// the one before, or any other message.
 type heard struct {
 	heartbeat bool
-	sequence  uint64
-	message   *agentv1.AgentMessage
+	// same tells that the message is a report of nothing but the list that is
+	// remembered.
+	same     bool
+	sequence uint64
+	message  *agentv1.AgentMessage
+
+	// list is the digest of the list of containers in the message, remembered
+	// the one that the session was told last. Zero when there is none.
+	list, remembered listSum
 }
 
-// echo is the acknowledgement of a heartbeat.
-type echo struct{ sequence uint64 }
+// remember keeps which list the session was told, if the message had one.
+func (h *heard) remember() {
+	if h.message.GetStatus().GetContainers() != nil {
+		h.remembered = h.list
+	}
+}
+
+// echo is the acknowledgement of a heartbeat, committed that of reports.
+type (
+	echo      struct{ sequence uint64 }
+	committed struct{ sequence, fact uint64 }
+)
 
 // Numbers of the fields that are read and written by hand.
 const (
 	fieldHeartbeat    = 2 // of AgentMessage
 	fieldHeartbeatAck = 2 // of ControllerMessage
-	fieldSequence     = 1 // of both
-	// longestBeat is longer than any heartbeat.
+	fieldStatusAck    = 4 // of ControllerMessage
+	fieldSequence     = 1 // of all three
+	fieldFactSequence = 2 // of StatusAck
+	// longestBeat is longer than any heartbeat, longestAck than any
+	// acknowledgement.
 	longestBeat = 16
+	longestAck  = 32
 )
 
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
-// Marshal writes echoes by hand.
+// Marshal writes acknowledgements by hand.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	e, ok := v.(*echo)
-	if !ok {
+	var inner [2 * (1 + binary.MaxVarintLen64)]byte
+	var buffer []byte
+	switch v := v.(type) {
+	case *echo:
+		body := appendNumber(inner[:0], fieldSequence, v.sequence)
+		buffer = protowire.AppendTag(make([]byte, 0, longestBeat), fieldHeartbeatAck, protowire.BytesType)
+		buffer = protowire.AppendBytes(buffer, body)
+	case *committed:
+		body := appendNumber(appendNumber(inner[:0], fieldSequence, v.sequence), fieldFactSequence, v.fact)
+		buffer = protowire.AppendTag(make([]byte, 0, longestAck), fieldStatusAck, protowire.BytesType)
+		buffer = protowire.AppendBytes(buffer, body)
+	default:
 		return c.CodecV2.Marshal(v)
 	}
-	buffer := make([]byte, 0, longestBeat)
-	var inner [1 + binary.MaxVarintLen64]byte
-	body := inner[:0]
-	if e.sequence != 0 { // proto3 leaves zeros out
-		body = protowire.AppendTag(body, fieldSequence, protowire.VarintType)
-		body = protowire.AppendVarint(body, e.sequence)
-	}
-	buffer = protowire.AppendTag(buffer, fieldHeartbeatAck, protowire.BytesType)
-	buffer = protowire.AppendBytes(buffer, body)
 	return mem.BufferSlice{mem.SliceBuffer(buffer)}, nil
 }
 
-// Unmarshal reads heartbeats by hand.
+// appendNumber adds a field; proto3 leaves zeros out.
+func appendNumber(b []byte, field protowire.Number, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), n)
+}
+
+// Unmarshal reads heartbeats by hand, and reports that say nothing new.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	h, ok := v.(*heard)
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	*h = heard{}
-	if len(data) == 1 && data.Len() <= longestBeat {
-		if h.sequence, h.heartbeat = heartbeat(data[0].ReadOnlyData()); h.heartbeat {
-			return nil
+	*h = heard{remembered: h.remembered}
+	if len(data) == 1 {
+		text := data[0].ReadOnlyData()
+		if len(text) <= longestBeat {
+			if h.sequence, h.heartbeat = heartbeat(text); h.heartbeat {
+				return nil
+			}
+		}
+		if r, ok := skim(text); ok {
+			h.list = r.list
+			if r.bare && r.list == h.remembered && r.sequence > 0 && r.sequence <= math.MaxInt64 {
+				h.same, h.sequence = true, r.sequence
+				return nil
+			}
 		}
 	}
 	h.message = &agentv1.AgentMessage{}

@@ -43,7 +43,7 @@ func (s *Server) open(stream sessionStream, agentID uuid.UUID, key *ecdsa.Public
 		}
 	})
 	defer late.Stop()
-	opened, err := s.Agents.Open(ctx, agent.OpenCommand{
+	opened, err := s.Agents.Open(s.reserve(ctx), agent.OpenCommand{
 		AgentID: agentID, Key: key, BootID: hello.GetBootId(), Capabilities: cleaned(hello.GetCapabilities()),
 		Info: infoFrom(hello.GetAgent(), peerAddress(ctx)),
 	}, s.Dispatcher.Asker(s.Remote))

@@ -19,9 +19,11 @@ type reporting struct {
 	line    *report.Line
 
 	mu sync.Mutex
-	// sequence and fact are to be told; telling is set while somebody does.
-	sequence, fact uint64
-	news, telling  bool
+	// sequence and fact are to be told; telling is set while somebody does,
+	// taking while the handler hands a report on, and tells itself what is
+	// committed by then.
+	sequence, fact        uint64
+	news, telling, taking bool
 }
 
 // report begins the session's reporting; the line's Close ends it.
@@ -37,7 +39,7 @@ func (r *reporting) Committed(sequence, fact uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sequence, r.fact, r.news = max(r.sequence, sequence), max(r.fact, fact), true
-	if !r.telling {
+	if !r.telling && !r.taking {
 		r.telling = true
 		go r.tell() // ends with the session at the latest
 	}
@@ -53,10 +55,10 @@ func (r *reporting) tell() {
 			return
 		}
 		r.news = false
-		ack := &agentv1.StatusAck{Sequence: r.sequence, FactSequence: r.fact}
+		ack := committed{r.sequence, r.fact}
 		r.mu.Unlock()
 		// When it fails, the session is over, and its handler knows why.
-		_ = r.session.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{StatusAck: ack}})
+		_ = r.session.sendMessage(&ack)
 	}
 }
 
@@ -72,7 +74,30 @@ func (r *reporting) take(ctx context.Context, p *agentv1.StatusReport) error {
 	if err != nil {
 		return err
 	}
-	return r.line.Report(ctx, told)
+	return r.hand(ctx, told)
+}
+
+// again hands on that the list of containers is the one of the report before.
+func (r *reporting) again(ctx context.Context, sequence uint64) error {
+	return r.hand(ctx, report.Report{Sequence: sequence})
+}
+
+// hand hands a report on. Most say nothing new and are committed at once: then
+// the answer needs no goroutine.
+func (r *reporting) hand(ctx context.Context, told report.Report) error {
+	r.mu.Lock()
+	r.taking = true
+	r.mu.Unlock()
+	err := r.line.Report(ctx, told)
+	r.mu.Lock()
+	r.taking = false
+	tell := r.news && !r.telling
+	r.telling = r.telling || tell
+	r.mu.Unlock()
+	if tell {
+		r.tell()
+	}
+	return err
 }
 
 // acknowledge notes which set the agent holds, or why it refused one.
@@ -82,7 +107,7 @@ func (r *reporting) acknowledge(generation uint64, hash, refusal string) error {
 
 // finished keeps a command's result, and tells the agent that it may forget it.
 func (x *session) finished(ctx context.Context, p *agentv1.CommandResult) error {
-	err := x.server.Agents.Within(ctx, x.Session, func(ctx context.Context) error {
+	err := x.server.Agents.Within(x.server.reserve(ctx), x.Session, func(ctx context.Context) error {
 		return x.server.Commands.Finish(ctx, x.NodeID, resultFrom(p))
 	})
 	if err != nil || !x.keepsResults {

@@ -76,6 +76,9 @@ type Config struct {
 	Trusted func(ctx context.Context, list []agent.Trust) error
 	// Sessions is told when the number of open sessions changes.
 	Sessions func(open int)
+	// Reserve returns a context for what sessions want stored, so that it does
+	// not wait behind requests of the API; nil when nothing does.
+	Reserve func(ctx context.Context) context.Context
 	// Accepts returns why no session may begin now, or nil; nil when there is
 	// never a reason.
 	Accepts func() error
@@ -203,6 +206,14 @@ func (s *Server) look(ctx context.Context, served <-chan error) error {
 			s.endGreetings()
 		}
 	}
+}
+
+// reserve is Reserve, if there is one.
+func (s *Server) reserve(ctx context.Context) context.Context {
+	if s.Reserve == nil {
+		return ctx
+	}
+	return s.Reserve(ctx)
 }
 
 // clock is one that never jumps.

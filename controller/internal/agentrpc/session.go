@@ -90,7 +90,7 @@ func (s *Server) Session(stream sessionStream) error {
 	if x.line != nil {
 		end.SilentSince = x.line.SilentSince()
 	}
-	s.Dispatcher.Close(ctx, x.Session, end)
+	s.Dispatcher.Close(s.reserve(ctx), x.Session, end)
 	x.logger().Info("agent disconnected", "goodbye", end.Goodbye, logging.KeyError, err)
 	return err
 }
@@ -171,7 +171,11 @@ func (x *session) receive(ctx context.Context) error {
 			err = x.sendMessage(&e)
 		} else {
 			x.handling.Store(int64(x.server.clock()))
-			err = x.handle(ctx, h.message)
+			if h.same {
+				err = x.reports.again(ctx, h.sequence)
+			} else if err = x.handle(ctx, h.message); err == nil {
+				h.remember()
+			}
 			x.handling.Store(0)
 			x.line.Heard() // it may have taken long
 		}

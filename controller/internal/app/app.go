@@ -21,6 +21,7 @@ import (
 	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/mail"
+	"fairlead.dev/controller/internal/memory"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/replica"
@@ -142,14 +143,15 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "vigil", Run: a.vigil.Run},
 		taskgroup.Task{Name: "rest", Run: a.rest.Run},
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
-		taskgroup.Task{Name: "dispatch", Run: a.dispatcher.Run},
-		taskgroup.Task{Name: "reports", Run: a.recorder.Run},
+		taskgroup.Task{Name: "dispatch", Run: func(ctx context.Context) error { return a.dispatcher.Run(postgres.Reserved(ctx)) }},
+		taskgroup.Task{Name: "reports", Run: func(ctx context.Context) error { return a.recorder.Run(postgres.Reserved(ctx)) }},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "mails", Run: a.sendMails},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
 		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
+		taskgroup.Task{Name: "memory", Run: memory.New().Run},
 		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},
 	)
 	a.log.Info("controller is stopping")

@@ -88,8 +88,8 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 	metrics.MustRegister(connected)
 	return agentrpc.New(agentrpc.Config{
 		Listener: a.grpc, Authority: k.Roots, Trusted: s.db.RecordTrust, Agents: s.agents, Commands: s.commands, Dispatcher: s.dispatcher,
-		Recorder: s.recorder,
-		Log:      a.log, Now: now, StopTimeout: a.config.StopTimeout,
+		Recorder: s.recorder, Reserve: postgres.Reserved,
+		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
 		Sessions: func(open int) { connected.Set(float64(open)) },
 		Broker:   s.streams.broker, Streams: s.streams.service, Library: s.library,
 		Accepts:  a.accepts,

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -20,7 +21,9 @@ import (
 )
 
 const (
-	defaultMaxConns         = 20
+	defaultMaxConns = 20
+	// reservedConns are for Reserved.
+	reservedConns           = 8
 	defaultStatementTimeout = 30 * time.Second
 
 	// A transaction that waits for its own program this long is a leak, and
@@ -39,7 +42,7 @@ type Config struct {
 	DSN string
 	// Log receives slow queries, without the values in them.
 	Log *slog.Logger
-	// MaxConns bounds the pool; 0 means 20.
+	// MaxConns bounds the pool; 0 means 20. Eight more are for Reserved.
 	MaxConns int
 	// StatementTimeout ends a statement that runs longer; 0 means 30 s. It
 	// does not bind migrations.
@@ -51,6 +54,9 @@ type Config struct {
 type DB struct {
 	gorm *gorm.DB
 	pool *sql.DB
+	// reserved and reservedPool are what Reserved asks for.
+	reserved     *gorm.DB
+	reservedPool *sql.DB
 	// conn makes connections outside the pool: for LISTEN and for migrations.
 	conn *pgx.ConnConfig
 }
@@ -73,29 +79,55 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	limited.RuntimeParams["statement_timeout"] = milliseconds(cmp.Or(cfg.StatementTimeout, defaultStatementTimeout))
 	limited.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransaction)
 
-	pool := stdlib.OpenDB(*limited, stdlib.OptionAfterConnect(scanUTC))
-	maxConns := cmp.Or(cfg.MaxConns, defaultMaxConns)
-	pool.SetMaxOpenConns(maxConns)
-	pool.SetMaxIdleConns(maxConns)
+	db := &DB{conn: conn}
+	if db.gorm, db.pool, err = openPool(limited, cmp.Or(cfg.MaxConns, defaultMaxConns), cfg.Log); err == nil {
+		db.reserved, db.reservedPool, err = openPool(limited, reservedConns, cfg.Log)
+	}
+	if err == nil {
+		err = mapError(db.pool.PingContext(ctx), "connect to the database")
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// openPool makes a pool that connects when it is used.
+func openPool(config *pgx.ConnConfig, conns int, log *slog.Logger) (*gorm.DB, *sql.DB, error) {
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(scanUTC))
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxLifetime(connLifetime)
 	pool.SetConnMaxIdleTime(connIdleTime)
-
-	if err := pool.PingContext(ctx); err != nil {
-		_ = pool.Close()
-		return nil, mapError(err, "connect to the database")
-	}
 	orm, err := gorm.Open(gormpostgres.New(gormpostgres.Config{Conn: pool}), &gorm.Config{
 		SkipDefaultTransaction:   true,
 		DisableNestedTransaction: true,
 		DisableAutomaticPing:     true,
 		NowFunc:                  now,
-		Logger:                   queryLog{log: cfg.Log},
+		Logger:                   queryLog{log: log},
 	})
 	if err != nil {
-		_ = pool.Close()
-		return nil, fmt.Errorf("set up database access: %w", err)
+		return nil, pool, fmt.Errorf("set up database access: %w", err)
 	}
-	return &DB{gorm: orm, pool: pool, conn: conn}, nil
+	return orm, pool, nil
+}
+
+type reservedKey struct{}
+
+// Reserved returns a context with which every DB uses the connections that it
+// keeps for what must not wait behind requests of the API: whatever belongs to
+// the agents' sessions. Those are few, and so must be who uses them.
+func Reserved(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reservedKey{}, true)
+}
+
+// source returns the pool to be used with a context.
+func (db *DB) source(ctx context.Context) *gorm.DB {
+	if ctx.Value(reservedKey{}) != nil {
+		return db.reserved
+	}
+	return db.gorm
 }
 
 // Ping reports whether the database answers.
@@ -103,8 +135,16 @@ func (db *DB) Ping(ctx context.Context) error {
 	return mapError(db.pool.PingContext(ctx), "ask the database for an answer")
 }
 
-// Close closes the pool after the queries under way.
-func (db *DB) Close() error { return db.pool.Close() }
+// Close closes the pools after the queries under way.
+func (db *DB) Close() error {
+	var errs []error
+	for _, pool := range []*sql.DB{db.pool, db.reservedPool} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // scanUTC makes a connection return timestamptz in UTC instead of the
 // machine's zone.

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -92,5 +93,45 @@ func TestLogShowsSlowAndFailedStatementsWithoutValues(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(log.String())
+	}
+}
+
+// TestReservedConnectionsDoNotWaitForOthers takes every connection of the pool.
+func TestReservedConnectionsDoNotWaitForOthers(t *testing.T) {
+	db, err := postgres.Open(t.Context(), postgres.Config{DSN: pgtest.NewDSN(t), Log: slog.New(slog.DiscardHandler), MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	ask := func(ctx context.Context) (pid int, err error) {
+		err = postgres.In(db, ctx).Raw("select pg_backend_pid()").Scan(&pid).Error
+		return pid, err
+	}
+	err = db.InTx(t.Context(), func(tx context.Context) error {
+		own, err := ask(tx)
+		if err != nil {
+			return err
+		}
+		if pid, err := ask(postgres.Reserved(t.Context())); err != nil || pid == own {
+			t.Errorf("reserved: connection %d, %v; the transaction's is %d", pid, err, own)
+		}
+		if pid, err := ask(postgres.Reserved(tx)); err != nil || pid != own { // what belongs to a transaction stays in it
+			t.Errorf("reserved within the transaction: connection %d, %v; the transaction's is %d", pid, err, own)
+		}
+		hurried, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if pid, err := ask(hurried); err == nil {
+			t.Errorf("there was another connection, %d, in a pool of one", pid)
+		}
+		return db.InTx(postgres.Reserved(t.Context()), func(ctx context.Context) error {
+			pid, err := ask(ctx)
+			if err == nil && pid == own {
+				t.Error("another transaction has the same connection")
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

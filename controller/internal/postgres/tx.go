@@ -33,7 +33,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 		return fn(ctx)
 	}
 	for attempt := 1; ; attempt++ {
-		err := db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		err := db.source(ctx).WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			if err := fn(context.WithValue(ctx, txKey{}, &transaction{db: db, gorm: tx})); err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func (db *DB) in(ctx context.Context) *gorm.DB {
 	if joined, ok := ctx.Value(txKey{}).(*transaction); ok && joined.db == db {
 		return joined.gorm.WithContext(ctx)
 	}
-	return db.gorm.WithContext(ctx)
+	return db.source(ctx).WithContext(ctx)
 }
 
 // lostToAnother reports whether trying the transaction again may succeed:
