@@ -17,7 +17,7 @@ const (
 	// lost hint costs at most this long. Now and then the same statement keeps
 	// the replica's lease, and its answer tells that the database is there: it
 	// is nearly all that a controller asks while nothing happens.
-	lookEvery = 1250 * time.Millisecond
+	lookEvery = 1300 * time.Millisecond
 	// lookTimeout bounds one statement of the watch.
 	lookTimeout = 5 * time.Second
 )

@@ -14,12 +14,12 @@ const (
 	// askEvery, askAfter and askTimeout: a database that is gone is noticed
 	// within all three together, 3 s, in which new sessions must be refused. It
 	// is asked when it has answered nobody for askAfter.
-	askEvery   = 200 * time.Millisecond
-	askAfter   = 1300 * time.Millisecond
-	askTimeout = 1500 * time.Millisecond
+	askEvery   = 100 * time.Millisecond
+	askAfter   = 1500 * time.Millisecond
+	askTimeout = 1300 * time.Millisecond
 	// listEvery is how often the other replicas are looked up while the
 	// database is there to tell.
-	listEvery = 15 * time.Second
+	listEvery = 30 * time.Second
 	// holdFor is how long the database must be away before sessions are given
 	// to another replica: most absences are shorter.
 	holdFor = 5 * time.Second

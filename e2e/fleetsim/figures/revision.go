@@ -22,13 +22,24 @@ func (b *bench) revision(ctx context.Context) error {
 	b.product.fleet.SetLatency(slowEngine)
 	defer b.product.fleet.SetLatency(0)
 	var committed, held time.Time
-	err := b.during(ctx, "revision", func() error {
+	if err := b.vacuum(ctx); err != nil {
+		return err
+	}
+	cpu, err := b.product.process().CPU()
+	if err != nil {
+		return err
+	}
+	var postgres, spent time.Duration
+	err = b.during(ctx, "revision", func() error {
 		before := b.product.fleet.Counts().Sets
 		err := b.postgres.Do(ctx, func(c *pgx.Conn) error { return newRevision(ctx, c) })
 		if err != nil {
 			return err
 		}
 		committed = time.Now()
+		if postgres, err = b.postgres.CPU(); err != nil {
+			return err
+		}
 		// Looking for the last acknowledgement costs; so only once they are sent.
 		err = within(ctx, 5*time.Minute, func(ctx context.Context) error {
 			return b.product.fleet.Await(ctx, "the revision everywhere", func(c fleetsim.Counts) bool {
@@ -40,12 +51,21 @@ func (b *bench) revision(ctx context.Context) error {
 		}
 		err = b.allHold(ctx)
 		held = time.Now()
+		if err == nil {
+			spent, err = b.postgres.CPU()
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	b.print("revision_to_all_durable_and_acknowledged", held.Sub(committed).Seconds(), "s", 0)
+	after, err := b.product.process().CPU()
+	if err != nil {
+		return err
+	}
+	b.print("revision_cpu", float64((after-cpu).Microseconds())/float64(b.Agents), "us/agent", 0)
+	b.print("revision_postgresql_cpu", float64((spent-postgres).Microseconds())/float64(b.Agents), "us/agent", 0)
 	all := make([]int, b.Agents)
 	for i := range all {
 		all[i] = i

@@ -78,6 +78,9 @@ func (b *bench) starts(ctx context.Context) error {
 // singleStarts starts one deployment after the other through the teams' client,
 // and prints how long each took from its commit to the agent.
 func (b *bench) singleStarts(ctx context.Context, name string, teams []*client.Team) error {
+	if err := b.vacuum(ctx); err != nil {
+		return err
+	}
 	random := rand.New(rand.NewPCG(b.Seed, 1)) //nolint:gosec // repeatable, not secret
 	chosen := random.Perm(b.Agents)[:min(b.Agents, samples)]
 	// Open loop: whatever became of those before.

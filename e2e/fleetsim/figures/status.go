@@ -2,6 +2,7 @@ package figures
 
 import (
 	"context"
+	"time"
 )
 
 func (b *bench) status(ctx context.Context) error {
@@ -67,8 +68,63 @@ func (b *bench) status(ctx context.Context) error {
 		b.print("status_"+kind.name+"_sql", float64(statements)/reports, "statements/report", 0)
 		b.print("status_"+kind.name+"_ack_p99", ms(s.fleet.AckTimes.At(0.99)), "ms", 0)
 	}
+	if err := b.sustained(ctx); err != nil {
+		return err
+	}
 	now, _, err = s.process().RSS()
 	b.print("rss_per_agent_after_bursts", float64(now-s.base)/1024/n, "KiB", 0)
 	b.profile(ctx, "heap", "warm-heap")
 	return err
+}
+
+// sustained prints how long acknowledgements take while agents report at a rate
+// that lasts, evenly spread. In the bursts above all agents report at the same
+// moment, and the last of them waits for all others: there the time is the
+// size of the fleet divided by the rate.
+func (b *bench) sustained(ctx context.Context) error {
+	s := &b.product
+	for _, kind := range []struct {
+		name   string
+		change bool
+		rate   int
+	}{{"changed", true, 2000}, {"unchanged", false, 7500}} {
+		rate := min(kind.rate, b.Agents)
+		s.fleet.AckTimes.Reset()
+		began := time.Now()
+		before := s.fleet.Counts().ReportAcks
+		if err := s.reportAt(ctx, rate, kind.change, sustainFor); err != nil {
+			return err
+		}
+		if err := s.acknowledged(ctx); err != nil {
+			return err
+		}
+		acks := float64(s.fleet.Counts().ReportAcks - before)
+		b.print("status_"+kind.name+"_sustained_reports", acks/time.Since(began).Seconds(), "1/s", 0)
+		b.print("status_"+kind.name+"_sustained_ack_p50", ms(s.fleet.AckTimes.At(0.5)), "ms", 0)
+		b.print("status_"+kind.name+"_sustained_ack_p99", ms(s.fleet.AckTimes.At(0.99)), "ms", 0)
+	}
+	return nil
+}
+
+// sustainFor is how long a lasting rate of reports is kept up.
+const sustainFor = 10 * time.Second
+
+// reportAt makes agents report in turn, so many a second.
+func (s *side) reportAt(ctx context.Context, rate int, change bool, d time.Duration) error {
+	const step = 5 * time.Millisecond
+	agents := s.fleet.Agents()
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	began, next := time.Now(), 0
+	for time.Since(began) < d {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for due := int(time.Since(began).Seconds() * float64(rate)); next < due; next++ {
+			agents[next%len(agents)].Report(change)
+		}
+	}
+	return nil
 }
