@@ -45,6 +45,9 @@ type Agent struct {
 	Epoch          int64
 	BootID         string
 	StatusSequence uint64
+	// SpoolID and FactSequence are the newest fact that is committed.
+	SpoolID      string
+	FactSequence uint64
 	// SealingKey is what secrets for its node are sealed to.
 	SealingKey string
 	// Quarantine is why the agent is sent nothing until somebody readmits it;

@@ -20,6 +20,10 @@ type Session struct {
 	Epoch   int64
 	// StatusSequence is the newest report of this boot that is committed.
 	StatusSequence uint64
+	// SpoolID and FactSequence are the newest fact that is committed, and the
+	// spool it is numbered in.
+	SpoolID      string
+	FactSequence uint64
 	// SealingKey is what secrets for its node are sealed to, as far as known.
 	SealingKey string
 	// Quarantine is why the agent is sent nothing; "" when it is.
@@ -126,6 +130,7 @@ func (s *Service) Open(ctx context.Context, cmd OpenCommand, ask Ask) (Session, 
 			a := opened.Agent
 			return Session{
 				AgentID: a.ID, NodeID: a.NodeID, Epoch: a.Epoch, StatusSequence: a.StatusSequence,
+				SpoolID: a.SpoolID, FactSequence: a.FactSequence,
 				SealingKey: a.SealingKey, Quarantine: a.Quarantine,
 			}, nil
 		case ask != nil && ask(ctx, *opened.Holder):

@@ -107,6 +107,10 @@ func (x *session) logger() *slog.Logger {
 }
 
 func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
+	var fact uint64
+	if x.SpoolID != "" && hello.GetSpoolId() == x.SpoolID { // another spool's numbers say nothing
+		fact = x.FactSequence
+	}
 	err = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
 		Protocol:          ProtocolMax,
 		Capabilities:      capabilities(),
@@ -118,6 +122,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
 			ResetAfterMs: uint32(backoffReset.Milliseconds()),
 		},
 		StatusSequence: x.StatusSequence,
+		FactSequence:   fact,
 		Quarantine:     x.Quarantine,
 	}}})
 	if err != nil {

@@ -3,6 +3,7 @@ package agentrpc_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func (s site) hello(t *testing.T, e controllertest.Enrolment, own tls.Certificat
 	return s.holding(t, e, own, boot, nil, capabilities...)
 }
 
+// spool is what these agents' facts are numbered in.
+const spool = "spool"
+
 // holding is hello of an agent that says it holds a set.
 func (s site) holding(t *testing.T, e controllertest.Enrolment, own tls.Certificate, boot string, held *agentv1.AssignmentSet, capabilities ...string) (*peer, error) {
 	t.Helper()
@@ -55,7 +59,7 @@ func (s site) holding(t *testing.T, e controllertest.Enrolment, own tls.Certific
 	}
 	err = stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Hello{Hello: &agentv1.Hello{
 		ProtocolMin: 1, ProtocolMax: 1, BootId: boot, Capabilities: capabilities, Agent: &agentv1.AgentInfo{Hostname: "a\x00b"},
-		Lineage: held.GetLineage(), Generation: held.GetGeneration(), SetHash: held.GetSetHash(),
+		Lineage: held.GetLineage(), Generation: held.GetGeneration(), SetHash: held.GetSetHash(), SpoolId: spool,
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -407,4 +411,75 @@ func TestAControllersStopIsNoLoss(t *testing.T) {
 	}
 	s.Restart(t)
 	second.awaitStatus(t, "connected")
+}
+
+// TestFactsThatAreCommittedAreKnownToTheNextSession: their answer may have been
+// lost with the session before.
+func TestFactsThatAreCommittedAreKnownToTheNextSession(t *testing.T) {
+	s := newSite(t)
+	e, own, id := s.identify(t)
+	tell := func(sequence, fact uint64, spool string) uint64 {
+		t.Helper()
+		p, err := s.hello(t, e, own, "boot", protocol.Spool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := p.welcome.GetFactSequence()
+		err = p.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Status{Status: &agentv1.StatusReport{
+			Sequence: sequence, SpoolId: spool, Facts: []*agentv1.Fact{{
+				Sequence: fact, Prefix: "shop", Name: "web", EngineId: "1", What: &agentv1.Fact_Exit{Exit: &agentv1.ContainerExit{ExitCode: 1}},
+			}},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if ack := within(t, "the answer", p.came).GetStatusAck(); ack.GetFactSequence() >= fact {
+				return known
+			}
+		}
+	}
+	if known := tell(1, 7, spool); known != 0 {
+		t.Errorf("the first session knows fact %d", known)
+	}
+	if known := tell(2, 8, spool); known != 7 {
+		t.Errorf("the next session knows fact %d, want 7", known)
+	}
+	s.exec(t, "update agents set spool_id = 'another' where id = $1", id)
+	if known := tell(3, 9, spool); known != 0 {
+		t.Errorf("a session with another spool knows fact %d", known)
+	}
+}
+
+// TestNoSessionBeginsWhileTheDatabaseIsAway: the ones there are stay.
+func TestNoSessionBeginsWhileTheDatabaseIsAway(t *testing.T) {
+	s := newSite(t)
+	e, own, _ := s.identify(t)
+	database, through := controllertest.NewDatabaseForwarder(t, s.DSN)
+	two := s.Replica(t, "DATABASE_URL="+through)
+	there := site{Controller: two, admin: s.admin, node: s.node}
+	open, err := there.hello(t, e, own, "boot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	database.Stall() // nobody says a word
+	controllertest.Await(t, "the controller notices", func() (bool, string) {
+		ready, says := two.Ready(t)
+		return !ready && strings.Contains(says, "[-] database"), says
+	})
+	_, err = there.hello(t, e, own, "boot")
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("a session without a database: %v, want unavailable", err)
+	}
+	err = open.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{Sequence: 7}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for within(t, "an echo on the session there was", open.came).GetHeartbeatAck().GetSequence() != 7 {
+	}
+	database.Heal(false)
+	controllertest.Await(t, "sessions begin again", func() (bool, string) {
+		_, err := there.hello(t, e, own, "boot")
+		return err == nil, fmt.Sprint(err)
+	})
 }

@@ -48,6 +48,8 @@ type openedRow struct {
 
 	NewEpoch       *int64
 	StatusSequence *int64
+	SpoolID        *string
+	FactSequence   *int64
 	Quarantine     *string
 	SealingKey     *string
 }
@@ -98,7 +100,7 @@ func (db *DB) OpenSessions(ctx context.Context, list []agent.Opening) ([]agent.O
 			opened[i].Agent = agent.Agent{
 				ID: row.ID, NodeID: row.NodeID, KeyHash: o.KeyHash, Epoch: *row.NewEpoch, BootID: o.BootID,
 				StatusSequence: uint64(orZero(row.StatusSequence)), Quarantine: orZero(row.Quarantine),
-				SealingKey: orZero(row.SealingKey),
+				SealingKey: orZero(row.SealingKey), SpoolID: orZero(row.SpoolID), FactSequence: uint64(orZero(row.FactSequence)),
 			}
 		}
 	}
@@ -128,7 +130,7 @@ const openSessions = `with r as (
 		silent_since = null, expected_until = null
 	from r join judged on judged.id = r.id
 	where a.id = r.id and judged.revoked_at is null and not judged.held
-	returning a.id, a.node_id, a.epoch, a.status_sequence, a.quarantine, a.sealing_key
+	returning a.id, a.node_id, a.epoch, a.status_sequence, a.spool_id, a.fact_sequence, a.quarantine, a.sealing_key
 ), noted as (
 	insert into node_events (node_id, event, data, created_at)
 	select o.node_id, 'connected', jsonb_build_object('version', r.version, 'address', r.address, 'engine', r.engine || ' ' || r.engine_version), r.at
@@ -136,7 +138,7 @@ const openSessions = `with r as (
 )
 select j.id, j.node_id, j.epoch, j.boot_id, j.address, j.capabilities, j.replica_id, j.replica_address,
 	j.revoked_at is not null as revoked, j.held,
-	o.epoch as new_epoch, o.status_sequence, o.quarantine, o.sealing_key,
+	o.epoch as new_epoch, o.status_sequence, o.spool_id, o.fact_sequence, o.quarantine, o.sealing_key,
 	case when o.id is not null and j.connected and j.replica_id is distinct from r.replica
 		then pg_notify(@notice, j.id::text) end::text as told
 from judged j join r on r.id = j.id left join opened o on o.id = j.id`

@@ -60,7 +60,10 @@ type told struct {
 
 // Open begins what a session brings. Close ends it.
 func (r *Recorder) Open(session agent.Session, listener Listener) *Line {
-	return &Line{recorder: r, session: session, listener: listener, sequence: session.StatusSequence}
+	return &Line{
+		recorder: r, session: session, listener: listener, sequence: session.StatusSequence,
+		spool: session.SpoolID, fact: session.FactSequence,
+	}
 }
 
 // Close ends what a session brings. What it has told is still written, unless

@@ -47,7 +47,7 @@ const (
 	// samples is how many single starts are timed.
 	samples = 1000
 	// slowEngine is the longest an engine takes for a revision.
-	slowEngine = 30 * time.Second
+	slowEngine = 2 * time.Minute
 )
 
 // starts measures the way of one deployment, from its commit to the agent.
