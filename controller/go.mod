@@ -35,6 +35,8 @@ require (
 	github.com/wneessen/go-mail v0.7.2
 )
 
+require golang.org/x/mod v0.41.0 // indirect
+
 require (
 	filippo.io/age v1.2.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect

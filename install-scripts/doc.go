@@ -39,6 +39,10 @@
 //	             a start; an agent that kept its identity may also just run.
 //	enrol-error  agent → script: one text that says why enrolment was refused.
 //	revoked      agent → script: the identity is of no use any more.
+//	release-keys script → agent: what builds of the agent must be signed by,
+//	             written by every run; the agent adds keys that these signed.
+//	update.json  the agent's own, while it replaces itself: the new container is
+//	             <name>-next until then. A run of the script ends that.
 //	install      the script's own note of which node this folder belongs to.
 //	install.sh   the script without its token, to uninstall or repair with.
 //

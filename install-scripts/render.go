@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"embed"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -19,7 +20,7 @@ var sources embed.FS
 // linuxValues is what the template of the Linux script refers to.
 type linuxValues struct {
 	Params
-	Enrolment, Expires, ExpiresEpoch, ReleaseKeyPEM string
+	Enrolment, Expires, ExpiresEpoch, ReleaseKeyPEM, ReleaseKeyRaw string
 }
 
 // enrolment is the content of enrol.json.
@@ -65,6 +66,7 @@ func Render(params Params) ([]byte, error) {
 		Enrolment:     string(handed),
 		Expires:       params.Expires.UTC().Format(time.RFC3339),
 		ExpiresEpoch:  strconv.FormatInt(params.Expires.Unix(), 10),
+		ReleaseKeyRaw: base64.StdEncoding.EncodeToString(params.ReleaseKey),
 		ReleaseKeyPEM: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key})),
 	})
 	if err != nil {

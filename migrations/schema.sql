@@ -139,6 +139,7 @@ CREATE TABLE public.commands (
     inspection bytea,
     spec jsonb,
     plan jsonb,
+    payload jsonb,
     CONSTRAINT commands_operation_ck CHECK ((operation = ANY (ARRAY['start'::text, 'stop'::text, 'restart'::text, 'delete'::text, 'read-logs'::text, 'inspect'::text, 'update'::text, 'plan'::text])))
 );
 
@@ -400,6 +401,21 @@ CREATE TABLE public.node_refusals (
     at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.node_updates (
+    id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    rollout_id uuid,
+    from_version text NOT NULL,
+    to_version text NOT NULL,
+    phase text NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    started_by text NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT node_updates_phase_ck CHECK ((phase = ANY (ARRAY['requested'::text, 'preparing'::text, 'proving'::text, 'taking-over'::text, 'successful'::text, 'failed'::text])))
+);
+
 CREATE TABLE public.nodes (
     id uuid NOT NULL,
     team_id uuid NOT NULL,
@@ -565,6 +581,28 @@ CREATE TABLE public.replicas (
     lease_until timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.rollout_nodes (
+    rollout_id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    wave integer NOT NULL,
+    skipped text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE public.rollouts (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
+    to_version text NOT NULL,
+    allow_downgrade boolean DEFAULT false NOT NULL,
+    state text NOT NULL,
+    wave integer DEFAULT 1 NOT NULL,
+    waves integer NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT rollouts_state_ck CHECK ((state = ANY (ARRAY['running'::text, 'successful'::text, 'failed'::text, 'cancelled'::text])))
+);
+
 CREATE TABLE public.settings (
     key text NOT NULL,
     value text NOT NULL
@@ -697,6 +735,9 @@ ALTER TABLE ONLY public.node_events
 ALTER TABLE ONLY public.node_refusals
     ADD CONSTRAINT node_refusals_pk PRIMARY KEY (node_id);
 
+ALTER TABLE ONLY public.node_updates
+    ADD CONSTRAINT node_updates_pk PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_pk PRIMARY KEY (id);
 
@@ -729,6 +770,12 @@ ALTER TABLE ONLY public.releases
 
 ALTER TABLE ONLY public.replicas
     ADD CONSTRAINT replicas_pk PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.rollout_nodes
+    ADD CONSTRAINT rollout_nodes_pk PRIMARY KEY (rollout_id, node_id);
+
+ALTER TABLE ONLY public.rollouts
+    ADD CONSTRAINT rollouts_pk PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pk PRIMARY KEY (key);
@@ -824,6 +871,12 @@ CREATE INDEX mails_sender_idx ON public.mails USING btree (sender, created_at);
 
 CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
 
+CREATE INDEX node_updates_node_idx ON public.node_updates USING btree (node_id, started_at DESC);
+
+CREATE INDEX node_updates_rollout_idx ON public.node_updates USING btree (rollout_id) WHERE (rollout_id IS NOT NULL);
+
+CREATE UNIQUE INDEX node_updates_running_uq ON public.node_updates USING btree (node_id) WHERE (finished_at IS NULL);
+
 CREATE INDEX nodes_changed_idx ON public.nodes USING btree (changed);
 
 CREATE UNIQUE INDEX nodes_name_uq ON public.nodes USING btree (team_id, name);
@@ -849,6 +902,12 @@ CREATE UNIQUE INDEX registries_name_uq ON public.registries USING btree (team_id
 CREATE UNIQUE INDEX releases_number_uq ON public.releases USING btree (deployment_id, number);
 
 CREATE UNIQUE INDEX replicas_name_uq ON public.replicas USING btree (name);
+
+CREATE INDEX rollout_nodes_node_idx ON public.rollout_nodes USING btree (node_id);
+
+CREATE UNIQUE INDEX rollouts_running_uq ON public.rollouts USING btree (team_id) WHERE (finished_at IS NULL);
+
+CREATE INDEX rollouts_team_idx ON public.rollouts USING btree (team_id, created_at DESC);
 
 CREATE UNIQUE INDEX storages_name_uq ON public.storages USING btree (team_id, name);
 
@@ -962,6 +1021,12 @@ ALTER TABLE ONLY public.node_events
 ALTER TABLE ONLY public.node_refusals
     ADD CONSTRAINT node_refusals_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.node_updates
+    ADD CONSTRAINT node_updates_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.node_updates
+    ADD CONSTRAINT node_updates_rollout_fk FOREIGN KEY (rollout_id) REFERENCES public.rollouts(id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
@@ -991,6 +1056,15 @@ ALTER TABLE ONLY public.release_holds
 
 ALTER TABLE ONLY public.releases
     ADD CONSTRAINT releases_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.rollout_nodes
+    ADD CONSTRAINT rollout_nodes_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.rollout_nodes
+    ADD CONSTRAINT rollout_nodes_rollout_fk FOREIGN KEY (rollout_id) REFERENCES public.rollouts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.rollouts
+    ADD CONSTRAINT rollouts_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.storages
     ADD CONSTRAINT storages_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	fairlead.dev/protobuf v0.0.0
 	filippo.io/age v1.2.1
+	golang.org/x/mod v0.41.0
 	golang.org/x/net v0.60.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12

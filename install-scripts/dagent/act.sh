@@ -34,6 +34,16 @@ check_signature() {
 
 # recover finishes what an earlier run left when it was killed in the middle.
 recover() {
+	# An agent that was about to replace itself, or whose new build was: this
+	# script's takes the place of both.
+	if [ -n "$(container "$CONTAINER-next" '{{.Id}}')" ]; then
+		say "an update of the agent is under way: it ends here"
+		if [ -z "$(container "$CONTAINER" '{{.Id}}')" ]; then
+			docker rename "$CONTAINER-next" "$CONTAINER"
+		else
+			docker rm --force "$CONTAINER-next" >/dev/null
+		fi
+	fi
 	[ -n "$(container "$CONTAINER-previous" '{{.Id}}')" ] || return 0
 	say "an earlier run was interrupted: putting the previous agent back first"
 	if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then docker rm --force "$CONTAINER" >/dev/null; fi
@@ -55,6 +65,10 @@ set_aside() {
 prepare_state() {
 	mkdir -p "$ROOT_PATH"
 	rm -f "$ROOT_PATH/enrolled" "$ROOT_PATH/enrol-error" "$ROOT_PATH/enrol.json"
+	rm -f "$ROOT_PATH/update.json" "$ROOT_PATH/update.proof" "$ROOT_PATH/update.tar" "$ROOT_PATH/update.tar.part"
+	# What the agent checks later builds by.
+	printf '%s\n' "$RELEASE_KEY_RAW" >"$ROOT_PATH/release-keys.new"
+	mv "$ROOT_PATH/release-keys.new" "$ROOT_PATH/release-keys"
 	[ -z "$KEEP" ] || return 0
 	for name in identity revoked; do
 		rm -rf "${ROOT_PATH:?}/$name.previous"
@@ -207,7 +221,7 @@ put_back() {
 		warn "the previous agent is back"
 	else
 		docker image rm "$IMAGE" >/dev/null 2>&1 || :
-		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session"
+		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session" "$ROOT_PATH/release-keys"
 		rmdir "$ROOT_PATH" 2>/dev/null || :
 	fi
 }

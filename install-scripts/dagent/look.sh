@@ -176,7 +176,7 @@ check_identity() {
 # check_names finds the agent's containers; those of others are left alone.
 check_names() {
 	have docker && [ -n "${ARCH:-}" ] || return 0
-	for name in "$CONTAINER" "$CONTAINER-previous"; do
+	for name in "$CONTAINER" "$CONTAINER-previous" "$CONTAINER-next"; do
 		[ -n "$(container "$name" '{{.Id}}')" ] || continue
 		owner=$(label "$name" dev.fairlead.agent)
 		case $owner in
@@ -222,7 +222,8 @@ up_to_date() {
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.root-path)" = "$ROOT_PATH" ] &&
-		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] && same_policy
+		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] &&
+		[ -z "$(container "$CONTAINER-next" '{{.Id}}')" ] && same_policy
 }
 
 stop_if_problems() {

@@ -8,6 +8,7 @@
 package agentrt
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -71,10 +72,21 @@ type Config struct {
 	Hostname string
 	Log      *slog.Logger
 
+	// Replacer lets the agent replace itself by another build; nil when it
+	// cannot. UpdateID names the update that started this process to take
+	// another one's place; empty when none did. UpdatePatience is how long a new
+	// agent may take to prove itself, and again to take over; 0 means a minute.
+	Replacer       Replacer
+	UpdateID       string
+	UpdatePatience time.Duration
+
 	// SpoolBytes bounds the facts that are kept on the disk while the
 	// controller is away; 0 means 16 MiB.
 	SpoolBytes int64
 
+	// Version is for tests: what this agent says that it is; empty means what
+	// its build says.
+	Version string
 	// Now and Random are for tests: the clock certificates are judged by, and
 	// a source of numbers in [0, 1). Nil means the real ones.
 	Now    func() time.Time
@@ -98,6 +110,7 @@ func New(config Config) *Agent {
 	if config.Random == nil {
 		config.Random = mathrand.Float64
 	}
+	config.Version = cmp.Or(config.Version, buildinfo.Version())
 	return &Agent{config: config, bootID: rand.Text()}
 }
 
@@ -105,11 +118,56 @@ func New(config Config) *Agent {
 // ends the work under way, tells the controller what it still has to tell
 // within a few seconds, and returns nil. It fails with ErrRevoked,
 // an *EnrolmentError, or when the state folder cannot be used.
-func (a *Agent) Run(ctx context.Context) (err error) {
-	dir, err := state.Open(a.config.StateDir)
+//
+// While the agent is replaced by another build, both run Run: it proves the new
+// one, and the old one stands by after it handed over.
+func (a *Agent) Run(ctx context.Context) error {
+	for {
+		err := a.turn(ctx)
+		if errors.Is(err, errHandover) {
+			err = nil
+		}
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// turn acts in the role that the process has now, until it has another one: it
+// then returns nil or errHandover.
+func (a *Agent) turn(ctx context.Context) error {
+	update, err := state.ReadUpdate(a.config.StateDir)
 	if err != nil {
 		return err
 	}
+	switch roleIn(update, a.config.UpdateID) {
+	case proving:
+		return a.prove(ctx, update)
+	case standingBy:
+		return a.standBy(ctx, update)
+	case rejected:
+		return errRejected(update)
+	case takingOver:
+		dir, err := a.take(ctx, update)
+		if err != nil {
+			return err
+		}
+		return a.hold(ctx, dir)
+	default:
+		dir, err := state.Open(a.config.StateDir)
+		if err != nil {
+			return err
+		}
+		if err := a.interrupted(ctx, dir); err != nil {
+			return errors.Join(err, dir.Close())
+		}
+		return a.hold(ctx, dir)
+	}
+}
+
+// hold serves until ctx ends, in which case it returns nil; or until the agent
+// hands over. It closes the folder in the end.
+func (a *Agent) hold(ctx context.Context, dir *state.Dir) (err error) {
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	return a.run(ctx, dir)
 }
@@ -168,8 +226,17 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	if err != nil {
 		return err
 	}
+	streams := bulk.New(bulk.Config{
+		Driver: a.config.Driver, Check: precondition.Checker{List: a.config.Driver.List, Generation: held.generation},
+		Dial: func(config *tls.Config) (*grpc.ClientConn, error) { return a.dial(identity.Controller, config) },
+		Now:  a.config.Now, Log: a.config.Log,
+	})
+	updates, err := newUpdater(a, dir, streams.Fetch)
+	if err != nil {
+		return err
+	}
 	commands, err := command.New(command.Config{
-		Driver: a.config.Driver, Path: filepath.Join(a.config.StateDir, fileCommands), Agent: identity.AgentID,
+		Driver: a.config.Driver, Update: updates.accept, Path: filepath.Join(a.config.StateDir, fileCommands), Agent: identity.AgentID,
 		Generation: held.generation, Now: a.config.Now, Log: a.config.Log,
 	})
 	if err != nil {
@@ -186,12 +253,8 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		driver: a.config.Driver, held: held, outbox: box, exits: detector,
 		now: a.config.Now, random: a.config.Random, log: a.config.Log,
 	}
-	streams := bulk.New(bulk.Config{
-		Driver: a.config.Driver, Check: precondition.Checker{List: a.config.Driver.List, Generation: held.generation},
-		Dial: func(config *tls.Config) (*grpc.ClientConn, error) { return a.dial(identity.Controller, config) },
-		Now:  a.config.Now, Log: a.config.Log,
-	})
 	link := newLink(a, dir, identity, held, box, commands, streams)
+	link.updates = updates
 	link.sealingKey = sealing.Public()
 
 	work, stopWork := context.WithCancel(ctx)
@@ -206,6 +269,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 			taskgroup.Task{Name: "observe", Run: observer.run},
 			taskgroup.Task{Name: "commands", Run: commands.Run},
 			taskgroup.Task{Name: "bulk", Run: streams.Run},
+			taskgroup.Task{Name: "update", Run: updates.run},
 		)
 	}()
 	err = link.run(leave)
@@ -217,7 +281,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 // engine is away.
 func (a *Agent) info(ctx context.Context) *agentv1.AgentInfo {
 	info := &agentv1.AgentInfo{
-		Version:  buildinfo.Version(),
+		Version:  a.config.Version,
 		NodeType: a.config.NodeType,
 		Hostname: a.config.Hostname,
 	}

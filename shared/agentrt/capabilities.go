@@ -5,7 +5,11 @@ import "fairlead.dev/shared/protocol"
 // capabilities are the optional behaviours this agent has. Each is announced
 // only by what really has it.
 func (a *Agent) capabilities() []string {
-	return []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Spool, protocol.Bulk, protocol.Exec}
+	list := []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Spool, protocol.Bulk, protocol.Exec}
+	if a.config.Replacer != nil {
+		list = append(list, protocol.Update)
+	}
+	return list
 }
 
 // announced are the optional behaviours that the other side said it has. It is

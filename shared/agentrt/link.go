@@ -36,6 +36,7 @@ type link struct {
 	outbox   *outbox.Outbox
 	commands *command.Executor
 	streams  *bulk.Client
+	updates  *updater
 	pauses   *backoff.Backoff
 	// displaced counts how often in a row somebody else with this identity
 	// was preferred.

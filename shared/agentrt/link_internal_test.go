@@ -25,7 +25,11 @@ func patient(t *testing.T, part float64) *link {
 	}
 	t.Cleanup(func() { _ = dir.Close() })
 	agent := New(Config{Log: slog.New(slog.DiscardHandler), Random: func() float64 { return part }})
-	return newLink(agent, dir, state.Identity{}, nil, nil, nil, nil)
+	l := newLink(agent, dir, state.Identity{}, nil, nil, nil, nil)
+	if l.updates, err = newUpdater(agent, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func refuse(reason agentv1.RefusalReason, retryAfter time.Duration) error {

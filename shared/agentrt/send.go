@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/shared/agentrt/internal/backoff"
 	"fairlead.dev/shared/agentrt/internal/outbox"
+	"fairlead.dev/shared/protocol"
 )
 
 const (
@@ -99,6 +100,8 @@ func (w *sender) wait(ctx context.Context, leaving *<-chan struct{}) error {
 		return w.heartbeat()
 	case <-w.link.commands.Ready():
 		w.takeResults()
+	case <-w.link.updates.changed:
+		return w.update()
 	case <-w.link.outbox.Ready():
 		w.gather()
 	case <-w.flush:
@@ -148,6 +151,14 @@ func (w *sender) pong(nonce uint64) error {
 	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Pong{Pong: &agentv1.Pong{Nonce: nonce}}})
 }
 
+// update tells where the agent's update stands.
+func (w *sender) update() error {
+	if !w.peer[protocol.Update] {
+		return nil
+	}
+	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Update{Update: w.link.updates.status()}})
+}
+
 func (w *sender) takeResults() { w.results = append(w.results, w.link.commands.Take()...) }
 
 // result sends a result; the controller asks again for what it did not get.
@@ -160,6 +171,12 @@ func (w *sender) result() error {
 // goodbye says that the agent leaves, and gives the words time to arrive.
 func (w *sender) goodbye(ctx context.Context) error {
 	w.leaving.Store(true)
+	if w.link.updates.handing.Load() { // the new agent is about to come in this one's place
+		if errors.Join(w.update(), w.stream.CloseSend()) == nil && !backoff.Sleep(ctx, farewell) {
+			return ctx.Err()
+		}
+		return errLeft
+	}
 	leaving := &agentv1.AgentMessage{Body: &agentv1.AgentMessage_Leaving{Leaving: &agentv1.Leaving{Reason: "the agent stops"}}}
 	if err := errors.Join(w.stream.Send(leaving), w.stream.CloseSend()); err != nil {
 		return errLeft

@@ -126,6 +126,7 @@ func (s *session) greet() error {
 		SpoolId:      s.link.outbox.SpoolID(),
 		TrustedRoots: s.trusted(),
 		SealingKey:   s.link.sealingKey,
+		Update:       s.link.updates.status(),
 	}
 	stream, err := agentv1.NewSessionServiceClient(s.conn).Session(ctx)
 	if err != nil {
@@ -263,6 +264,7 @@ func (s *session) assigned(ctx context.Context, set *agentv1.AssignmentSet) erro
 // echoed notes that the controller's work loop is alive.
 func (s *session) echoed() {
 	s.echo.Store(max(1, int64(time.Since(s.began))))
+	s.link.updates.echoed()
 	until := s.link.agent.config.Now().Add((silentPeriods + 1) * s.period)
 	err := s.link.dir.SetHealthyUntil(until)
 	if err != nil && !s.link.unhealthy {

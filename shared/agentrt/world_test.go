@@ -51,14 +51,22 @@ type process struct {
 // start starts an agent on the node; it is stopped with the test.
 func (n *node) start() *process {
 	n.t.Helper()
+	return n.startWith(func(*agentrt.Config) {})
+}
+
+// startWith starts an agent with a changed configuration.
+func (n *node) startWith(change func(*agentrt.Config)) *process {
+	n.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{t: n.t, stop: cancel, ended: make(chan struct{})}
-	agent := agentrt.New(agentrt.Config{
+	config := agentrt.Config{
 		SpoolBytes: n.spoolBytes,
 		StateDir:   n.dir, Driver: n.driver, NodeType: "docker", Hostname: "host",
 		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: func() time.Time { return time.Now().Add(n.ahead) },
-	})
+	}
+	change(&config)
+	agent := agentrt.New(config)
 	go func() {
 		defer close(p.ended)
 		p.err = agent.Run(ctx)

@@ -143,12 +143,27 @@ func commandToProto(c command.Command) *agentv1.Command {
 		p.Act = &agentv1.Command_ReadLogs{ReadLogs: &agentv1.ReadLogs{
 			Prefix: c.Container.Prefix, Name: c.Container.Name, Tail: int32(c.Tail),
 		}}
+	case command.UpdateAgent:
+		p.Act = &agentv1.Command_Update{Update: updateToProto(c.Update)}
 	case command.Inspect:
 		p.Act = &agentv1.Command_Inspect{Inspect: &agentv1.Inspect{Prefix: c.Container.Prefix, Name: c.Container.Name}}
 	default:
 		p.Act = &agentv1.Command_Container{Container: &agentv1.ContainerAct{
 			Operation: operations()[c.Operation], Prefix: c.Container.Prefix, Name: c.Container.Name,
 		}}
+	}
+	return p
+}
+
+func updateToProto(u *command.Update) *agentv1.Update {
+	if u == nil {
+		return &agentv1.Update{} // refused as unsigned
+	}
+	p := &agentv1.Update{
+		Version: u.Version, Digest: u.Digest, Size: uint64(max(0, u.Size)), Path: u.Path, Signature: u.Signature, Downgrade: u.Downgrade,
+	}
+	for _, key := range u.Keys {
+		p.ReleaseKeys = append(p.ReleaseKeys, &agentv1.ReleaseKey{Key: key.Public, Signature: key.Signature})
 	}
 	return p
 }

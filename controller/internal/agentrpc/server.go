@@ -87,6 +87,8 @@ type Config struct {
 	Broker  *bulk.Broker
 	Streams Streams
 	Library Library
+	// Updates takes what agents say of being replaced; nil for nobody.
+	Updates Updates
 	// Register adds what else is served on the listener; may be nil.
 	Register func(grpc.ServiceRegistrar)
 }

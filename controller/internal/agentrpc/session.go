@@ -128,6 +128,11 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
 	if err != nil {
 		return err
 	}
+	if hello.GetUpdate() != nil {
+		if err := x.updating(ctx, hello.GetUpdate()); err != nil {
+			return err
+		}
+	}
 	trusting, leave, err := x.server.trusts.join(ctx, x.Session, hello, x.send, x.End)
 	if err != nil {
 		return err
@@ -152,7 +157,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
 
 // capabilities are what this controller can do.
 func capabilities() []string {
-	return append([]string{protocol.Ping, protocol.Quarantine, protocol.Delta, protocol.Bulk, protocol.Exec}, reportingCapabilities()...)
+	return append([]string{protocol.Ping, protocol.Quarantine, protocol.Delta, protocol.Bulk, protocol.Exec, protocol.Update}, reportingCapabilities()...)
 }
 
 // errServerStops ends sessions when the server does.
@@ -200,6 +205,8 @@ func (x *session) handle(ctx context.Context, m *agentv1.AgentMessage) error {
 		return x.reports.take(ctx, body.Status)
 	case *agentv1.AgentMessage_CommandResult:
 		return x.finished(ctx, body.CommandResult)
+	case *agentv1.AgentMessage_Update:
+		return x.updating(ctx, body.Update)
 	case *agentv1.AgentMessage_Pong:
 		x.line.Pong(body.Pong.GetNonce())
 		return nil

@@ -28,6 +28,7 @@ import (
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/controller/internal/rest/setup"
+	"fairlead.dev/controller/internal/update"
 	"fairlead.dev/controller/internal/wake"
 	"fairlead.dev/shared/debugserver"
 	"fairlead.dev/shared/logging"
@@ -58,6 +59,7 @@ type App struct {
 	dispatcher *dispatch.Dispatcher
 	// recorder writes what agents report.
 	recorder *report.Recorder
+	updates  *update.Service
 	resign   func(ctx context.Context) error
 	http     net.Listener
 	grpc     net.Listener
@@ -114,7 +116,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	a.roots, a.keys = k.Roots, k
 	a.courier, a.mails = services.courier, services.mails
 	a.dispatcher, a.resign = services.dispatcher, services.agents.Resign
-	a.recorder = services.recorder
+	a.recorder, a.updates = services.recorder, services.updates
 	a.agents = newAgents(a, services, k, metrics)
 	return a, nil
 }
@@ -145,6 +147,9 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "agentrpc", Run: a.agents.Run},
 		taskgroup.Task{Name: "dispatch", Run: func(ctx context.Context) error { return a.dispatcher.Run(postgres.Reserved(ctx)) }},
 		taskgroup.Task{Name: "reports", Run: func(ctx context.Context) error { return a.recorder.Run(postgres.Reserved(ctx)) }},
+		taskgroup.Task{Name: "rollouts", Run: func(ctx context.Context) error {
+			return a.updates.Run(ctx, func(err error) { a.log.Error("rollouts", logging.KeyError, err) })
+		}},
 		taskgroup.Task{Name: "notifications", Run: a.courier.Run},
 		taskgroup.Task{Name: "mails", Run: a.sendMails},
 		taskgroup.Task{Name: "notices", Run: a.listenForNotices},

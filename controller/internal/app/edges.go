@@ -56,7 +56,7 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 	}
 	teamapi.Mount(engine, teamapi.Deps{
 		Log: a.log, Now: now,
-		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Commands: s.commands,
+		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Updates: s.updates, Commands: s.commands,
 		Facts: report.NewFacts(s.db), Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
 		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
 		Idempotency: s.idempotency,
@@ -91,7 +91,7 @@ func newAgents(a *App, s *services, k *keys.Keys, metrics *prometheus.Registry) 
 		Recorder: s.recorder, Reserve: postgres.Reserved,
 		Log: a.log, Now: now, StopTimeout: a.config.StopTimeout,
 		Sessions: func(open int) { connected.Set(float64(open)) },
-		Broker:   s.streams.broker, Streams: s.streams.service, Library: s.library,
+		Broker:   s.streams.broker, Streams: s.streams.service, Library: s.library, Updates: s.updates,
 		Accepts:  a.accepts,
 		Register: newRelay(a, s).Register, Remote: s.streams.peers,
 	})

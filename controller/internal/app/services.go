@@ -44,6 +44,7 @@ import (
 	"fairlead.dev/controller/internal/template"
 	"fairlead.dev/controller/internal/templatefile"
 	"fairlead.dev/controller/internal/token"
+	"fairlead.dev/controller/internal/update"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/controller/internal/wake"
@@ -64,6 +65,7 @@ type services struct {
 	nodes         *node.Service
 	agents        *agent.Service
 	commands      *command.Service
+	updates       *update.Service
 	deployments   *deployment.Service
 	registries    *registry.Service
 	storages      *storage.Service
@@ -136,7 +138,13 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		},
 	})
 	misused := misuse.New(db, auditLog, now)
-	s.commands = command.New(command.Config{Store: db, Waiter: waiter{bus}, Audit: auditLog, Misuse: misused, Now: now})
+	s.commands = command.New(command.Config{
+		Store: db, Waiter: waiter{bus}, Audit: auditLog, Misuse: misused, Now: now,
+		Answered: func(ctx context.Context, nodeID uuid.UUID, r command.Result) error {
+			return s.updates.Answered(ctx, nodeID, r)
+		},
+	})
+	s.updates = update.New(update.Config{Store: db, Commands: s.commands, Library: library, Audit: auditLog, Now: now})
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),

@@ -14,7 +14,9 @@ import (
 	"path"
 	"path/filepath"
 
+	"fairlead.dev/controller/internal/update"
 	installscripts "fairlead.dev/install-scripts"
+	"fairlead.dev/shared/release"
 )
 
 // Architectures agents are built for.
@@ -36,12 +38,15 @@ type Library struct {
 	// detached signature.
 	files      map[string]string
 	signatures map[string][]byte
+	key        ed25519.PrivateKey
+	// keys are the release keys, oldest first.
+	keys []update.Key
 }
 
 // Open reads and signs the archives in folder. A folder without any makes an
 // empty library: the controller then serves, but can't install nodes.
 func Open(folder, version, image string, key ed25519.PrivateKey) (*Library, error) {
-	l := &Library{Version: version, Image: image, files: map[string]string{}, signatures: map[string][]byte{}}
+	l := &Library{Version: version, Image: image, key: key, files: map[string]string{}, signatures: map[string][]byte{}}
 	for _, arch := range architectures() {
 		file := filepath.Join(folder, File(arch))
 		sum, size, err := digest(file)
@@ -59,6 +64,19 @@ func Open(folder, version, image string, key ed25519.PrivateKey) (*Library, erro
 		l.signatures[a.Path+".sig"] = installscripts.Sign(key, a, version)
 	}
 	return l, nil
+}
+
+// Build returns the signed build for an architecture, in Go's words.
+func (l *Library) Build(architecture string) (update.Build, bool) {
+	for _, a := range l.Artifacts {
+		if a.Arch == architecture {
+			signed := release.Artifact{Path: a.Path, Version: l.Version, SHA256: a.SHA256, Size: a.Size}
+			return update.Build{
+				Version: l.Version, Digest: "sha256:" + a.SHA256, Size: a.Size, Path: a.Path, Signature: signed.Sign(l.key), Keys: l.keys,
+			}, true
+		}
+	}
+	return update.Build{}, false
 }
 
 // File returns the file behind a served path.

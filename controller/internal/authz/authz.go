@@ -62,6 +62,8 @@ const (
 	NodeRevoke  Action = "node.revoke"
 	NodeAdopt   Action = "node.adopt"
 	NodeReadmit Action = "node.readmit"
+	// NodeUpgrade replaces agents by another build.
+	NodeUpgrade Action = "node.upgrade"
 
 	ContainerRead   Action = "container.read"
 	ContainerAct    Action = "container.act"
@@ -150,7 +152,7 @@ func least(a Action) (actor.Role, bool) {
 		NotificationRead, NotificationCreate, NotificationUpdate, NotificationDelete, NotificationTest,
 		RegistryCreate, RegistryUpdate, RegistryDelete, StorageCreate, StorageUpdate, StorageDelete, ProjectDelete,
 		OIDCTrustCreate, OIDCTrustDelete,
-		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, NodeAdopt, NodeReadmit, ContainerDelete, ContainerExec:
+		NodeCreate, NodeUpdate, NodeDelete, NodeInstall, NodeRevoke, NodeAdopt, NodeReadmit, NodeUpgrade, ContainerDelete, ContainerExec:
 		return actor.Admin, true
 	case TeamDelete:
 		return actor.Owner, true

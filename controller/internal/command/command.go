@@ -58,6 +58,8 @@ type Command struct {
 	Container workload.ContainerID
 	// Tail is how many lines ReadLogs wants.
 	Tail int
+	// Update is the order of UpdateAgent.
+	Update *Update
 	Precondition
 	Deadline  time.Time
 	CreatedAt time.Time
@@ -122,7 +124,10 @@ type Config struct {
 	Audit  *audit.Log
 	// Misuse is told of agents that answer other nodes' commands.
 	Misuse *misuse.Log
-	Now    func() time.Time
+	// Answered is told of results of commands that nobody may be waiting for;
+	// nil for nobody.
+	Answered func(ctx context.Context, nodeID uuid.UUID, r Result) error
+	Now      func() time.Time
 }
 
 // Service asks nodes for acts.
@@ -303,5 +308,8 @@ func (s *Service) Finish(ctx context.Context, nodeID uuid.UUID, r Result) error 
 	case asked != nodeID:
 		return s.Misuse.Note(ctx, nodeID, "command", r.ID)
 	}
-	return s.Store.FinishCommand(ctx, nodeID, r, s.Now())
+	if err := s.Store.FinishCommand(ctx, nodeID, r, s.Now()); err != nil || s.Answered == nil {
+		return err
+	}
+	return s.Answered(ctx, nodeID, r)
 }

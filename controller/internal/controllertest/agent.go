@@ -20,7 +20,12 @@ type Enrolment struct {
 	RootSHA256 string `json:"rootSha256"`
 	Token      string `json:"token"`
 	NodeName   string `json:"nodeName"`
+	// ReleaseKey is what later builds of the agent are signed by; the script
+	// hands it over beside the rest.
+	ReleaseKey string `json:"-"`
 }
+
+var releaseKey = regexp.MustCompile(`(?m)^RELEASE_KEY_RAW='([^']*)'$`)
 
 var enrolment = regexp.MustCompile(`\{[^{}]*"rootSha256"[^{}]*\}`)
 
@@ -39,6 +44,9 @@ func ReadEnrolment(t testing.TB, script string) Enrolment {
 	if err := json.Unmarshal([]byte(enrolment.FindString(script)), &e); err != nil {
 		t.Fatalf("find the enrolment in the script: %v\n%s", err, script)
 	}
+	if found := releaseKey.FindStringSubmatch(script); found != nil {
+		e.ReleaseKey = found[1]
+	}
 	return e
 }
 
@@ -53,6 +61,12 @@ type Agent struct {
 // It stops with the test.
 func StartAgent(t testing.TB, stateDir string, e *Enrolment, driver workload.Driver) *Agent {
 	t.Helper()
+	return StartAgentWith(t, stateDir, e, driver, func(*agentrt.Config) {})
+}
+
+// StartAgentWith starts an agent with a changed configuration.
+func StartAgentWith(t testing.TB, stateDir string, e *Enrolment, driver workload.Driver, change func(*agentrt.Config)) *Agent {
+	t.Helper()
 	if e != nil {
 		content, err := json.Marshal(e)
 		if err != nil {
@@ -62,13 +76,13 @@ func StartAgent(t testing.TB, stateDir string, e *Enrolment, driver workload.Dri
 			t.Fatal(err)
 		}
 	}
+	config := agentrt.Config{StateDir: stateDir, Driver: driver, NodeType: "docker", Hostname: "test", Log: Logger(t)}
+	change(&config)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, done := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		ended <- agentrt.New(agentrt.Config{
-			StateDir: stateDir, Driver: driver, NodeType: "docker", Hostname: "test", Log: Logger(t),
-		}).Run(ctx)
+		ended <- agentrt.New(config).Run(ctx)
 	}()
 	var result error
 	var stopped bool

@@ -49,6 +49,9 @@ type Node struct {
 	InUse bool
 	// Installation is the live install script's; zero when there is none.
 	Installation Installation
+	// Update is the last replacement of the node's agent; the zero value when
+	// there was none.
+	Update Update
 	// LastRefusal is why an agent of the node was last turned away.
 	LastRefusal Refusal
 }
@@ -63,11 +66,15 @@ type Refusal struct {
 
 // Agent is the part of an agent that shows on its node.
 type Agent struct {
-	ID             uuid.UUID
-	Version        string
-	Address        string
-	EngineName     string
-	EngineVersion  string
+	ID            uuid.UUID
+	Version       string
+	Address       string
+	EngineName    string
+	EngineVersion string
+	// Capabilities are what the agent announced that it can.
+	Capabilities []string
+	// Architecture is the engine's, in Go's words.
+	Architecture   string
 	Connected      bool
 	ConnectedAt    time.Time
 	DisconnectedAt time.Time

@@ -32,6 +32,8 @@ type commandRow struct {
 	EngineID   string
 	Generation int64
 	Inspection []byte
+	// Payload is the order of an update.
+	Payload *string
 }
 
 func (commandRow) TableName() string { return "commands" }
@@ -50,6 +52,13 @@ func (db *DB) InsertCommand(ctx context.Context, c command.Command) error {
 		Tail: c.Tail, Deadline: c.Deadline, CreatedAt: c.CreatedAt, CreatedBy: c.CreatedBy,
 		EngineID: c.EngineID, Generation: int64(c.Generation),
 	}
+	if c.Update != nil {
+		text, err := json.Marshal(updateJSON(*c.Update))
+		if err != nil {
+			return fmt.Errorf("encode the command: %w", err)
+		}
+		row.Payload = new(string(text))
+	}
 	if err := db.in(ctx).Create(&row).Error; err != nil {
 		return mapError(err, "store the command")
 	}
@@ -62,7 +71,8 @@ func (db *DB) ListPendingCommands(ctx context.Context, nodeID uuid.UUID, now tim
 	err := db.in(ctx).Where("node_id = ? and finished_at is null and deadline > ?", nodeID, now).Order("created_at, id").Find(&rows).Error
 	return convert(rows, func(r commandRow) command.Command {
 		return command.Command{
-			ID: r.ID, NodeID: r.NodeID, Operation: command.Operation(r.Operation),
+			Update: orderIn(r.Payload),
+			ID:     r.ID, NodeID: r.NodeID, Operation: command.Operation(r.Operation),
 			Container: workload.ContainerID{Prefix: r.Prefix, Name: r.Name}, Tail: r.Tail,
 			Precondition: command.Precondition{EngineID: r.EngineID, Generation: toGeneration(r.Generation)},
 			Deadline:     r.Deadline, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,

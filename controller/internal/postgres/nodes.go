@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,8 @@ type nodeView struct {
 	Address        string
 	EngineName     string
 	EngineVersion  string
+	Architecture   string
+	Capabilities   string
 	Connected      bool
 	ConnectedAt    *time.Time
 	DisconnectedAt *time.Time
@@ -62,6 +65,17 @@ type nodeView struct {
 
 	InUse bool
 
+	UpdateID         *uuid.UUID
+	RolloutID        *uuid.UUID
+	FromVersion      string
+	ToVersion        string
+	UpdatePhase      string
+	UpdateError      string
+	UpdateStartedAt  *time.Time
+	UpdateStartedBy  string
+	UpdateChangedAt  *time.Time
+	UpdateFinishedAt *time.Time
+
 	InstallationID *uuid.UUID
 	Script         []byte
 	Command        string
@@ -75,7 +89,7 @@ func (r nodeView) toNode() node.Node {
 		CreatedAt: n.CreatedAt, CreatedBy: n.CreatedBy, UpdatedAt: n.UpdatedAt, UpdatedBy: n.UpdatedBy,
 		Agent: node.Agent{
 			ID: orZero(r.AgentID), Version: r.AgentVersion, Address: r.Address,
-			EngineName: r.EngineName, EngineVersion: r.EngineVersion,
+			EngineName: r.EngineName, EngineVersion: r.EngineVersion, Architecture: r.Architecture, Capabilities: strings.Fields(r.Capabilities),
 			Connected: r.Connected, ConnectedAt: orZero(r.ConnectedAt), DisconnectedAt: orZero(r.DisconnectedAt),
 			SaidGoodbye: r.SaidGoodbye, Refusal: r.Refusal,
 			RefusedAt: orZero(r.RefusedAt), Diverged: r.Diverged, DivergedAt: orZero(r.DivergedAt),
@@ -87,6 +101,12 @@ func (r nodeView) toNode() node.Node {
 		},
 		LastRefusal: node.Refusal{Reason: r.RefusalReason, Message: r.RefusalMessage, Address: r.RefusalAddress, At: orZero(r.RefusalAt)},
 		InUse:       r.InUse,
+		Update: node.Update{
+			ID: orZero(r.UpdateID), NodeID: n.ID, RolloutID: orZero(r.RolloutID), From: r.FromVersion, To: r.ToVersion,
+			Phase: node.UpdatePhase(r.UpdatePhase), Error: r.UpdateError,
+			StartedAt: orZero(r.UpdateStartedAt), StartedBy: r.UpdateStartedBy,
+			ChangedAt: orZero(r.UpdateChangedAt), FinishedAt: orZero(r.UpdateFinishedAt),
+		},
 		Installation: node.Installation{
 			ID: orZero(r.InstallationID), NodeID: n.ID, Script: r.Script, Command: r.Command, ExpiresAt: orZero(r.ExpiresAt),
 		},
@@ -101,6 +121,10 @@ func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
 			coalesce(a.said_goodbye, false) as said_goodbye, coalesce(a.refusal, '') as refusal,
 			a.silent_since, a.expected_until, coalesce(a.quarantine, '') as quarantine, a.quarantined_at,
 			coalesce(a.recoveries, 0) as recoveries, a.recovered_at, a.cloned_at, coalesce(a.cloned_address, '') as cloned_address,
+			coalesce(a.architecture, '') as architecture, coalesce(a.capabilities, '') as capabilities,
+			u.id as update_id, u.rollout_id, coalesce(u.from_version, '') as from_version, coalesce(u.to_version, '') as to_version,
+			coalesce(u.phase, '') as update_phase, coalesce(u.error, '') as update_error, u.started_at as update_started_at,
+			coalesce(u.started_by, '') as update_started_by, u.changed_at as update_changed_at, u.finished_at as update_finished_at,
 			a.refused_at, coalesce(a.diverged, '') as diverged, a.diverged_at,
 			coalesce(a.engine_error, '') as engine_error, a.engine_error_at,
 			coalesce(f.reason, '') as refusal_reason, coalesce(f.message, '') as refusal_message,
@@ -108,6 +132,7 @@ func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
 			exists (select from deployments d where d.node_id = nodes.id) as in_use,
 			i.id as installation_id, i.script, coalesce(i.command, '') as command, i.expires_at`).
 		Joins("left join agents a on a.node_id = nodes.id and a.revoked_at is null").
+		Joins("left join lateral (select * from node_updates where node_id = nodes.id order by started_at desc limit 1) u on true").
 		Joins("left join node_refusals f on f.node_id = nodes.id").
 		Joins("left join installations i on i.node_id = nodes.id and i.consumed_at is null").
 		Where("nodes.team_id = ?", teamID)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"fairlead.dev/dagent/internal/app"
+	"fairlead.dev/dagent/internal/selfupdate"
 )
 
 const defaultStateDir = "/var/lib/fairlead-agent"
@@ -21,7 +22,7 @@ type settings struct {
 // parse reads flags, and the environment for what flags do not say. What it
 // finds wrong it has told on stderr.
 func parse(command string, args []string, getenv func(string) string, stderr io.Writer) (settings, error) {
-	var s settings
+	s := settings{app: app.Config{UpdateID: getenv(selfupdate.EnvUpdateID)}}
 	flags := flag.NewFlagSet("dagent "+command, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	// The install script names the folder by the name that all of Fairlead's

@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/secretfile"
+	"fairlead.dev/dagent/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
 )
@@ -28,6 +29,8 @@ type Config struct {
 	// same path: secrets that are files are kept there. Without it there are
 	// none.
 	SecretsDir string
+	// UpdateID names the update that started this process; "" when none did.
+	UpdateID string
 }
 
 // folderSecrets is where in the state folder the sealed records of secret files
@@ -53,7 +56,13 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	log.Info("what deployments may ask of this host", "policy", policy)
 	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir, "engine", engine.DaemonHost())
+	// Outside of a container the agent can't replace itself.
+	var replacer agentrt.Replacer
+	if self := selfupdate.Container(); self != "" {
+		replacer = selfupdate.New(engine, self)
+	}
 	return agentrt.New(agentrt.Config{
+		Replacer: replacer, UpdateID: config.UpdateID,
 		StateDir: config.StateDir,
 		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy, Secrets: secrets}),
 		NodeType: "docker",

@@ -23,6 +23,7 @@ RELEASE_KEY='-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=
 -----END PUBLIC KEY-----
 '
+RELEASE_KEY_RAW='O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik='
 
 # How long the agent may take to be enrolled, and how far this clock may be
 # from the controller's: certificates are checked against it.
@@ -281,7 +282,7 @@ check_identity() {
 # check_names finds the agent's containers; those of others are left alone.
 check_names() {
 	have docker && [ -n "${ARCH:-}" ] || return 0
-	for name in "$CONTAINER" "$CONTAINER-previous"; do
+	for name in "$CONTAINER" "$CONTAINER-previous" "$CONTAINER-next"; do
 		[ -n "$(container "$name" '{{.Id}}')" ] || continue
 		owner=$(label "$name" dev.fairlead.agent)
 		case $owner in
@@ -327,7 +328,8 @@ up_to_date() {
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.root-path)" = "$ROOT_PATH" ] &&
-		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] && same_policy
+		[ -z "$(container "$CONTAINER-previous" '{{.Id}}')" ] &&
+		[ -z "$(container "$CONTAINER-next" '{{.Id}}')" ] && same_policy
 }
 
 stop_if_problems() {
@@ -370,6 +372,16 @@ check_signature() {
 
 # recover finishes what an earlier run left when it was killed in the middle.
 recover() {
+	# An agent that was about to replace itself, or whose new build was: this
+	# script's takes the place of both.
+	if [ -n "$(container "$CONTAINER-next" '{{.Id}}')" ]; then
+		say "an update of the agent is under way: it ends here"
+		if [ -z "$(container "$CONTAINER" '{{.Id}}')" ]; then
+			docker rename "$CONTAINER-next" "$CONTAINER"
+		else
+			docker rm --force "$CONTAINER-next" >/dev/null
+		fi
+	fi
 	[ -n "$(container "$CONTAINER-previous" '{{.Id}}')" ] || return 0
 	say "an earlier run was interrupted: putting the previous agent back first"
 	if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then docker rm --force "$CONTAINER" >/dev/null; fi
@@ -391,6 +403,10 @@ set_aside() {
 prepare_state() {
 	mkdir -p "$ROOT_PATH"
 	rm -f "$ROOT_PATH/enrolled" "$ROOT_PATH/enrol-error" "$ROOT_PATH/enrol.json"
+	rm -f "$ROOT_PATH/update.json" "$ROOT_PATH/update.proof" "$ROOT_PATH/update.tar" "$ROOT_PATH/update.tar.part"
+	# What the agent checks later builds by.
+	printf '%s\n' "$RELEASE_KEY_RAW" >"$ROOT_PATH/release-keys.new"
+	mv "$ROOT_PATH/release-keys.new" "$ROOT_PATH/release-keys"
 	[ -z "$KEEP" ] || return 0
 	for name in identity revoked; do
 		rm -rf "${ROOT_PATH:?}/$name.previous"
@@ -543,7 +559,7 @@ put_back() {
 		warn "the previous agent is back"
 	else
 		docker image rm "$IMAGE" >/dev/null 2>&1 || :
-		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session"
+		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session" "$ROOT_PATH/release-keys"
 		rmdir "$ROOT_PATH" 2>/dev/null || :
 	fi
 }
@@ -609,7 +625,7 @@ uninstall_agent() {
 	check_record
 	stop_if_problems
 	say "removing the agent; the containers it started keep running, and the controller keeps the node until it is deleted there"
-	for name in "$CONTAINER" "$CONTAINER-previous"; do
+	for name in "$CONTAINER-next" "$CONTAINER" "$CONTAINER-previous"; do
 		id=$(container "$name" '{{.Id}}')
 		[ -n "$id" ] || continue
 		image=$(container "$id" '{{.Image}}')
@@ -625,7 +641,7 @@ uninstall_agent() {
 	done
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		commands spool seen.json trouble secrets \
+		commands spool seen.json trouble secrets release-keys update.json update.proof update.tar update.tar.part \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new; do
 		[ -e "$ROOT_PATH/$name" ] || continue
 		if [ -n "$DRY" ]; then

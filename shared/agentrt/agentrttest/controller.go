@@ -59,6 +59,8 @@ type Controller struct {
 	keys      map[string]string
 	recovered int
 	artifacts map[string][]byte
+	// refuseProofs turns new agents away.
+	refuseProofs bool
 	// ahead is how far this controller's clock is ahead of the machine's.
 	ahead time.Duration
 }

@@ -27,7 +27,7 @@ type nodeOutput struct {
 	Address     string        `json:"address" doc:"Where the agent's connection comes from"`
 	ConnectedAt *time.Time    `json:"connectedAt" nullable:"true"`
 	Version     string        `json:"version" doc:"Version of the agent"`
-	Updating    bool          `json:"updating"`
+	Updating    bool          `json:"updating" doc:"Whether the agent is being replaced by another build"`
 	Refusal     string        `json:"refusal,omitempty" doc:"Why the agent did not take its last assignments"`
 	RefusedAt   *time.Time    `json:"refusedAt,omitempty" doc:"Since when it has not"`
 	ID          uuid.UUID     `json:"id"`
@@ -61,6 +61,7 @@ type nodeDetailOutput struct {
 	Cloned      optional[clonedOutput]     `json:"cloned" doc:"When two processes were last seen with the identity of the node"`
 	Recoveries  int64                      `json:"recoveries" doc:"How often the agent came back after its certificate had expired"`
 	RecoveredAt *time.Time                 `json:"recoveredAt" nullable:"true"`
+	Update      optional[updateOutput]     `json:"update" doc:"The last replacement of the agent by another build"`
 	Install     optional[installOutput]    `json:"install" doc:"The unused install script, for those who may install"`
 	InUse       bool                       `json:"inUse" doc:"Whether deployments are placed on the node"`
 }
@@ -205,6 +206,9 @@ func (a *api) getNode(ctx context.Context, in *NodePath) (*tagged[nodeDetailOutp
 		NodeOutput: a.toNodeOutput(n), HasToken: n.Agent.ID != uuid.Nil, InUse: n.InUse,
 		Recoveries: n.Agent.Recoveries, RecoveredAt: timeOrNil(n.Agent.RecoveredAt),
 	}
+	if n.Update.ID != uuid.Nil {
+		out.Update = some(new(a.toUpdateOutput(n.Update)))
+	}
 	if r := n.LastRefusal; !r.At.IsZero() {
 		out.LastRefusal = some(&refusalOutput{Reason: r.Reason, Message: r.Message, At: r.At, Address: r.Address})
 	}
@@ -309,8 +313,12 @@ func (a *api) listNodeEvents(ctx context.Context, in *nodeEventsInput) (*ok[node
 func (a *api) toNodeOutput(n node.Node) nodeOutput {
 	now := a.deps.Now()
 	live, since := n.Agent.Liveness(now)
+	status, updating := n.Agent.Status(now), n.Update.Running(now)
+	if updating && (live == node.Connected || live == node.Stale) {
+		status = "updating"
+	}
 	return nodeOutput{
-		Type: n.Type, Status: n.Agent.Status(now), Liveness: live, Since: timeOrNil(since),
+		Type: n.Type, Status: status, Updating: updating, Liveness: live, Since: timeOrNil(since),
 		Description: n.Description, Icon: n.Icon, Address: n.Agent.Address, ConnectedAt: timeOrNil(n.Agent.ConnectedAt),
 		Version: n.Agent.Version, Refusal: n.Agent.Refusal, RefusedAt: timeOrNil(n.Agent.RefusedAt), ID: n.ID, Name: n.Name,
 		Diverged: trouble(n.Agent.Diverged, n.Agent.DivergedAt), EngineDown: trouble(n.Agent.EngineError, n.Agent.EngineErrorAt),

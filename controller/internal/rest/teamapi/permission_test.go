@@ -107,6 +107,8 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/nodes":                                                       named(nil),
 		"PUT /api/{teamSlug}/nodes/{nodeId}":                                               named(nil),
 		"POST /api/{teamSlug}/nodes/{nodeId}/script":                                       map[string]any{"type": "docker", "scriptType": "shell"},
+		"POST /api/{teamSlug}/nodes/{nodeId}/update":                                       map[string]any{},
+		"POST /api/{teamSlug}/rollouts":                                                    map[string]any{},
 		"POST /api/{teamSlug}/registries":                                                  named(map[string]any{"type": "unchecked", "details": map[string]any{"url": "example.com"}}),
 		"PUT /api/{teamSlug}/registries/{registryId}":                                      named(map[string]any{"type": "unchecked", "details": map[string]any{"url": "example.com"}}),
 		"POST /api/{teamSlug}/storages":                                                    named(map[string]any{"url": "s3.example.com"}),

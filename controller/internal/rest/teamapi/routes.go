@@ -25,6 +25,7 @@ import (
 	"fairlead.dev/controller/internal/team"
 	"fairlead.dev/controller/internal/template"
 	"fairlead.dev/controller/internal/token"
+	"fairlead.dev/controller/internal/update"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/controller/internal/version"
 )
@@ -50,6 +51,7 @@ type Deps struct {
 	OIDCTrusts   *oidctrust.Service
 	Idempotency  *idempotency.Service
 	Health       Health
+	Updates      *update.Service
 	// SignScript returns the release key's signature over an install script.
 	SignScript    func(script []byte) string
 	Now           func() time.Time
@@ -88,6 +90,7 @@ func (a *api) routes() {
 	a.notificationRoutes()
 	a.nodeRoutes()
 	a.adoptRoutes()
+	a.updateRoutes()
 	a.containerRoutes()
 	a.containerEventRoutes()
 	a.deploymentRoutes()

@@ -52,6 +52,8 @@ type Driver interface {
 // Config is what an Executor is made of.
 type Config struct {
 	Driver Driver
+	// Update takes on the replacement of the agent; nil when it has none.
+	Update func(ctx context.Context, id string, order *agentv1.Update) error
 	// Path is the journal's file.
 	Path string
 	// Agent is the id of the agent; what another one left is dropped.
@@ -236,7 +238,7 @@ func (e *Executor) effect(ctx context.Context, c *agentv1.Command, id workload.C
 		e.tell(e.failure(c, err), true)
 		return
 	}
-	err := e.act(ctx, c.GetContainer().GetOperation(), id)
+	err := e.perform(ctx, c, id)
 	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		err = errInterrupted()
 	}

@@ -14,7 +14,7 @@ import (
 
 // acts reports whether a command has an effect. Others are done again when
 // they are delivered again.
-func acts(c *agentv1.Command) bool { return c.GetContainer() != nil }
+func acts(c *agentv1.Command) bool { return c.GetContainer() != nil || c.GetUpdate() != nil }
 
 // containerOf is the container that a command is about; the zero value when it
 // is about none.
@@ -34,10 +34,8 @@ func containerOf(c *agentv1.Command) workload.ContainerID {
 // known fails with Unsupported when this agent cannot do what is asked.
 func known(c *agentv1.Command) error {
 	switch act := c.GetAct().(type) {
-	case *agentv1.Command_ReadLogs, *agentv1.Command_Inspect:
+	case *agentv1.Command_ReadLogs, *agentv1.Command_Inspect, *agentv1.Command_Update:
 		return nil
-	case *agentv1.Command_Update:
-		return apperr.New(apperr.Unsupported, "this agent cannot replace itself: run the install script on the node")
 	case *agentv1.Command_Container:
 		op := act.Container.GetOperation()
 		if op <= agentv1.ContainerOperation_CONTAINER_OPERATION_UNSPECIFIED || op > agentv1.ContainerOperation_CONTAINER_OPERATION_DELETE {
@@ -47,6 +45,17 @@ func known(c *agentv1.Command) error {
 	default:
 		return apperr.New(apperr.Unsupported, "this agent does not know the command; update it")
 	}
+}
+
+// perform carries out a command with an effect.
+func (e *Executor) perform(ctx context.Context, c *agentv1.Command, id workload.ContainerID) error {
+	if order := c.GetUpdate(); order != nil {
+		if e.config.Update == nil {
+			return apperr.New(apperr.Unsupported, "this agent cannot replace itself: run the install script on the node")
+		}
+		return e.config.Update(ctx, c.GetId(), order)
+	}
+	return e.act(ctx, c.GetContainer().GetOperation(), id)
 }
 
 func (e *Executor) act(ctx context.Context, op agentv1.ContainerOperation, id workload.ContainerID) error {

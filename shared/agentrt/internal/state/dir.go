@@ -17,6 +17,9 @@
 //	trouble          since when and why there is no session
 //	session          until when the present session counts as healthy
 //	revoked          why this agent must never connect again
+//	release-keys     what builds of the agent must be signed by
+//	update.json      how far the last update came; update.proof, update.tar
+//	                 while it is under way
 //	lock             held by the running agent
 //
 // Folders are 0700, files 0600.

@@ -22,6 +22,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type UpdatePhase int32
+
+const (
+	UpdatePhase_UPDATE_PHASE_UNSPECIFIED UpdatePhase = 0
+	// The artifact is fetched, checked and loaded.
+	UpdatePhase_UPDATE_PHASE_PREPARING UpdatePhase = 1
+	// The new agent runs beside the old one, which serves.
+	UpdatePhase_UPDATE_PHASE_PROVING UpdatePhase = 2
+	// The new agent takes over; the old one stands by.
+	UpdatePhase_UPDATE_PHASE_TAKING_OVER UpdatePhase = 3
+	UpdatePhase_UPDATE_PHASE_SUCCESSFUL  UpdatePhase = 4
+	UpdatePhase_UPDATE_PHASE_FAILED      UpdatePhase = 5
+)
+
+// Enum value maps for UpdatePhase.
+var (
+	UpdatePhase_name = map[int32]string{
+		0: "UPDATE_PHASE_UNSPECIFIED",
+		1: "UPDATE_PHASE_PREPARING",
+		2: "UPDATE_PHASE_PROVING",
+		3: "UPDATE_PHASE_TAKING_OVER",
+		4: "UPDATE_PHASE_SUCCESSFUL",
+		5: "UPDATE_PHASE_FAILED",
+	}
+	UpdatePhase_value = map[string]int32{
+		"UPDATE_PHASE_UNSPECIFIED": 0,
+		"UPDATE_PHASE_PREPARING":   1,
+		"UPDATE_PHASE_PROVING":     2,
+		"UPDATE_PHASE_TAKING_OVER": 3,
+		"UPDATE_PHASE_SUCCESSFUL":  4,
+		"UPDATE_PHASE_FAILED":      5,
+	}
+)
+
+func (x UpdatePhase) Enum() *UpdatePhase {
+	p := new(UpdatePhase)
+	*p = x
+	return p
+}
+
+func (x UpdatePhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UpdatePhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_agent_v1_command_proto_enumTypes[0].Descriptor()
+}
+
+func (UpdatePhase) Type() protoreflect.EnumType {
+	return &file_fairlead_agent_v1_command_proto_enumTypes[0]
+}
+
+func (x UpdatePhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UpdatePhase.Descriptor instead.
+func (UpdatePhase) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{0}
+}
+
 type ContainerOperation int32
 
 const (
@@ -61,11 +122,11 @@ func (x ContainerOperation) String() string {
 }
 
 func (ContainerOperation) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_agent_v1_command_proto_enumTypes[0].Descriptor()
+	return file_fairlead_agent_v1_command_proto_enumTypes[1].Descriptor()
 }
 
 func (ContainerOperation) Type() protoreflect.EnumType {
-	return &file_fairlead_agent_v1_command_proto_enumTypes[0]
+	return &file_fairlead_agent_v1_command_proto_enumTypes[1]
 }
 
 func (x ContainerOperation) Number() protoreflect.EnumNumber {
@@ -74,7 +135,7 @@ func (x ContainerOperation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerOperation.Descriptor instead.
 func (ContainerOperation) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{1}
 }
 
 // Command is a one-off act. It may be delivered more than once and is carried
@@ -328,12 +389,24 @@ func (x *Inspect) GetName() string {
 	return ""
 }
 
-// Update asks the agent to replace itself by another build.
+// Update asks the agent to replace itself by another build. It succeeds once
+// the agent has checked the signature and taken it on; how it goes on is told
+// by UpdateStatus.
 type Update struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Digest of the artifact, "sha256:" and hex.
-	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Length of the artifact in bytes, and the path that its statement names.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Ed25519, over the artifact's statement: see package release.
+	Signature []byte `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"`
+	// A version older than the agent's is meant to be taken.
+	Downgrade bool `protobuf:"varint,6,opt,name=downgrade,proto3" json:"downgrade,omitempty"`
+	// The release keys of the controller, oldest first. The agent trusts one that
+	// it was installed with, and one that a key it trusts has signed.
+	ReleaseKeys   []*ReleaseKey `protobuf:"bytes,7,rep,name=release_keys,json=releaseKeys,proto3" json:"release_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +455,175 @@ func (x *Update) GetDigest() string {
 	return ""
 }
 
+func (x *Update) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Update) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Update) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *Update) GetDowngrade() bool {
+	if x != nil {
+		return x.Downgrade
+	}
+	return false
+}
+
+func (x *Update) GetReleaseKeys() []*ReleaseKey {
+	if x != nil {
+		return x.ReleaseKeys
+	}
+	return nil
+}
+
+// ReleaseKey is an Ed25519 key that signs artifacts.
+type ReleaseKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// By the key before it, over the key's statement; empty for the first.
+	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseKey) Reset() {
+	*x = ReleaseKey{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseKey) ProtoMessage() {}
+
+func (x *ReleaseKey) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseKey.ProtoReflect.Descriptor instead.
+func (*ReleaseKey) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReleaseKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ReleaseKey) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// UpdateStatus is where the agent's last update stands. It is told in Hello and
+// whenever it changes; a newer one makes older ones worthless.
+type UpdateStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the command that asked for it.
+	Id    string      `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Phase UpdatePhase `protobuf:"varint,2,opt,name=phase,proto3,enum=fairlead.agent.v1.UpdatePhase" json:"phase,omitempty"`
+	// Why it failed: the agent that was there before serves on.
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	FromVersion   string `protobuf:"bytes,4,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	ToVersion     string `protobuf:"bytes,5,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateStatus) Reset() {
+	*x = UpdateStatus{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateStatus) ProtoMessage() {}
+
+func (x *UpdateStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateStatus.ProtoReflect.Descriptor instead.
+func (*UpdateStatus) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateStatus) GetPhase() UpdatePhase {
+	if x != nil {
+		return x.Phase
+	}
+	return UpdatePhase_UPDATE_PHASE_UNSPECIFIED
+}
+
+func (x *UpdateStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *UpdateStatus) GetFromVersion() string {
+	if x != nil {
+		return x.FromVersion
+	}
+	return ""
+}
+
+func (x *UpdateStatus) GetToVersion() string {
+	if x != nil {
+		return x.ToVersion
+	}
+	return ""
+}
+
 type ContainerAct struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Operation     ContainerOperation     `protobuf:"varint,1,opt,name=operation,proto3,enum=fairlead.agent.v1.ContainerOperation" json:"operation,omitempty"`
@@ -393,7 +635,7 @@ type ContainerAct struct {
 
 func (x *ContainerAct) Reset() {
 	*x = ContainerAct{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +647,7 @@ func (x *ContainerAct) String() string {
 func (*ContainerAct) ProtoMessage() {}
 
 func (x *ContainerAct) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +660,7 @@ func (x *ContainerAct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerAct.ProtoReflect.Descriptor instead.
 func (*ContainerAct) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ContainerAct) GetOperation() ContainerOperation {
@@ -455,7 +697,7 @@ type ReadLogs struct {
 
 func (x *ReadLogs) Reset() {
 	*x = ReadLogs{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +709,7 @@ func (x *ReadLogs) String() string {
 func (*ReadLogs) ProtoMessage() {}
 
 func (x *ReadLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +722,7 @@ func (x *ReadLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogs.ProtoReflect.Descriptor instead.
 func (*ReadLogs) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReadLogs) GetPrefix() string {
@@ -521,7 +763,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +775,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +788,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CommandResult) GetId() string {
@@ -593,7 +835,7 @@ type CommandResultAck struct {
 
 func (x *CommandResultAck) Reset() {
 	*x = CommandResultAck{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +847,7 @@ func (x *CommandResultAck) String() string {
 func (*CommandResultAck) ProtoMessage() {}
 
 func (x *CommandResultAck) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +860,7 @@ func (x *CommandResultAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResultAck.ProtoReflect.Descriptor instead.
 func (*CommandResultAck) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CommandResultAck) GetId() string {
@@ -639,7 +881,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +893,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +906,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -709,10 +951,26 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"generation\"5\n" +
 	"\aInspect\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\":\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xe0\x01\n" +
 	"\x06Update\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"\x7f\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1c\n" +
+	"\tsignature\x18\x05 \x01(\fR\tsignature\x12\x1c\n" +
+	"\tdowngrade\x18\x06 \x01(\bR\tdowngrade\x12@\n" +
+	"\frelease_keys\x18\a \x03(\v2\x1d.fairlead.agent.v1.ReleaseKeyR\vreleaseKeys\"<\n" +
+	"\n" +
+	"ReleaseKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xac\x01\n" +
+	"\fUpdateStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
+	"\x05phase\x18\x02 \x01(\x0e2\x1e.fairlead.agent.v1.UpdatePhaseR\x05phase\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12!\n" +
+	"\ffrom_version\x18\x04 \x01(\tR\vfromVersion\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x05 \x01(\tR\ttoVersion\"\x7f\n" +
 	"\fContainerAct\x12C\n" +
 	"\toperation\x18\x01 \x01(\x0e2%.fairlead.agent.v1.ContainerOperationR\toperation\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x12\n" +
@@ -735,7 +993,14 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\aLogLine\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text*\xb7\x01\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text*\xb5\x01\n" +
+	"\vUpdatePhase\x12\x1c\n" +
+	"\x18UPDATE_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16UPDATE_PHASE_PREPARING\x10\x01\x12\x18\n" +
+	"\x14UPDATE_PHASE_PROVING\x10\x02\x12\x1c\n" +
+	"\x18UPDATE_PHASE_TAKING_OVER\x10\x03\x12\x1b\n" +
+	"\x17UPDATE_PHASE_SUCCESSFUL\x10\x04\x12\x17\n" +
+	"\x13UPDATE_PHASE_FAILED\x10\x05*\xb7\x01\n" +
 	"\x12ContainerOperation\x12#\n" +
 	"\x1fCONTAINER_OPERATION_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19CONTAINER_OPERATION_START\x10\x01\x12\x1c\n" +
@@ -755,36 +1020,41 @@ func file_fairlead_agent_v1_command_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_command_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_agent_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_agent_v1_command_proto_goTypes = []any{
-	(ContainerOperation)(0),       // 0: fairlead.agent.v1.ContainerOperation
-	(*Command)(nil),               // 1: fairlead.agent.v1.Command
-	(*Precondition)(nil),          // 2: fairlead.agent.v1.Precondition
-	(*Inspect)(nil),               // 3: fairlead.agent.v1.Inspect
-	(*Update)(nil),                // 4: fairlead.agent.v1.Update
-	(*ContainerAct)(nil),          // 5: fairlead.agent.v1.ContainerAct
-	(*ReadLogs)(nil),              // 6: fairlead.agent.v1.ReadLogs
-	(*CommandResult)(nil),         // 7: fairlead.agent.v1.CommandResult
-	(*CommandResultAck)(nil),      // 8: fairlead.agent.v1.CommandResultAck
-	(*LogLine)(nil),               // 9: fairlead.agent.v1.LogLine
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(UpdatePhase)(0),              // 0: fairlead.agent.v1.UpdatePhase
+	(ContainerOperation)(0),       // 1: fairlead.agent.v1.ContainerOperation
+	(*Command)(nil),               // 2: fairlead.agent.v1.Command
+	(*Precondition)(nil),          // 3: fairlead.agent.v1.Precondition
+	(*Inspect)(nil),               // 4: fairlead.agent.v1.Inspect
+	(*Update)(nil),                // 5: fairlead.agent.v1.Update
+	(*ReleaseKey)(nil),            // 6: fairlead.agent.v1.ReleaseKey
+	(*UpdateStatus)(nil),          // 7: fairlead.agent.v1.UpdateStatus
+	(*ContainerAct)(nil),          // 8: fairlead.agent.v1.ContainerAct
+	(*ReadLogs)(nil),              // 9: fairlead.agent.v1.ReadLogs
+	(*CommandResult)(nil),         // 10: fairlead.agent.v1.CommandResult
+	(*CommandResultAck)(nil),      // 11: fairlead.agent.v1.CommandResultAck
+	(*LogLine)(nil),               // 12: fairlead.agent.v1.LogLine
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_command_proto_depIdxs = []int32{
-	10, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
-	5,  // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
-	6,  // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
-	3,  // 3: fairlead.agent.v1.Command.inspect:type_name -> fairlead.agent.v1.Inspect
-	4,  // 4: fairlead.agent.v1.Command.update:type_name -> fairlead.agent.v1.Update
-	2,  // 5: fairlead.agent.v1.Command.precondition:type_name -> fairlead.agent.v1.Precondition
-	0,  // 6: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
-	9,  // 7: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
-	10, // 8: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
+	8,  // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
+	9,  // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
+	4,  // 3: fairlead.agent.v1.Command.inspect:type_name -> fairlead.agent.v1.Inspect
+	5,  // 4: fairlead.agent.v1.Command.update:type_name -> fairlead.agent.v1.Update
+	3,  // 5: fairlead.agent.v1.Command.precondition:type_name -> fairlead.agent.v1.Precondition
+	6,  // 6: fairlead.agent.v1.Update.release_keys:type_name -> fairlead.agent.v1.ReleaseKey
+	0,  // 7: fairlead.agent.v1.UpdateStatus.phase:type_name -> fairlead.agent.v1.UpdatePhase
+	1,  // 8: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
+	12, // 9: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
+	13, // 10: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_command_proto_init() }
@@ -803,8 +1073,8 @@ func file_fairlead_agent_v1_command_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_command_proto_rawDesc), len(file_fairlead_agent_v1_command_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -34,6 +34,7 @@ type AgentMessage struct {
 	//	*AgentMessage_Leaving
 	//	*AgentMessage_Pong
 	//	*AgentMessage_TrustAck
+	//	*AgentMessage_Update
 	Body          isAgentMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -148,6 +149,15 @@ func (x *AgentMessage) GetTrustAck() *TrustAck {
 	return nil
 }
 
+func (x *AgentMessage) GetUpdate() *UpdateStatus {
+	if x != nil {
+		if x, ok := x.Body.(*AgentMessage_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
 type isAgentMessage_Body interface {
 	isAgentMessage_Body()
 }
@@ -185,6 +195,10 @@ type AgentMessage_TrustAck struct {
 	TrustAck *TrustAck `protobuf:"bytes,8,opt,name=trust_ack,json=trustAck,proto3,oneof"`
 }
 
+type AgentMessage_Update struct {
+	Update *UpdateStatus `protobuf:"bytes,9,opt,name=update,proto3,oneof"`
+}
+
 func (*AgentMessage_Hello) isAgentMessage_Body() {}
 
 func (*AgentMessage_Heartbeat) isAgentMessage_Body() {}
@@ -200,6 +214,8 @@ func (*AgentMessage_Leaving) isAgentMessage_Body() {}
 func (*AgentMessage_Pong) isAgentMessage_Body() {}
 
 func (*AgentMessage_TrustAck) isAgentMessage_Body() {}
+
+func (*AgentMessage_Update) isAgentMessage_Body() {}
 
 type ControllerMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -435,7 +451,9 @@ type Hello struct {
 	TrustedRoots []string `protobuf:"bytes,10,rep,name=trusted_roots,json=trustedRoots,proto3" json:"trusted_roots,omitempty"`
 	// What secrets for this node are sealed to, "age1…"; the key that opens them
 	// never leaves the node. Empty when the agent opens none.
-	SealingKey    string `protobuf:"bytes,11,opt,name=sealing_key,json=sealingKey,proto3" json:"sealing_key,omitempty"`
+	SealingKey string `protobuf:"bytes,11,opt,name=sealing_key,json=sealingKey,proto3" json:"sealing_key,omitempty"`
+	// Where the agent's last update stands; absent when there was none.
+	Update        *UpdateStatus `protobuf:"bytes,12,opt,name=update,proto3" json:"update,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -545,6 +563,13 @@ func (x *Hello) GetSealingKey() string {
 		return x.SealingKey
 	}
 	return ""
+}
+
+func (x *Hello) GetUpdate() *UpdateStatus {
+	if x != nil {
+		return x.Update
+	}
+	return nil
 }
 
 type Welcome struct {
@@ -1304,7 +1329,7 @@ var File_fairlead_agent_v1_session_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1cfairlead/agent/v1/bulk.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x03\n" +
+	"\x1ffairlead/agent/v1/session.proto\x12\x11fairlead.agent.v1\x1a\"fairlead/agent/v1/assignment.proto\x1a\x1cfairlead/agent/v1/bulk.proto\x1a\x1ffairlead/agent/v1/command.proto\x1a!fairlead/agent/v1/enrolment.proto\x1a\x1efairlead/agent/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n" +
 	"\fAgentMessage\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.fairlead.agent.v1.HelloH\x00R\x05hello\x12<\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1c.fairlead.agent.v1.HeartbeatH\x00R\theartbeat\x12L\n" +
@@ -1313,7 +1338,8 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\x0ecommand_result\x18\x05 \x01(\v2 .fairlead.agent.v1.CommandResultH\x00R\rcommandResult\x126\n" +
 	"\aleaving\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.LeavingH\x00R\aleaving\x12-\n" +
 	"\x04pong\x18\a \x01(\v2\x17.fairlead.agent.v1.PongH\x00R\x04pong\x12:\n" +
-	"\ttrust_ack\x18\b \x01(\v2\x1b.fairlead.agent.v1.TrustAckH\x00R\btrustAckB\x06\n" +
+	"\ttrust_ack\x18\b \x01(\v2\x1b.fairlead.agent.v1.TrustAckH\x00R\btrustAck\x129\n" +
+	"\x06update\x18\t \x01(\v2\x1f.fairlead.agent.v1.UpdateStatusH\x00R\x06updateB\x06\n" +
 	"\x04body\"\x91\x05\n" +
 	"\x11ControllerMessage\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.fairlead.agent.v1.WelcomeH\x00R\awelcome\x12F\n" +
@@ -1328,7 +1354,7 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\fbulk_request\x18\t \x01(\v2\x1e.fairlead.agent.v1.BulkRequestH\x00R\vbulkRequest\x120\n" +
 	"\x05trust\x18\n" +
 	" \x01(\v2\x18.fairlead.agent.v1.TrustH\x00R\x05trustB\x06\n" +
-	"\x04body\"\xf4\x02\n" +
+	"\x04body\"\xad\x03\n" +
 	"\x05Hello\x12!\n" +
 	"\fprotocol_min\x18\x01 \x01(\rR\vprotocolMin\x12!\n" +
 	"\fprotocol_max\x18\x02 \x01(\rR\vprotocolMax\x12\"\n" +
@@ -1344,7 +1370,8 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\rtrusted_roots\x18\n" +
 	" \x03(\tR\ftrustedRoots\x12\x1f\n" +
 	"\vsealing_key\x18\v \x01(\tR\n" +
-	"sealingKey\"\xd2\x02\n" +
+	"sealingKey\x127\n" +
+	"\x06update\x18\f \x01(\v2\x1f.fairlead.agent.v1.UpdateStatusR\x06update\"\xd2\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1d\n" +
@@ -1390,10 +1417,11 @@ const file_fairlead_agent_v1_session_proto_rawDesc = "" +
 	"\fprotocol_min\x18\x03 \x01(\rR\vprotocolMin\x12!\n" +
 	"\fprotocol_max\x18\x04 \x01(\rR\vprotocolMax\x12\x17\n" +
 	"\anode_id\x18\x05 \x01(\tR\x06nodeId\x12\x14\n" +
-	"\x05roots\x18\x06 \x03(\tR\x05roots2\xa8\x02\n" +
+	"\x05roots\x18\x06 \x03(\tR\x05roots2\xfc\x02\n" +
 	"\x0eSessionService\x12T\n" +
 	"\aSession\x12\x1f.fairlead.agent.v1.AgentMessage\x1a$.fairlead.agent.v1.ControllerMessage(\x010\x01\x12k\n" +
-	"\x10RenewCertificate\x12*.fairlead.agent.v1.RenewCertificateRequest\x1a+.fairlead.agent.v1.RenewCertificateResponse\x12S\n" +
+	"\x10RenewCertificate\x12*.fairlead.agent.v1.RenewCertificateRequest\x1a+.fairlead.agent.v1.RenewCertificateResponse\x12R\n" +
+	"\x05Prove\x12\x1f.fairlead.agent.v1.AgentMessage\x1a$.fairlead.agent.v1.ControllerMessage(\x010\x01\x12S\n" +
 	"\bDiagnose\x12\".fairlead.agent.v1.DiagnoseRequest\x1a#.fairlead.agent.v1.DiagnoseResponseB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
@@ -1430,13 +1458,14 @@ var file_fairlead_agent_v1_session_proto_goTypes = []any{
 	(*AssignmentsAck)(nil),           // 17: fairlead.agent.v1.AssignmentsAck
 	(*StatusReport)(nil),             // 18: fairlead.agent.v1.StatusReport
 	(*CommandResult)(nil),            // 19: fairlead.agent.v1.CommandResult
-	(*AssignmentSet)(nil),            // 20: fairlead.agent.v1.AssignmentSet
-	(*StatusAck)(nil),                // 21: fairlead.agent.v1.StatusAck
-	(*Command)(nil),                  // 22: fairlead.agent.v1.Command
-	(*CommandResultAck)(nil),         // 23: fairlead.agent.v1.CommandResultAck
-	(*BulkRequest)(nil),              // 24: fairlead.agent.v1.BulkRequest
-	(*AgentInfo)(nil),                // 25: fairlead.agent.v1.AgentInfo
-	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
+	(*UpdateStatus)(nil),             // 20: fairlead.agent.v1.UpdateStatus
+	(*AssignmentSet)(nil),            // 21: fairlead.agent.v1.AssignmentSet
+	(*StatusAck)(nil),                // 22: fairlead.agent.v1.StatusAck
+	(*Command)(nil),                  // 23: fairlead.agent.v1.Command
+	(*CommandResultAck)(nil),         // 24: fairlead.agent.v1.CommandResultAck
+	(*BulkRequest)(nil),              // 25: fairlead.agent.v1.BulkRequest
+	(*AgentInfo)(nil),                // 26: fairlead.agent.v1.AgentInfo
+	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_session_proto_depIdxs = []int32{
 	2,  // 0: fairlead.agent.v1.AgentMessage.hello:type_name -> fairlead.agent.v1.Hello
@@ -1447,30 +1476,34 @@ var file_fairlead_agent_v1_session_proto_depIdxs = []int32{
 	11, // 5: fairlead.agent.v1.AgentMessage.leaving:type_name -> fairlead.agent.v1.Leaving
 	8,  // 6: fairlead.agent.v1.AgentMessage.pong:type_name -> fairlead.agent.v1.Pong
 	10, // 7: fairlead.agent.v1.AgentMessage.trust_ack:type_name -> fairlead.agent.v1.TrustAck
-	3,  // 8: fairlead.agent.v1.ControllerMessage.welcome:type_name -> fairlead.agent.v1.Welcome
-	6,  // 9: fairlead.agent.v1.ControllerMessage.heartbeat_ack:type_name -> fairlead.agent.v1.HeartbeatAck
-	20, // 10: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
-	21, // 11: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
-	22, // 12: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
-	12, // 13: fairlead.agent.v1.ControllerMessage.reconnect:type_name -> fairlead.agent.v1.Reconnect
-	7,  // 14: fairlead.agent.v1.ControllerMessage.ping:type_name -> fairlead.agent.v1.Ping
-	23, // 15: fairlead.agent.v1.ControllerMessage.command_result_ack:type_name -> fairlead.agent.v1.CommandResultAck
-	24, // 16: fairlead.agent.v1.ControllerMessage.bulk_request:type_name -> fairlead.agent.v1.BulkRequest
-	9,  // 17: fairlead.agent.v1.ControllerMessage.trust:type_name -> fairlead.agent.v1.Trust
-	25, // 18: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
-	4,  // 19: fairlead.agent.v1.Welcome.backoff:type_name -> fairlead.agent.v1.Backoff
-	26, // 20: fairlead.agent.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 21: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
-	13, // 22: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
-	15, // 23: fairlead.agent.v1.SessionService.Diagnose:input_type -> fairlead.agent.v1.DiagnoseRequest
-	1,  // 24: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
-	14, // 25: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
-	16, // 26: fairlead.agent.v1.SessionService.Diagnose:output_type -> fairlead.agent.v1.DiagnoseResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // 8: fairlead.agent.v1.AgentMessage.update:type_name -> fairlead.agent.v1.UpdateStatus
+	3,  // 9: fairlead.agent.v1.ControllerMessage.welcome:type_name -> fairlead.agent.v1.Welcome
+	6,  // 10: fairlead.agent.v1.ControllerMessage.heartbeat_ack:type_name -> fairlead.agent.v1.HeartbeatAck
+	21, // 11: fairlead.agent.v1.ControllerMessage.assignments:type_name -> fairlead.agent.v1.AssignmentSet
+	22, // 12: fairlead.agent.v1.ControllerMessage.status_ack:type_name -> fairlead.agent.v1.StatusAck
+	23, // 13: fairlead.agent.v1.ControllerMessage.command:type_name -> fairlead.agent.v1.Command
+	12, // 14: fairlead.agent.v1.ControllerMessage.reconnect:type_name -> fairlead.agent.v1.Reconnect
+	7,  // 15: fairlead.agent.v1.ControllerMessage.ping:type_name -> fairlead.agent.v1.Ping
+	24, // 16: fairlead.agent.v1.ControllerMessage.command_result_ack:type_name -> fairlead.agent.v1.CommandResultAck
+	25, // 17: fairlead.agent.v1.ControllerMessage.bulk_request:type_name -> fairlead.agent.v1.BulkRequest
+	9,  // 18: fairlead.agent.v1.ControllerMessage.trust:type_name -> fairlead.agent.v1.Trust
+	26, // 19: fairlead.agent.v1.Hello.agent:type_name -> fairlead.agent.v1.AgentInfo
+	20, // 20: fairlead.agent.v1.Hello.update:type_name -> fairlead.agent.v1.UpdateStatus
+	4,  // 21: fairlead.agent.v1.Welcome.backoff:type_name -> fairlead.agent.v1.Backoff
+	27, // 22: fairlead.agent.v1.DiagnoseResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 23: fairlead.agent.v1.SessionService.Session:input_type -> fairlead.agent.v1.AgentMessage
+	13, // 24: fairlead.agent.v1.SessionService.RenewCertificate:input_type -> fairlead.agent.v1.RenewCertificateRequest
+	0,  // 25: fairlead.agent.v1.SessionService.Prove:input_type -> fairlead.agent.v1.AgentMessage
+	15, // 26: fairlead.agent.v1.SessionService.Diagnose:input_type -> fairlead.agent.v1.DiagnoseRequest
+	1,  // 27: fairlead.agent.v1.SessionService.Session:output_type -> fairlead.agent.v1.ControllerMessage
+	14, // 28: fairlead.agent.v1.SessionService.RenewCertificate:output_type -> fairlead.agent.v1.RenewCertificateResponse
+	1,  // 29: fairlead.agent.v1.SessionService.Prove:output_type -> fairlead.agent.v1.ControllerMessage
+	16, // 30: fairlead.agent.v1.SessionService.Diagnose:output_type -> fairlead.agent.v1.DiagnoseResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_session_proto_init() }
@@ -1492,6 +1525,7 @@ func file_fairlead_agent_v1_session_proto_init() {
 		(*AgentMessage_Leaving)(nil),
 		(*AgentMessage_Pong)(nil),
 		(*AgentMessage_TrustAck)(nil),
+		(*AgentMessage_Update)(nil),
 	}
 	file_fairlead_agent_v1_session_proto_msgTypes[1].OneofWrappers = []any{
 		(*ControllerMessage_Welcome)(nil),

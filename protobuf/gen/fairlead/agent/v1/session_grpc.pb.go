@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	SessionService_Session_FullMethodName          = "/fairlead.agent.v1.SessionService/Session"
 	SessionService_RenewCertificate_FullMethodName = "/fairlead.agent.v1.SessionService/RenewCertificate"
+	SessionService_Prove_FullMethodName            = "/fairlead.agent.v1.SessionService/Prove"
 	SessionService_Diagnose_FullMethodName         = "/fairlead.agent.v1.SessionService/Diagnose"
 )
 
@@ -37,6 +38,11 @@ type SessionServiceClient interface {
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AgentMessage, ControllerMessage], error)
 	// RenewCertificate signs the same agent's next client certificate.
 	RenewCertificate(ctx context.Context, in *RenewCertificateRequest, opts ...grpc.CallOption) (*RenewCertificateResponse, error)
+	// Prove is for an agent that is to take another one's place and runs beside
+	// it: Hello, Welcome, and heartbeats that are echoed after the controller did
+	// for them what it does for work. It changes nothing, and the session of the
+	// agent that serves goes on.
+	Prove(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AgentMessage, ControllerMessage], error)
 	// Diagnose tells who looks for the cause of a trouble on the node how the
 	// controller sees the agent. It changes nothing. Fails with
 	// PERMISSION_DENIED and a Refusal detail for a revoked agent.
@@ -74,6 +80,19 @@ func (c *sessionServiceClient) RenewCertificate(ctx context.Context, in *RenewCe
 	return out, nil
 }
 
+func (c *sessionServiceClient) Prove(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AgentMessage, ControllerMessage], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[1], SessionService_Prove_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AgentMessage, ControllerMessage]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_ProveClient = grpc.BidiStreamingClient[AgentMessage, ControllerMessage]
+
 func (c *sessionServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiagnoseResponse)
@@ -97,6 +116,11 @@ type SessionServiceServer interface {
 	Session(grpc.BidiStreamingServer[AgentMessage, ControllerMessage]) error
 	// RenewCertificate signs the same agent's next client certificate.
 	RenewCertificate(context.Context, *RenewCertificateRequest) (*RenewCertificateResponse, error)
+	// Prove is for an agent that is to take another one's place and runs beside
+	// it: Hello, Welcome, and heartbeats that are echoed after the controller did
+	// for them what it does for work. It changes nothing, and the session of the
+	// agent that serves goes on.
+	Prove(grpc.BidiStreamingServer[AgentMessage, ControllerMessage]) error
 	// Diagnose tells who looks for the cause of a trouble on the node how the
 	// controller sees the agent. It changes nothing. Fails with
 	// PERMISSION_DENIED and a Refusal detail for a revoked agent.
@@ -116,6 +140,9 @@ func (UnimplementedSessionServiceServer) Session(grpc.BidiStreamingServer[AgentM
 }
 func (UnimplementedSessionServiceServer) RenewCertificate(context.Context, *RenewCertificateRequest) (*RenewCertificateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewCertificate not implemented")
+}
+func (UnimplementedSessionServiceServer) Prove(grpc.BidiStreamingServer[AgentMessage, ControllerMessage]) error {
+	return status.Error(codes.Unimplemented, "method Prove not implemented")
 }
 func (UnimplementedSessionServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
@@ -166,6 +193,13 @@ func _SessionService_RenewCertificate_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_Prove_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SessionServiceServer).Prove(&grpc.GenericServerStream[AgentMessage, ControllerMessage]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_ProveServer = grpc.BidiStreamingServer[AgentMessage, ControllerMessage]
+
 func _SessionService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DiagnoseRequest)
 	if err := dec(in); err != nil {
@@ -204,6 +238,12 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Session",
 			Handler:       _SessionService_Session_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Prove",
+			Handler:       _SessionService_Prove_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
