@@ -167,7 +167,21 @@ type VolumeLink struct {
 type Storage struct {
 	StorageID string
 	Path      string
-	Bucket    string
+	// Bucket is the bucket's name, or its name, a slash and the folder in it
+	// that counts.
+	Bucket string
+	// URL of the S3-compatible service, of when the deployment was rendered.
+	URL string
+	// Keys is filled in only on the way to the node; it is never stored and is
+	// not part of the hash. Nil means that the bucket is public.
+	Keys *StorageKeys
+}
+
+// StorageKeys open a bucket. On the way, and on the node's disk, each is sealed
+// to the node's public key.
+type StorageKeys struct {
+	Access string
+	Secret string
 }
 
 // LogConfig chooses the engine's log driver.

@@ -10,13 +10,18 @@ import (
 
 // Hash returns the SHA-256, in hex, of everything in a workload that makes a
 // difference to a container of it: not which instance asks for it, not how many
-// there are to be, not the registry credentials, not the clients' list ids.
+// there are to be, not the credentials of registries and storages, not the clients' list ids.
 // Fields that hold their zero value do not count, so that a field added to the
 // spec later leaves the hashes of old content as they were.
 func Hash(w Workload) string {
 	w.Hash, w.InstanceID = "", ""
 	w.Container.Replicas = nil
 	w.Image.Auth = nil
+	if storage := w.Container.Storage; storage != nil {
+		plain := *storage
+		plain.Keys = nil
+		w.Container.Storage = &plain
+	}
 	w.Image.RegistryID = ""
 	h := sha256.New()
 	write(h, "", reflect.ValueOf(w))

@@ -40,6 +40,18 @@ func TestHashSeesWhatMakesADifference(t *testing.T) {
 		{"nothing", func(*spec.Workload) {}, true},
 		{"the hash itself", func(w *spec.Workload) { w.Hash = "x" }, true},
 		{"credentials", func(w *spec.Workload) { w.Image.Auth = &spec.RegistryAuth{Password: "p"} }, true},
+		{"the keys of a storage", func(w *spec.Workload) {
+			filled := workload()
+			filled.Container.Storage = &spec.Storage{StorageID: "s", Keys: &spec.StorageKeys{Secret: "s"}}
+			plain := workload()
+			plain.Container.Storage = &spec.Storage{StorageID: "s"}
+			if spec.Hash(filled) != spec.Hash(plain) || filled.Container.Storage.Keys == nil {
+				t.Error("the keys of a storage make a difference, or are gone")
+			}
+		}, true},
+		{"the address of a storage", func(w *spec.Workload) {
+			w.Container.Storage = &spec.Storage{URL: "https://other"}
+		}, false},
 		{"the registry's id", func(w *spec.Workload) { w.Image.RegistryID = "r" }, true},
 		{"a list entry's id", func(w *spec.Workload) { w.Container.Environment[0].ID = "x" }, true},
 		{"an empty list for an absent one", func(w *spec.Workload) { w.Container.Args = []spec.Key{} }, true},

@@ -44,14 +44,28 @@ func storageToProto(s *spec.Storage) *agentv1.Storage {
 	if s == nil {
 		return nil
 	}
-	return &agentv1.Storage{StorageId: s.StorageID, Path: s.Path, Bucket: s.Bucket}
+	return &agentv1.Storage{StorageId: s.StorageID, Path: s.Path, Bucket: s.Bucket, Url: s.URL, Keys: storageKeysToProto(s.Keys)}
+}
+
+func storageKeysToProto(k *spec.StorageKeys) *agentv1.StorageKeys {
+	if k == nil {
+		return nil
+	}
+	return &agentv1.StorageKeys{Access: k.Access, Secret: k.Secret}
+}
+
+func storageKeysFromProto(p *agentv1.StorageKeys) *spec.StorageKeys {
+	if p == nil {
+		return nil
+	}
+	return &spec.StorageKeys{Access: p.GetAccess(), Secret: p.GetSecret()}
 }
 
 func storageFromProto(p *agentv1.Storage) *spec.Storage {
 	if p == nil {
 		return nil
 	}
-	return &spec.Storage{StorageID: p.GetStorageId(), Path: p.GetPath(), Bucket: p.GetBucket()}
+	return &spec.Storage{StorageID: p.GetStorageId(), Path: p.GetPath(), Bucket: p.GetBucket(), URL: p.GetUrl(), Keys: storageKeysFromProto(p.GetKeys())}
 }
 
 func logConfigToProto(l *spec.LogConfig) *agentv1.LogConfig {

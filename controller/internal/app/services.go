@@ -147,7 +147,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	s.updates = update.New(update.Config{Store: db, Commands: s.commands, Library: library, Audit: auditLog, Now: now})
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
-		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, Liveness: liveness(db),
+		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, StorageURL: s.storages.URL, StorageKeys: s.storages.Keys, Liveness: liveness(db),
 		Removal: agentrpc.RemovalOf, Digest: digest,
 	})
 	s.projects = project.New(db, auditLog, now)

@@ -9,11 +9,11 @@ import (
 )
 
 // AssignmentSet returns everything a node should run, as it is at one moment,
-// with registry credentials; see Updates. No actor is asked.
+// with the credentials of registries and storages; see Updates. No actor is asked.
 func (s *Service) AssignmentSet(ctx context.Context, nodeID uuid.UUID) (Set, error) {
 	set, err := s.Store.ReadSet(ctx, nodeID)
 	if err != nil {
 		return Set{}, err
 	}
-	return set, s.addCredentials(ctx, set, map[string]*spec.RegistryAuth{})
+	return set, s.addCredentials(ctx, nodeID, set, map[string]*spec.RegistryAuth{})
 }

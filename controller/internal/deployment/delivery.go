@@ -131,7 +131,7 @@ func (s *Service) Updates(ctx context.Context, asks []Ask) ([]Update, error) {
 			continue
 		}
 		updates[i].Set = row.set(ask)
-		if err := s.addCredentials(ctx, updates[i].Set, known); err != nil {
+		if err := s.addCredentials(ctx, ask.NodeID, updates[i].Set, known); err != nil {
 			return nil, err
 		}
 	}
@@ -206,9 +206,10 @@ const (
 	EventReunited = "reunited"
 )
 
-// addCredentials puts what each registry takes into the set's images; what was
+// addCredentials puts what each registry takes into the set's images, and what
+// opens each storage beside it, sealed to the node; what registries take that was
 // asked for already is in known.
-func (s *Service) addCredentials(ctx context.Context, set Set, known map[string]*spec.RegistryAuth) error {
+func (s *Service) addCredentials(ctx context.Context, nodeID uuid.UUID, set Set, known map[string]*spec.RegistryAuth) error {
 	for _, a := range set.Assignments {
 		if a.Deployment == nil {
 			continue
@@ -223,6 +224,9 @@ func (s *Service) addCredentials(ctx context.Context, set Set, known map[string]
 				known[w.Image.RegistryID] = auth
 			}
 			a.Deployment.Workloads[i].Image.Auth = auth
+		}
+		if err := s.addStorageKeys(ctx, nodeID, a.Deployment.Workloads); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -45,6 +45,9 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 			}
 			continue
 		}
+		if w.Container.Storage, err = s.placeStorage(ctx, w.Container.Storage); err != nil {
+			return spec.Deployment{}, err
+		}
 		w.Image.RegistryID = i.Image.Registry.ID.String()
 		if w.Image.Reference, err = s.Reference(ctx, i.Image.Registry.ID, i.Image.Name, i.Image.Tag); err != nil {
 			return spec.Deployment{}, err

@@ -175,7 +175,12 @@ type Config struct {
 	// Digest asks a registry for the digest that a reference stands for now.
 	// The actor is not asked. Nil when there is nobody to ask.
 	Digest func(ctx context.Context, registryID uuid.UUID, reference string) (string, error)
-	Sealer Sealer
+	// StorageURL returns the address of a storage; NotFound when it is gone.
+	StorageURL func(ctx context.Context, id uuid.UUID) (string, error)
+	// StorageKeys returns what opens the storage at an address, in the clear;
+	// nil when it takes no keys, NotFound when it is gone.
+	StorageKeys func(ctx context.Context, id uuid.UUID, address string) (*spec.StorageKeys, error)
+	Sealer      Sealer
 	// Removal counts what a node loses when it goes from one set to another,
 	// as its agent will. Assignments that confirm their removals don't count.
 	Removal func(held, next []Assignment) Removal

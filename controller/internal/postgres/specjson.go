@@ -30,11 +30,14 @@ func decodeContainer(text string) (spec.Container, error) {
 	return specpb.ContainerFromProto(message)
 }
 
-// encodeSpec leaves registry credentials out.
+// encodeSpec leaves the credentials of registries and storages out.
 func encodeSpec(d spec.Deployment) (string, error) {
 	message := specpb.DeploymentToProto(d)
 	for _, w := range message.GetWorkloads() {
 		w.GetImage().Auth = nil
+		if storage := w.GetContainer().GetStorage(); storage != nil {
+			storage.Keys = nil
+		}
 	}
 	return encodeMessage(message)
 }

@@ -77,6 +77,13 @@ func (db *DB) FindStorage(ctx context.Context, teamID, id uuid.UUID) (storage.St
 	return row.toStorage(), notThere(err, "storage", id)
 }
 
+// FindStorageOfAnyTeam returns a storage, without looking for uses.
+func (db *DB) FindStorageOfAnyTeam(ctx context.Context, id uuid.UUID) (storage.Storage, error) {
+	var row usedStorageRow
+	err := db.in(ctx).Where("id = ?", id).Take(&row.Storage).Error
+	return row.toStorage(), notThere(err, "storage", id)
+}
+
 // LockStorage is FindStorage that keeps the row from changing; it does not look
 // for uses.
 func (db *DB) LockStorage(ctx context.Context, teamID, id uuid.UUID) (storage.Storage, error) {

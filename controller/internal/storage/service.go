@@ -134,8 +134,8 @@ func moved(from, to string) bool {
 
 // seal puts keys into a storage, bound to it and to what they are.
 func (s *Service) seal(t *Storage, k Keys) {
-	t.SealedAccessKey = s.vault.Seal("storage-access:"+t.ID.String(), k.Access)
-	t.SealedSecretKey = s.vault.Seal("storage-secret:"+t.ID.String(), k.Secret)
+	t.SealedAccessKey = s.vault.Seal(accessPurpose(t.ID), k.Access)
+	t.SealedSecretKey = s.vault.Seal(secretPurpose(t.ID), k.Secret)
 }
 
 func auditData(t Storage) map[string]any {

@@ -71,6 +71,8 @@ type Store interface {
 	UpdateStorage(ctx context.Context, s Storage) error
 	DeleteStorage(ctx context.Context, teamID, id uuid.UUID) error
 	FindStorage(ctx context.Context, teamID, id uuid.UUID) (Storage, error)
+	// FindStorageOfAnyTeam does not look for uses.
+	FindStorageOfAnyTeam(ctx context.Context, id uuid.UUID) (Storage, error)
 	// LockStorage is FindStorage that keeps others from changing the storage,
 	// and from beginning to use it, until the transaction ends.
 	LockStorage(ctx context.Context, teamID, id uuid.UUID) (Storage, error)
@@ -80,6 +82,7 @@ type Store interface {
 // Vault keeps keys unreadable for whoever reads the database.
 type Vault interface {
 	Seal(purpose, text string) []byte
+	Open(purpose string, sealed []byte) (string, error)
 }
 
 // Service manages storages.
@@ -123,11 +126,7 @@ func (w Write) normalize() (Write, error) {
 
 // host returns scheme and host of a storage's URL.
 func host(text string) (string, error) {
-	whole := text
-	if !strings.Contains(whole, "://") {
-		whole = "https://" + whole
-	}
-	u, err := url.Parse(whole)
+	u, err := url.Parse(withScheme(text))
 	if len(text) > maxURLLength || err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" ||
 		u.RawQuery != "" || u.Fragment != "" || strings.ContainsFunc(text, unicode.IsSpace) {
 		return "", apperr.InvalidField("url", nil, "must be [https://]host[:port][/path], or the same with http")
@@ -136,4 +135,11 @@ func host(text string) (string, error) {
 		return "", apperr.InvalidField("url", nil, "must not hold credentials; give accessKey and secretKey")
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+func withScheme(text string) string {
+	if strings.Contains(text, "://") {
+		return text
+	}
+	return "https://" + text
 }

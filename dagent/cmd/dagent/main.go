@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fairlead.dev/dagent/internal/app"
+	"fairlead.dev/dagent/internal/filler"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/logging"
@@ -60,6 +61,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitOK
 	case "help":
 		fmt.Fprint(stdout, usage)
+		return exitOK
+	case "fill": // what the agent runs in a container of its own
+		if err := filler.Run(args, os.Stdin, stdout); err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitFailed
+		}
 		return exitOK
 	case "run", "healthcheck", "doctor":
 	default:

@@ -55,6 +55,10 @@ type applying struct {
 	dep   spec.Deployment
 	story *story
 	decision
+	// filled are the workloads whose volumes have been filled, and how that
+	// ended; filling is held meanwhile.
+	filled  map[string]error
+	filling sync.Mutex
 	// pulled is what each image's reference stands for.
 	pulled map[string]pulled
 	bell   *bell

@@ -96,6 +96,9 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	if err := a.standBy(ctx, s, s.stopsForInit); err != nil {
 		return a.fail(ctx, workload.StepInit, s, "", err)
 	}
+	if err := a.fillOnce(ctx, t.ctx, s); err != nil && !t.halted() {
+		return a.fail(ctx, workload.StepInit, s, "", err)
+	}
 	for _, ic := range s.Container.InitContainers {
 		if id, err := a.runInit(ctx, t.ctx, s, ic); err != nil && !t.halted() {
 			return a.fail(ctx, workload.StepInit, s, id, err)

@@ -171,7 +171,7 @@ func TestBuildInitUsesItsParent(t *testing.T) {
 	if len(p.refused) > 0 {
 		t.Fatalf("refused: %v", p.refused)
 	}
-	if want := []string{"B=2", "A=own"}; !reflect.DeepEqual(b.config.Env, want) {
+	if want := []string{"B=hidden", "TOKEN=t", "A=own"}; !reflect.DeepEqual(b.config.Env, want) {
 		t.Errorf("environment is %v, want %v", b.config.Env, want)
 	}
 	wantMounts := []mount.Mount{
@@ -195,11 +195,18 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 		kind   apperr.Kind
 		change func(*spec.Container)
 	}{
-		"expose":                  {apperr.Unsupported, func(c *spec.Container) { c.Expose = pointer(spec.ExposePlain) }},
-		"routing":                 {apperr.Unsupported, func(c *spec.Container) { c.Routing = &spec.Routing{Path: "/"} }},
-		"secrets[0].value":        {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
-		"configContainer":         {apperr.Unsupported, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
-		"storage":                 {apperr.Unsupported, func(c *spec.Container) { c.Storage = &spec.Storage{StorageID: "s"} }},
+		"expose":           {apperr.Unsupported, func(c *spec.Container) { c.Expose = pointer(spec.ExposePlain) }},
+		"routing":          {apperr.Unsupported, func(c *spec.Container) { c.Routing = &spec.Routing{Path: "/"} }},
+		"secrets[0].value": {apperr.Invalid, func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "K", Required: true}} }},
+		"configContainer":  {apperr.Invalid, func(c *spec.Container) { c.ConfigContainer = &spec.ConfigContainer{} }},
+		"storage.path": {apperr.Unsupported, func(c *spec.Container) {
+			c.Volumes = []spec.Volume{{Name: "v", Path: "/v", Type: spec.VolumeTemporary}}
+			c.Storage = &spec.Storage{StorageID: "s", Path: "v", Bucket: "b"}
+		}},
+		"storage.bucket": {apperr.Invalid, func(c *spec.Container) {
+			c.Volumes = []spec.Volume{{Name: "v", Path: "/v"}}
+			c.Storage = &spec.Storage{StorageID: "s", Path: "v"}
+		}},
 		"customHeaders":           {apperr.Unsupported, func(c *spec.Container) { c.CustomHeaders = []spec.Key{{Key: "X-A"}} }},
 		"proxyHeaders":            {apperr.Unsupported, func(c *spec.Container) { c.ProxyHeaders = pointer(true) }},
 		"capabilities: this node": {apperr.Unsupported, func(c *spec.Container) { c.Capabilities = []spec.KeyValue{{Key: "NET_ADMIN"}} }},

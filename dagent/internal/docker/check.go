@@ -52,6 +52,7 @@ func (d *Driver) Check(dep spec.Deployment) error {
 func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
 	p := refusals(w.Container)
 	d.refuseSecretFiles(w.Container, &p)
+	d.refuseFills(w.Container, &p)
 	checkImage("image", w.Image.Reference, &p)
 	b, built := build(dep, w, w.Image.Reference)
 	p.refused = append(p.refused, built.refused...)
@@ -92,12 +93,6 @@ func refusals(c spec.Container) problems {
 		if s.Required && s.Value == "" {
 			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
 		}
-	}
-	if c.ConfigContainer != nil {
-		p.unsupported("configContainer", "")
-	}
-	if c.Storage != nil && c.Storage.StorageID != "" {
-		p.unsupported("storage", "")
 	}
 	refuseReplicas(c, &p)
 	refuseProbes(c, &p)

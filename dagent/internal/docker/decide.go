@@ -128,7 +128,7 @@ func (dec *decision) design(dep spec.Deployment, s *slot, routes planner) {
 		if r.ended() {
 			continue
 		}
-		if len(s.Container.InitContainers) > 0 && sharesVolume(s.Name(), s.blueprint, r) {
+		if (len(s.Container.InitContainers) > 0 || fills(s.Container)) && sharesVolume(s.Name(), s.blueprint, r) {
 			s.stopsForInit = append(s.stopsForInit, r)
 		}
 		if conflicts(s.Name(), s.blueprint, r) {

@@ -47,6 +47,7 @@ type Engine interface {
 	ContainerRename(ctx context.Context, id, name string) error
 	ContainerUpdate(ctx context.Context, id string, config container.UpdateConfig) (container.UpdateResponse, error)
 	ContainerRemove(ctx context.Context, id string, options container.RemoveOptions) error
+	ContainerAttach(ctx context.Context, id string, options container.AttachOptions) (types.HijackedResponse, error)
 	ContainerLogs(ctx context.Context, id string, options container.LogsOptions) (io.ReadCloser, error)
 
 	ContainerExecCreate(ctx context.Context, id string, options container.ExecOptions) (container.ExecCreateResponse, error)
@@ -55,6 +56,7 @@ type Engine interface {
 	ContainerExecInspect(ctx context.Context, execID string) (container.ExecInspect, error)
 
 	ImagePull(ctx context.Context, reference string, options image.PullOptions) (io.ReadCloser, error)
+	ImageImport(ctx context.Context, source image.ImportSource, reference string, options image.ImportOptions) (io.ReadCloser, error)
 	ImageInspect(ctx context.Context, reference string, options ...client.ImageInspectOption) (image.InspectResponse, error)
 
 	NetworkList(ctx context.Context, options network.ListOptions) ([]network.Summary, error)
@@ -90,6 +92,9 @@ type Options struct {
 	Router Router
 	// Policy is what deployments may ask of the host.
 	Policy Policy
+	// Filler puts files into volumes; without a program it is the agent's own,
+	// with the word "fill".
+	Filler Filler
 	// Secrets keeps the files of secrets; nil refuses secrets that are files.
 	Secrets *secretfile.Store
 	// Now stamps events; time.Now.
@@ -112,6 +117,8 @@ type Driver struct {
 	// secretsInUse keeps files of secrets from being removed while a container
 	// is made that will mount them.
 	secretsInUse sync.RWMutex
+	// importing keeps the image of the filler from being made twice.
+	importing sync.Mutex
 	// negotiated holds whether client and engine have agreed on the version
 	// of the API. The client would do that by itself, but not safely when
 	// several goroutines make the first calls.
@@ -144,6 +151,9 @@ func New(engine Engine, options Options) *Driver {
 	orDefault(&options.HealthTimeout, time.Minute)
 	orDefault(&options.InitTimeout, 10*time.Minute)
 	orDefault(&options.StopGrace, 10*time.Second)
+	if options.Filler.Program == "" {
+		options.Filler = Filler{Program: "/proc/self/exe", Words: []string{"fill"}}
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}

@@ -1,8 +1,12 @@
 package docker_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"fmt"
+	"github.com/docker/docker/api/types/image"
+	"io"
 	"net"
 	"testing"
 
@@ -100,4 +104,33 @@ func (s *site) log(name string) (lines []string) {
 		s.Fatal(err)
 	}
 	return lines
+}
+
+// imageWith makes an image that holds one file.
+func (s *site) imageWith(name, content string) string {
+	s.Helper()
+	var packed bytes.Buffer
+	archive := tar.NewWriter(&packed)
+	err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))})
+	if err == nil {
+		_, err = archive.Write([]byte(content))
+	}
+	reference := "127.0.0.1:1/fairlead-test-" + token() + ":1"
+	if err == nil {
+		err = archive.Close()
+	}
+	var stream io.ReadCloser
+	if err == nil {
+		stream, err = s.engine.ImageImport(s.Context(), image.ImportSource{Source: &packed, SourceName: "-"}, reference, image.ImportOptions{})
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, stream)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() {
+		_, _ = s.engine.ImageRemove(context.WithoutCancel(s.Context()), reference, image.RemoveOptions{Force: true})
+	})
+	return reference
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ var (
 	slowHealthImage  = "127.0.0.1:1/fairlead-test-" + token() + ":1"
 	shellHealthImage = "127.0.0.1:1/fairlead-test-" + token() + ":1"
 )
+
+// programFile is the test program once it is compiled.
+var programFile atomic.Pointer[string]
 
 const missingImage = "127.0.0.1:1/fairlead-test/missing:1"
 
@@ -86,8 +90,8 @@ func programArchive() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
 	file := filepath.Join(folder, "program")
+	programFile.Store(&file)
 	build := exec.Command("go", "build", "-trimpath", "-o", file, "./testdata/program")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -114,6 +118,9 @@ func programArchive() ([]byte, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if file := programFile.Load(); file != nil {
+		_ = os.RemoveAll(filepath.Dir(*file))
+	}
 	if engine, err := docker.Connect(""); err == nil {
 		for _, reference := range []string{programImage, healthImage, slowHealthImage, shellHealthImage} {
 			_, _ = engine.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true})

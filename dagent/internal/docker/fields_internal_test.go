@@ -138,6 +138,7 @@ func TestNoPartOfAFieldIsSilentlyIgnored(t *testing.T) {
 		"Routing", "Secrets", "ConfigContainer", "Storage", "CustomHeaders",
 	}
 	_, w := full()
+	w.Container.Secrets = nil // one of them stands before a variable
 	w.Container.InitContainers = []spec.InitContainer{{
 		Name: "i", Image: "i:1", Command: []spec.Key{{Key: "c"}}, Args: []spec.Key{{Key: "a"}}, UseParentConfig: true,
 		Environment: []spec.KeyValue{{Key: "K", Value: "v"}}, Volumes: []spec.VolumeLink{{Name: "data", Path: "/in"}},

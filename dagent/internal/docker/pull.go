@@ -31,8 +31,8 @@ type request struct {
 }
 
 // requests lists the images of workloads, init containers' included, once
-// each. An init container's image is pulled with its parent's credentials when
-// both come from the same registry.
+// each. The image of an init or configuration container is pulled with its parent's
+// credentials when both come from the same registry.
 func requests(workloads []spec.Workload) []request {
 	var list []request
 	seen := map[string]bool{}
@@ -44,9 +44,16 @@ func requests(workloads []spec.Workload) []request {
 	}
 	for _, w := range workloads {
 		add(request{w.Image.Reference, w.InstanceID, w.Image.Auth})
+		others := []string{}
+		if cc := w.Container.ConfigContainer; cc != nil {
+			others = append(others, cc.Image)
+		}
 		for _, ic := range w.Container.InitContainers {
-			r := request{reference: ic.Image, instanceID: w.InstanceID}
-			if registryOf(ic.Image) == registryOf(w.Image.Reference) {
+			others = append(others, ic.Image)
+		}
+		for _, other := range others {
+			r := request{reference: other, instanceID: w.InstanceID}
+			if registryOf(other) == registryOf(w.Image.Reference) {
 				r.auth = w.Image.Auth
 			}
 			add(r)

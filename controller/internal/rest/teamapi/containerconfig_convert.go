@@ -38,22 +38,24 @@ func (d instanceConfig) apply(c *spec.Container) {
 
 func toContainerConfig(c spec.Container) ContainerConfig {
 	return ContainerConfig{
-		Name:               some(c.Name),
-		Environment:        some(listOf(c.Environment, toKeyValue)),
-		Routing:            some(pointTo(c.Routing, func(r spec.Routing) configRouting { return configRouting(r) })),
-		Expose:             some(c.Expose),
-		User:               some(c.User),
-		TTY:                some(c.TTY),
-		WorkingDirectory:   some(c.WorkingDirectory),
-		ConfigContainer:    some(pointTo(c.ConfigContainer, func(cc spec.ConfigContainer) configContainer { return configContainer(cc) })),
-		Ports:              some(listOf(c.Ports, toPort)),
-		PortRanges:         some(listOf(c.PortRanges, toPortRange)),
-		Volumes:            some(listOf(c.Volumes, toVolume)),
-		Commands:           some(listOf(c.Commands, toKey)),
-		Args:               some(listOf(c.Args, toKey)),
-		InitContainers:     some(listOf(c.InitContainers, toInitContainer)),
-		Capabilities:       some(listOf(c.Capabilities, toKeyValue)),
-		Storage:            some(pointTo(c.Storage, func(s spec.Storage) configStorage { return configStorage(s) })),
+		Name:             some(c.Name),
+		Environment:      some(listOf(c.Environment, toKeyValue)),
+		Routing:          some(pointTo(c.Routing, func(r spec.Routing) configRouting { return configRouting(r) })),
+		Expose:           some(c.Expose),
+		User:             some(c.User),
+		TTY:              some(c.TTY),
+		WorkingDirectory: some(c.WorkingDirectory),
+		ConfigContainer:  some(pointTo(c.ConfigContainer, func(cc spec.ConfigContainer) configContainer { return configContainer(cc) })),
+		Ports:            some(listOf(c.Ports, toPort)),
+		PortRanges:       some(listOf(c.PortRanges, toPortRange)),
+		Volumes:          some(listOf(c.Volumes, toVolume)),
+		Commands:         some(listOf(c.Commands, toKey)),
+		Args:             some(listOf(c.Args, toKey)),
+		InitContainers:   some(listOf(c.InitContainers, toInitContainer)),
+		Capabilities:     some(listOf(c.Capabilities, toKeyValue)),
+		Storage: some(pointTo(c.Storage, func(s spec.Storage) configStorage {
+			return configStorage{StorageID: s.StorageID, Path: s.Path, Bucket: s.Bucket}
+		})),
 		Replicas:           some(c.Replicas),
 		LogConfig:          some(pointTo(c.LogConfig, toLog)),
 		RestartPolicy:      some(c.RestartPolicy),
@@ -90,7 +92,9 @@ func (d ContainerConfig) apply(c *spec.Container) {
 	assignList(d.Args, &c.Args, fromKey)
 	assignList(d.InitContainers, &c.InitContainers, fromInitContainer)
 	assignList(d.Capabilities, &c.Capabilities, fromKeyValue)
-	assignAs(d.Storage, &c.Storage, func(s configStorage) spec.Storage { return spec.Storage(s) })
+	assignAs(d.Storage, &c.Storage, func(s configStorage) spec.Storage {
+		return spec.Storage{StorageID: s.StorageID, Path: s.Path, Bucket: s.Bucket}
+	})
 	assign(d.Replicas, &c.Replicas)
 	assignAs(d.LogConfig, &c.LogConfig, fromLog)
 	assign(d.RestartPolicy, &c.RestartPolicy)

@@ -8,7 +8,7 @@ import (
 )
 
 // open returns the deployment with the values of its secrets as the container
-// is to have them. They are in memory alone, and only while the driver works.
+// is to have them, and the keys of its storages. They are in memory alone, and only while the driver works.
 func (r *Reconciler) open(d spec.Deployment) (spec.Deployment, error) {
 	d.Workloads = slices.Clone(d.Workloads)
 	for i := range d.Workloads {
@@ -25,6 +25,27 @@ func (r *Reconciler) open(d spec.Deployment) (spec.Deployment, error) {
 			}
 			secret.Value, secret.Encrypted = value, false
 		}
+		if c.Storage != nil && c.Storage.Keys != nil {
+			opened, err := r.openStorage(*c.Storage)
+			if err != nil {
+				return d, fmt.Errorf("open the keys of the storage of %s: %w", d.Workloads[i].Name(), err)
+			}
+			c.Storage = &opened
+		}
 	}
 	return d, nil
+}
+
+// openStorage returns the storage with its keys in the clear.
+func (r *Reconciler) openStorage(s spec.Storage) (spec.Storage, error) {
+	var keys spec.StorageKeys
+	var err error
+	if keys.Access, err = r.config.Open(s.Keys.Access); err != nil {
+		return s, err
+	}
+	if keys.Secret, err = r.config.Open(s.Keys.Secret); err != nil {
+		return s, err
+	}
+	s.Keys = &keys
+	return s, nil
 }

@@ -4,7 +4,8 @@
 //	exit CODE         ends at once
 //	write FILE TEXT   writes a file and ends
 //	copy FILE FILE    copies a file and ends
-//	cat FILE          prints a file and runs on
+//	cat FILE...       prints files and runs on
+//	keep FILE TEXT    writes a file and runs on
 //	look FILE         prints mode and owner of a file, what it holds and whether
 //	                  it can be written, and runs on
 //	health            is the health probe: fails unless HEALTH is "ok", or is
@@ -18,12 +19,14 @@
 //	end               tells the main process of the container to end
 //	env NAME          prints the value of a variable
 //	flood             writes for ever
+//	fill WORDS        is the filler of volumes
 //	size              prints the size of its terminal whenever it changes
 //
 // Called as a shell it does what the words of the command say.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +36,8 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"fairlead.dev/dagent/internal/filler"
 )
 
 func main() {
@@ -42,6 +47,13 @@ func main() {
 	}
 	if len(args) > 0 && args[0] == "health" {
 		if !healthy(os.Getenv("HEALTH")) {
+			os.Exit(1)
+		}
+		return
+	}
+	if len(args) > 0 && args[0] == "fill" {
+		if err := filler.Run(args[1:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
@@ -138,10 +150,14 @@ func act(args []string) {
 		if err == nil {
 			os.Exit(0)
 		}
-	case args[0] == "cat" && len(args) == 2:
-		var content []byte
-		content, err = os.ReadFile(args[1])
-		fmt.Println(string(content))
+	case args[0] == "keep" && len(args) == 3:
+		err = os.WriteFile(args[1], []byte(args[2]), 0o600)
+	case args[0] == "cat":
+		for _, file := range args[1:] {
+			content, missing := os.ReadFile(file)
+			fmt.Println(string(content))
+			err = errors.Join(err, missing)
+		}
 	case args[0] == "look" && len(args) == 2:
 		err = look(args[1])
 	default:

@@ -1758,6 +1758,8 @@ type Storage struct {
 	StorageId     string                 `protobuf:"bytes,1,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Bucket        string                 `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Url           string                 `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	Keys          *StorageKeys           `protobuf:"bytes,5,opt,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1813,6 +1815,73 @@ func (x *Storage) GetBucket() string {
 	return ""
 }
 
+func (x *Storage) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Storage) GetKeys() *StorageKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// StorageKeys are sealed to the node's public key.
+type StorageKeys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Access        string                 `protobuf:"bytes,1,opt,name=access,proto3" json:"access,omitempty"`
+	Secret        string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageKeys) Reset() {
+	*x = StorageKeys{}
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageKeys) ProtoMessage() {}
+
+func (x *StorageKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageKeys.ProtoReflect.Descriptor instead.
+func (*StorageKeys) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StorageKeys) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
+}
+
+func (x *StorageKeys) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
 type LogConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Driver        string                 `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
@@ -1823,7 +1892,7 @@ type LogConfig struct {
 
 func (x *LogConfig) Reset() {
 	*x = LogConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1904,7 @@ func (x *LogConfig) String() string {
 func (*LogConfig) ProtoMessage() {}
 
 func (x *LogConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +1917,7 @@ func (x *LogConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogConfig.ProtoReflect.Descriptor instead.
 func (*LogConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogConfig) GetDriver() string {
@@ -1876,7 +1945,7 @@ type ExpectedState struct {
 
 func (x *ExpectedState) Reset() {
 	*x = ExpectedState{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +1957,7 @@ func (x *ExpectedState) String() string {
 func (*ExpectedState) ProtoMessage() {}
 
 func (x *ExpectedState) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +1970,7 @@ func (x *ExpectedState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedState.ProtoReflect.Descriptor instead.
 func (*ExpectedState) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExpectedState) GetState() string {
@@ -1937,7 +2006,7 @@ type HealthCheckConfig struct {
 
 func (x *HealthCheckConfig) Reset() {
 	*x = HealthCheckConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2018,7 @@ func (x *HealthCheckConfig) String() string {
 func (*HealthCheckConfig) ProtoMessage() {}
 
 func (x *HealthCheckConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2031,7 @@ func (x *HealthCheckConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckConfig.ProtoReflect.Descriptor instead.
 func (*HealthCheckConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HealthCheckConfig) GetPort() int32 {
@@ -2003,7 +2072,7 @@ type ResourceConfig struct {
 
 func (x *ResourceConfig) Reset() {
 	*x = ResourceConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2084,7 @@ func (x *ResourceConfig) String() string {
 func (*ResourceConfig) ProtoMessage() {}
 
 func (x *ResourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2097,7 @@ func (x *ResourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceConfig.ProtoReflect.Descriptor instead.
 func (*ResourceConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResourceConfig) GetLimits() *Resources {
@@ -2055,7 +2124,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2136,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2149,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Resources) GetCpu() string {
@@ -2108,7 +2177,7 @@ type Markers struct {
 
 func (x *Markers) Reset() {
 	*x = Markers{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2120,7 +2189,7 @@ func (x *Markers) String() string {
 func (*Markers) ProtoMessage() {}
 
 func (x *Markers) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2133,7 +2202,7 @@ func (x *Markers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Markers.ProtoReflect.Descriptor instead.
 func (*Markers) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Markers) GetDeployment() *KeyValues {
@@ -2168,7 +2237,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2249,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2262,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Metrics) GetEnabled() bool {
@@ -2378,12 +2447,17 @@ const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"VolumeLink\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\"T\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\"\x9a\x01\n" +
 	"\aStorage\x12\x1d\n" +
 	"\n" +
 	"storage_id\x18\x01 \x01(\tR\tstorageId\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
-	"\x06bucket\x18\x03 \x01(\tR\x06bucket\"[\n" +
+	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\x122\n" +
+	"\x04keys\x18\x05 \x01(\v2\x1e.fairlead.agent.v1.StorageKeysR\x04keys\"=\n" +
+	"\vStorageKeys\x12\x16\n" +
+	"\x06access\x18\x01 \x01(\tR\x06access\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"[\n" +
 	"\tLogConfig\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x126\n" +
 	"\aoptions\x18\x02 \x01(\v2\x1c.fairlead.agent.v1.KeyValuesR\aoptions\"k\n" +
@@ -2425,7 +2499,7 @@ func file_fairlead_agent_v1_spec_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_spec_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fairlead_agent_v1_spec_proto_goTypes = []any{
 	(*Deployment)(nil),        // 0: fairlead.agent.v1.Deployment
 	(*Policy)(nil),            // 1: fairlead.agent.v1.Policy
@@ -2452,13 +2526,14 @@ var file_fairlead_agent_v1_spec_proto_goTypes = []any{
 	(*InitContainers)(nil),    // 22: fairlead.agent.v1.InitContainers
 	(*VolumeLink)(nil),        // 23: fairlead.agent.v1.VolumeLink
 	(*Storage)(nil),           // 24: fairlead.agent.v1.Storage
-	(*LogConfig)(nil),         // 25: fairlead.agent.v1.LogConfig
-	(*ExpectedState)(nil),     // 26: fairlead.agent.v1.ExpectedState
-	(*HealthCheckConfig)(nil), // 27: fairlead.agent.v1.HealthCheckConfig
-	(*ResourceConfig)(nil),    // 28: fairlead.agent.v1.ResourceConfig
-	(*Resources)(nil),         // 29: fairlead.agent.v1.Resources
-	(*Markers)(nil),           // 30: fairlead.agent.v1.Markers
-	(*Metrics)(nil),           // 31: fairlead.agent.v1.Metrics
+	(*StorageKeys)(nil),       // 25: fairlead.agent.v1.StorageKeys
+	(*LogConfig)(nil),         // 26: fairlead.agent.v1.LogConfig
+	(*ExpectedState)(nil),     // 27: fairlead.agent.v1.ExpectedState
+	(*HealthCheckConfig)(nil), // 28: fairlead.agent.v1.HealthCheckConfig
+	(*ResourceConfig)(nil),    // 29: fairlead.agent.v1.ResourceConfig
+	(*Resources)(nil),         // 30: fairlead.agent.v1.Resources
+	(*Markers)(nil),           // 31: fairlead.agent.v1.Markers
+	(*Metrics)(nil),           // 32: fairlead.agent.v1.Metrics
 }
 var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
 	2,  // 0: fairlead.agent.v1.Deployment.workloads:type_name -> fairlead.agent.v1.Workload
@@ -2478,17 +2553,17 @@ var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
 	22, // 14: fairlead.agent.v1.ContainerConfig.init_containers:type_name -> fairlead.agent.v1.InitContainers
 	7,  // 15: fairlead.agent.v1.ContainerConfig.capabilities:type_name -> fairlead.agent.v1.KeyValues
 	24, // 16: fairlead.agent.v1.ContainerConfig.storage:type_name -> fairlead.agent.v1.Storage
-	25, // 17: fairlead.agent.v1.ContainerConfig.log_config:type_name -> fairlead.agent.v1.LogConfig
+	26, // 17: fairlead.agent.v1.ContainerConfig.log_config:type_name -> fairlead.agent.v1.LogConfig
 	9,  // 18: fairlead.agent.v1.ContainerConfig.networks:type_name -> fairlead.agent.v1.Keys
 	7,  // 19: fairlead.agent.v1.ContainerConfig.docker_labels:type_name -> fairlead.agent.v1.KeyValues
-	26, // 20: fairlead.agent.v1.ContainerConfig.expected_state:type_name -> fairlead.agent.v1.ExpectedState
+	27, // 20: fairlead.agent.v1.ContainerConfig.expected_state:type_name -> fairlead.agent.v1.ExpectedState
 	9,  // 21: fairlead.agent.v1.ContainerConfig.custom_headers:type_name -> fairlead.agent.v1.Keys
 	7,  // 22: fairlead.agent.v1.ContainerConfig.extra_lb_annotations:type_name -> fairlead.agent.v1.KeyValues
-	27, // 23: fairlead.agent.v1.ContainerConfig.health_check_config:type_name -> fairlead.agent.v1.HealthCheckConfig
-	28, // 24: fairlead.agent.v1.ContainerConfig.resource_config:type_name -> fairlead.agent.v1.ResourceConfig
-	30, // 25: fairlead.agent.v1.ContainerConfig.annotations:type_name -> fairlead.agent.v1.Markers
-	30, // 26: fairlead.agent.v1.ContainerConfig.labels:type_name -> fairlead.agent.v1.Markers
-	31, // 27: fairlead.agent.v1.ContainerConfig.metrics:type_name -> fairlead.agent.v1.Metrics
+	28, // 23: fairlead.agent.v1.ContainerConfig.health_check_config:type_name -> fairlead.agent.v1.HealthCheckConfig
+	29, // 24: fairlead.agent.v1.ContainerConfig.resource_config:type_name -> fairlead.agent.v1.ResourceConfig
+	31, // 25: fairlead.agent.v1.ContainerConfig.annotations:type_name -> fairlead.agent.v1.Markers
+	31, // 26: fairlead.agent.v1.ContainerConfig.labels:type_name -> fairlead.agent.v1.Markers
+	32, // 27: fairlead.agent.v1.ContainerConfig.metrics:type_name -> fairlead.agent.v1.Metrics
 	6,  // 28: fairlead.agent.v1.KeyValues.items:type_name -> fairlead.agent.v1.KeyValue
 	8,  // 29: fairlead.agent.v1.Keys.items:type_name -> fairlead.agent.v1.Key
 	10, // 30: fairlead.agent.v1.Secrets.items:type_name -> fairlead.agent.v1.Secret
@@ -2502,17 +2577,18 @@ var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
 	7,  // 38: fairlead.agent.v1.InitContainer.environment:type_name -> fairlead.agent.v1.KeyValues
 	23, // 39: fairlead.agent.v1.InitContainer.volumes:type_name -> fairlead.agent.v1.VolumeLink
 	21, // 40: fairlead.agent.v1.InitContainers.items:type_name -> fairlead.agent.v1.InitContainer
-	7,  // 41: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
-	29, // 42: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
-	29, // 43: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
-	7,  // 44: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
-	7,  // 45: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
-	7,  // 46: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	25, // 41: fairlead.agent.v1.Storage.keys:type_name -> fairlead.agent.v1.StorageKeys
+	7,  // 42: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
+	30, // 43: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
+	30, // 44: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
+	7,  // 45: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
+	7,  // 46: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
+	7,  // 47: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_spec_proto_init() }
@@ -2528,7 +2604,7 @@ func file_fairlead_agent_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_spec_proto_rawDesc), len(file_fairlead_agent_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

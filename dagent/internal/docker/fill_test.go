@@ -1,0 +1,220 @@
+package docker_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"net/http"
+
+	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+)
+
+// store is an S3-compatible server and a record of what it was asked for.
+type store struct {
+	*s3mem.Backend
+	address string
+
+	mu      sync.Mutex
+	fetched []string
+}
+
+func newStore(t *testing.T) *store {
+	t.Helper()
+	s := &store{Backend: s3mem.New()}
+	server := gofakes3.New(s.Backend).Server()
+	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Count(r.URL.Path, "/") > 1 && !strings.HasSuffix(r.URL.Path, "/") {
+			s.mu.Lock()
+			s.fetched = append(s.fetched, strings.TrimPrefix(r.URL.Path, "/assets/"))
+			s.mu.Unlock()
+		}
+		if !strings.Contains(r.Header.Get("Authorization"), "Credential=robot/") {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`<Error><Code>AccessDenied</Code><Message>who are you?</Message></Error>`))
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(listener.Close)
+	s.address = listener.URL
+	if err := s.CreateBucket("assets"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *store) put(t *testing.T, key, content string) {
+	t.Helper()
+	if _, err := s.PutObject("assets", key, map[string]string{"Last-Modified": "Fri, 20 Nov 2026 10:00:00 GMT"}, strings.NewReader(content), int64(len(content)), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asked returns what was fetched since it was called last.
+func (s *store) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.fetched
+	s.fetched = nil
+	slices.Sort(list)
+	return list
+}
+
+// from fills the volume data of a container from the store.
+func (s *store) from(bucket string) change {
+	return func(c *spec.Container) {
+		c.Volumes = []spec.Volume{{Name: "data", Path: "/data", Type: spec.VolumeReadOnly}}
+		c.Storage = &spec.Storage{
+			StorageID: "storage", Path: "data", Bucket: bucket, URL: s.address, Keys: &spec.StorageKeys{Access: "robot", Secret: "hunter2"},
+		}
+	}
+}
+
+func filling(t *testing.T) docker.Options {
+	t.Helper()
+	connect(t) // compiles the program
+	options := quick()
+	options.Policy.LocalStorage = true
+	options.Filler = docker.Filler{Program: *programFile.Load(), Words: []string{"fill"}}
+	return options
+}
+
+func TestVolumeIsFilledFromAStorage(t *testing.T) {
+	st := newStore(t)
+	st.put(t, "site/index.html", "one")
+	st.put(t, "site/img/logo", "picture")
+	st.put(t, "other", "not asked for")
+	s := newSite(t, filling(t))
+	s.apply(s.release(1, web(st.from("assets/site"), args("cat", "/data/index.html"))))
+	if log := s.log("web"); !slices.Contains(log, "one") {
+		t.Errorf("the container sees %q", log)
+	}
+	if got := st.asked(); !slices.Equal(got, []string{"site/img/logo", "site/index.html"}) {
+		t.Errorf("fetched %q", got)
+	}
+	for name := range s.containers() {
+		if name != "web" {
+			t.Errorf("left over: %s", name)
+		}
+	}
+
+	// What has not changed is not fetched again; what is gone, goes.
+	st.put(t, "site/index.html", "two")
+	s.apply(s.release(2, web(st.from("assets/site"), greet("again"), args("cat", "/data/index.html"))))
+	if log := s.log("web"); !slices.Contains(log, "two") {
+		t.Errorf("the container sees %q", log)
+	}
+	if got := st.asked(); !slices.Equal(got, []string{"site/index.html"}) {
+		t.Errorf("fetched %q", got)
+	}
+	if text := s.story(); strings.Contains(text, "hunter2") {
+		t.Errorf("the story tells the key: %s", text)
+	}
+}
+
+// A storage that fails leaves the old release and the volume as they are.
+func TestFillingThatFailsChangesNothing(t *testing.T) {
+	st := newStore(t)
+	st.put(t, "index", "one")
+	s := newSite(t, filling(t))
+	s.apply(s.release(1, web(st.from("assets"), args("cat", "/data/index"))))
+	before := s.inspect("web").ID
+	for name, test := range map[string]struct {
+		spoil change
+		kind  apperr.Kind
+		says  string
+	}{
+		"another bucket": {st.from("nowhere"), apperr.NotFound, "nowhere"},
+		"a wrong key": {func(c *spec.Container) {
+			st.from("assets")(c)
+			c.Storage.Keys = &spec.StorageKeys{Access: "thief", Secret: "x"}
+		},
+			apperr.Forbidden, "assets"},
+		"no server":     {func(c *spec.Container) { st.from("assets")(c); c.Storage.URL = "http://127.0.0.1:1" }, apperr.Unavailable, "assets"},
+		"not a storage": {func(c *spec.Container) { st.from("assets")(c); c.Storage.URL = "ftp://host" }, apperr.Invalid, "ftp://host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failure := s.applyFails(s.release(2, web(test.spoil, greet("x"))))
+			if !apperr.Is(failure, test.kind) || !strings.Contains(failure.Error(), test.says) || !failure.RolledBack {
+				t.Errorf("failure %v, rolled back %t, want %v naming %s", failure, failure.RolledBack, test.kind, test.says)
+			}
+			if s.inspect("web").ID != before || !s.inspect("web").State.Running {
+				t.Error("the old container does not serve")
+			}
+		})
+	}
+}
+
+func TestKeysThatLeadOutOfAVolumeAreRefused(t *testing.T) {
+	for _, key := range []string{"../escape", "a/../../escape", "a//b", ".fairlead-storage.json"} {
+		t.Run(key, func(t *testing.T) {
+			st := newStore(t)
+			st.put(t, key, "x")
+			s := newSite(t, filling(t))
+			if failure := s.applyFails(s.release(1, web(st.from("assets")))); !apperr.Is(failure, apperr.Invalid) || !strings.Contains(failure.Error(), "assets") {
+				t.Errorf("failure %v", failure)
+			}
+		})
+	}
+}
+
+// What listens on the node for the node alone is not the agent's to call for
+// others.
+func TestAddressesOfTheNodeAreNotCalled(t *testing.T) {
+	st := newStore(t)
+	st.put(t, "index", "one")
+	options := filling(t)
+	options.Policy.LocalStorage = false
+	s := newSite(t, options)
+	if failure := s.applyFails(s.release(1, web(st.from("assets")))); !apperr.Is(failure, apperr.Unsupported) || !strings.Contains(failure.Error(), "allow-local-storage") {
+		t.Errorf("failure %v, want it to name the setting", failure)
+	}
+}
+
+// configured has a folder of an image that is in the volume of a container.
+func configured(image string, keep bool) change {
+	return func(c *spec.Container) {
+		c.Volumes = []spec.Volume{{Name: "data", Path: "/data"}}
+		c.ConfigContainer = &spec.ConfigContainer{Image: image, Volume: "data", Path: "/conf", KeepFiles: keep}
+	}
+}
+
+func TestConfigContainerFillsAVolume(t *testing.T) {
+	s := newSite(t, filling(t))
+	one := s.imageWith("conf/app.conf", "one")
+	two := s.imageWith("conf/app.conf", "two")
+	s.apply(s.release(1, web(configured(one, false), args("cat", "/data/app.conf"))))
+	if log := s.log("web"); !slices.Contains(log, "one") {
+		t.Errorf("the container sees %q", log)
+	}
+	s.apply(s.release(2, web(configured(one, false), args("keep", "/data/own", "mine"))))
+
+	s.apply(s.release(3, web(configured(two, true), args("cat", "/data/app.conf", "/data/own"))))
+	if log := s.log("web"); !slices.Contains(log, "two") || !slices.Contains(log, "mine") {
+		t.Errorf("with keepFiles the container sees %q", log)
+	}
+	failure := s.applyFails(s.release(4, web(configured(two, false), args("cat", "/data/own"))))
+	if !strings.Contains(strings.Join(failure.LogTail, "\n"), "no such file") {
+		t.Errorf("without keepFiles the file is still there: %v %q", failure, failure.LogTail)
+	}
+	if left := s.volumes(context.WithoutCancel(t.Context())); len(left) != 1 {
+		t.Errorf("volumes are %q", left)
+	}
+}
+
+func TestConfigContainerWithoutTheFolder(t *testing.T) {
+	s := newSite(t, filling(t))
+	image := s.imageWith("conf", "a file")
+	if failure := s.applyFails(s.release(1, web(configured(image, false)))); !strings.Contains(failure.Error(), "/conf") {
+		t.Errorf("failure %v, want it to name the folder", failure)
+	}
+}
