@@ -468,7 +468,7 @@ func TestNoSessionBeginsWhileTheDatabaseIsAway(t *testing.T) {
 		return !ready && strings.Contains(says, "[-] database"), says
 	})
 	_, err = there.hello(t, e, own, "boot")
-	if status.Code(err) != codes.Unavailable {
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "lost its database") {
 		t.Errorf("a session without a database: %v, want unavailable", err)
 	}
 	err = open.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{Sequence: 7}}})

@@ -58,7 +58,10 @@ func newPuppet(t *testing.T, s site, node string, capabilities ...string) *puppe
 	if err != nil || first.GetWelcome() == nil {
 		t.Fatalf("got %v, %v; want a welcome", first, err)
 	}
+	over := make(chan struct{})
+	go p.beat(over)
 	go func() {
+		defer close(over)
 		for {
 			m, err := p.session.Recv()
 			if err != nil {
@@ -71,6 +74,21 @@ func newPuppet(t *testing.T, s site, node string, capabilities ...string) *puppe
 		}
 	}()
 	return p
+}
+
+// beat says that the agent is there until its session is over: on a busy machine
+// a test lasts longer than an agent may be silent.
+func (p *puppet) beat(over <-chan struct{}) {
+	tick := time.NewTicker(3 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = p.session.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{}}})
+		case <-over:
+			return
+		}
+	}
 }
 
 // request waits for what the controller asks for.
@@ -251,7 +269,10 @@ func TestAStuckReaderStopsItsOwnStreamOnly(t *testing.T) {
 	all, quiet := 0, 0
 	for quiet < 20 {
 		select {
-		case n := <-sent:
+		case n, more := <-sent:
+			if !more {
+				t.Fatalf("the stream ended after %d bytes", all)
+			}
 			all, quiet = all+n, 0
 		case <-time.After(50 * time.Millisecond):
 			quiet++

@@ -28,6 +28,7 @@ const (
 	delivery = "controller/internal/deployment"
 	streams  = "controller/internal/bulk"
 	stored   = "controller/internal/postgres"
+	sending  = "controller/internal/dispatch"
 )
 
 // mutants are all of them.
@@ -146,5 +147,35 @@ func mutants() []mutant {
 			"return Diverged, \"the agent holds a newer set",
 			"return Behind, \"the agent holds a newer set",
 		}}, delivery, "TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing", false},
+		{"lost-acknowledgement", "what a hello says is held is not written down", []edit{{
+			delivery + "/delivery.go",
+			"if standing == Current && !ask.Sure && ask.Held != row.Applied",
+			"if false && standing == Current && !ask.Sure && ask.Held != row.Applied",
+		}}, agentrpc, "TestASetOnItsWayWhileTheSessionIsReplacedIsAcknowledgedInTheEnd", false},
+		{"unsent", "a session goes on that a set could not be sent on", []edit{{
+			sending + "/feed.go",
+			"l.sender.End(apperr.Wrap(apperr.Unavailable, err,",
+			"_ = (apperr.Wrap(apperr.Unavailable, err,",
+		}}, sending, "TestASessionEndsThatASetCannotBeSentOn", true},
+		{"same-list", "a report that says something new is not read", []edit{{
+			agentrpc + "/codec.go",
+			"if r.bare && r.list == h.remembered",
+			"if r.list == h.remembered",
+		}}, agentrpc, "TestAReportOfTheSameListIsNotReadAgain", true},
+		{"other-spool", "another spool's facts count as committed", []edit{{
+			agentrpc + "/session.go",
+			"if x.SpoolID != \"\" && hello.GetSpoolId() == x.SpoolID {",
+			"if x.SpoolID != \"\" {",
+		}}, agentrpc, "TestFactsThatAreCommittedAreKnownToTheNextSession", false},
+		{"database-away", "sessions begin without a database", []edit{{
+			agentrpc + "/shed.go",
+			"if err := s.Accepts(); err != nil {",
+			"if err := s.Accepts(); false {",
+		}}, agentrpc, "TestNoSessionBeginsWhileTheDatabaseIsAway", false},
+		{"database-unnoticed", "a database that is away is noticed late", []edit{{
+			"controller/internal/replica/vigil.go",
+			"askAfter   = 1500 * time.Millisecond",
+			"askAfter   = 15 * time.Second",
+		}}, "controller/internal/replica", "TestADatabaseThatAnswersOthersIsNotAsked", true},
 	}
 }
