@@ -36,6 +36,7 @@ require (
 )
 
 require golang.org/x/mod v0.41.0 // indirect
+require github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 
 require (
 	github.com/klauspost/compress v1.20.1 // indirect

@@ -9,6 +9,9 @@ alter table notifications drop constraint notifications_type_ck;
 alter table notifications add constraint notifications_type_ck
     check (type in ('discord', 'slack', 'teams', 'rocket', 'mattermost', 'webhook'));
 
+-- What the API and receivers know a delivery by.
+alter table notification_deliveries add column public_id uuid not null default gen_random_uuid();
+create unique index notification_deliveries_public_uq on notification_deliveries (public_id);
 -- While a try is under way; a receiver is sent one message at a time.
 alter table notification_deliveries add column leased_until timestamptz;
 
@@ -69,6 +72,7 @@ drop table http_certificates;
 drop table mails;
 drop table notification_attempts;
 alter table notification_deliveries drop column leased_until;
+alter table notification_deliveries drop column public_id;
 delete from notifications where type = 'webhook';
 alter table notifications drop constraint notifications_type_ck;
 alter table notifications add constraint notifications_type_ck

@@ -460,6 +460,7 @@ CREATE TABLE public.notification_deliveries (
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
     error text DEFAULT ''::text NOT NULL,
+    public_id uuid DEFAULT gen_random_uuid() NOT NULL,
     leased_until timestamp with time zone
 );
 
@@ -886,6 +887,8 @@ CREATE INDEX notification_attempts_delivery_idx ON public.notification_attempts 
 CREATE INDEX notification_deliveries_due_idx ON public.notification_deliveries USING btree (due_at) WHERE (finished_at IS NULL);
 
 CREATE INDEX notification_deliveries_notification_idx ON public.notification_deliveries USING btree (notification_id);
+
+CREATE UNIQUE INDEX notification_deliveries_public_uq ON public.notification_deliveries USING btree (public_id);
 
 CREATE UNIQUE INDEX notifications_name_uq ON public.notifications USING btree (team_id, name);
 

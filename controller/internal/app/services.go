@@ -99,8 +99,8 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	auditLog := audit.New(db, now)
 	sender := webhook.New(strings.TrimSuffix(c.PublicURL, "/"), c.WebhookAllowPrivate == "true")
 	outbox := notification.NewOutbox(db, now)
-	s.notifications = notification.New(db, sender, auditLog, now)
-	s.courier = notification.NewCourier(db, sender, bus.Subscribe(wake.Deliveries()).C, log, now)
+	s.notifications = notification.New(db, sender, k.Vault, auditLog, now)
+	s.courier = notification.NewCourier(db, sender, k.Vault, bus.Subscribe(wake.Deliveries()).C, log, now)
 	issuer := token.NewIssuer(db, k.Token, c.PublicURL, now)
 	s.users = user.New(user.Config{
 		Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(max(2, runtime.NumCPU())), Now: now,

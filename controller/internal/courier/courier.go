@@ -25,8 +25,9 @@ const (
 	MaxAttempts = 12
 	firstWait   = 10 * time.Second
 	longestWait = 2 * time.Hour
-	// lookEvery finds what is to be tried again, and backs up the hints.
-	lookEvery  = 5 * time.Second
+	// lookEvery backs up the hints, and finds what another controller had to
+	// try again and did not.
+	lookEvery  = 30 * time.Second
 	pruneEvery = time.Hour
 )
 
@@ -76,12 +77,17 @@ func New[T any](outbox Outbox[T], hints <-chan struct{}, log *slog.Logger, now f
 func (c *Courier[T]) Run(ctx context.Context) error {
 	var tries sync.WaitGroup
 	defer tries.Wait()
+	postponed := make(chan time.Time)
 	free := make(chan struct{}, parallel)
-	// again tells that a try ended, so that there is room.
-	again := make(chan struct{}, 1)
+	// more tells that a try ended, so that there is room.
+	more := make(chan struct{}, 1)
 	look, prune := time.NewTicker(lookEvery), time.NewTicker(pruneEvery)
 	defer look.Stop()
 	defer prune.Stop()
+	// again is for the try that is due next, at, of those that failed here.
+	again := time.NewTimer(lookEvery)
+	defer again.Stop()
+	var at time.Time
 	for {
 		room := parallel - len(free)
 		due, err := c.outbox.Claim(ctx, c.now(), c.now().Add(lease), room)
@@ -94,36 +100,53 @@ func (c *Courier[T]) Run(ctx context.Context) error {
 				defer func() {
 					<-free
 					select {
-					case again <- struct{}{}:
+					case more <- struct{}{}:
 					default:
 					}
 				}()
-				c.try(ctx, thing)
+				if due := c.try(ctx, thing); !due.IsZero() {
+					select {
+					case postponed <- due:
+					case <-ctx.Done():
+					}
+				}
 			})
 		}
-		select {
-		case <-look.C:
-		case <-again:
-		case <-c.hints:
-		case <-prune.C:
-			if err := c.outbox.Prune(ctx, c.now()); err != nil && ctx.Err() == nil {
-				c.log.Warn("could not remove what was sent long ago; trying again", "error", err)
+		for waits := true; waits; {
+			waits = false
+			select {
+			case due := <-postponed:
+				waits = true
+				if at.IsZero() || due.Before(at) {
+					at = due
+					again.Reset(max(due.Sub(c.now()), time.Second)) // a clock may jump
+				}
+			case <-again.C:
+				at = time.Time{}
+			case <-look.C:
+			case <-more:
+			case <-c.hints:
+			case <-prune.C:
+				if err := c.outbox.Prune(ctx, c.now()); err != nil && ctx.Err() == nil {
+					c.log.Warn("could not remove what was sent long ago; trying again", "error", err)
+				}
+			case <-ctx.Done():
+				return nil
 			}
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }
 
-// try makes one try and has written down how it went. One that the end of ctx
-// cut off is made again after its lease.
-func (c *Courier[T]) try(ctx context.Context, thing T) {
+// try makes one try, has written down how it went, and returns when the next
+// one is due, if there is to be one. One that the end of ctx cut off is made
+// again after its lease.
+func (c *Courier[T]) try(ctx context.Context, thing T) (due time.Time) {
 	began, clock := c.now(), time.Now()
 	limited, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	err := c.outbox.Send(limited, thing)
 	if err != nil && ctx.Err() != nil {
-		return
+		return time.Time{}
 	}
 	attempts := c.outbox.Attempts(thing)
 	o := Outcome{StartedAt: began, Took: time.Since(clock), Err: err}
@@ -138,6 +161,7 @@ func (c *Courier[T]) try(ctx context.Context, thing T) {
 	if err := c.outbox.Settle(context.WithoutCancel(ctx), thing, o); err != nil {
 		log.Warn("could not note how sending went; it will be sent again", "error", err)
 	}
+	return o.Again
 }
 
 // wait is how long after an attempt the next one is made: twice as long each

@@ -26,10 +26,13 @@ const (
 	Teams      Type = "teams"
 	Rocket     Type = "rocket"
 	Mattermost Type = "mattermost"
+	// Webhook is any program that reads JSON and checks signatures, as
+	// https://www.standardwebhooks.com has it.
+	Webhook Type = "webhook"
 )
 
 // Types lists every type.
-func Types() []Type { return []Type{Discord, Slack, Teams, Rocket, Mattermost} }
+func Types() []Type { return []Type{Discord, Slack, Teams, Rocket, Mattermost, Webhook} }
 
 // Event is something that can be told.
 type Event string
@@ -43,7 +46,10 @@ const (
 	UserInvited       Event = "user-invited"
 )
 
-// Events lists every event.
+// Test is the event of the messages that people send to try a receiver.
+const Test Event = "test"
+
+// Events lists every event that a notification can ask for.
 func Events() []Event {
 	return []Event{DeploymentCreated, DeploymentStatus, VersionCreated, NodeAdded, UserInvited}
 }
@@ -60,6 +66,8 @@ type Notification struct {
 	ID     uuid.UUID
 	TeamID uuid.UUID
 	Draft
+	// Secret signs what a Webhook is sent; nothing for other types.
+	Secret    Secret
 	CreatedAt time.Time
 	CreatedBy string
 	// CreatorName is the name of who made it; empty once the account is gone.
@@ -122,19 +130,26 @@ type Fact struct{ Name, Value string }
 
 // Delivery is a message on its way to one receiver.
 type Delivery struct {
-	ID             int64
+	ID int64
+	// PublicID is what the API and the receiver know it by.
+	PublicID       uuid.UUID
 	NotificationID uuid.UUID
 	TeamSlug       string
 	Type           Type
 	URL            string
-	Message        Message
+	// Secret is sealed; Keys are what it opens to, of which the first is the
+	// present one.
+	Secret  Secret
+	Keys    [][]byte
+	Message Message
 	// Attempts counts this one too.
 	Attempts  int
 	CreatedAt time.Time
 }
 
-// Sender brings a message to a receiver. Errors: Unavailable when another try
-// may succeed; any other kind when none will. No error holds the URL.
+// Sender brings a message to a receiver, and returns the status it answered
+// with, 0 for no answer. Errors: Unavailable when another try may succeed; any
+// other kind when none will. No error holds the URL.
 type Sender interface {
-	Send(ctx context.Context, d Delivery) error
+	Send(ctx context.Context, d Delivery) (status int, err error)
 }

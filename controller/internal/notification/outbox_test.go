@@ -10,6 +10,8 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/courier"
+	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/postgres/pgtest"
@@ -27,15 +29,15 @@ type receiver struct {
 	told   chan struct{}
 }
 
-func (r *receiver) Send(_ context.Context, d notification.Delivery) error {
+func (r *receiver) Send(_ context.Context, d notification.Delivery) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.got = append(r.got, d)
 	defer func() { r.told <- struct{}{} }()
 	if r.answer == nil {
-		return nil
+		return 204, nil
 	}
-	return r.answer(d)
+	return 500, r.answer(d)
 }
 
 type world struct {
@@ -43,6 +45,7 @@ type world struct {
 	db     *postgres.DB
 	ctx    context.Context
 	outbox *notification.Outbox
+	vault  notification.Vault
 	*receiver
 }
 
@@ -50,14 +53,24 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{db: pgtest.New(t), receiver: &receiver{told: make(chan struct{}, 100)}}
 	w.ctx = teamtest.New(t, w.db)
-	w.Service = notification.New(w.db, w.receiver, audit.New(w.db, now), now)
+	k, err := keys.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.vault = k.Vault
+	w.Service = w.service(t, now)
 	w.outbox = notification.NewOutbox(w.db, now)
 	return w
 }
 
+func (w *world) service(t *testing.T, clock func() time.Time) *notification.Service {
+	t.Helper()
+	return notification.New(w.db, w.receiver, w.vault, audit.New(w.db, clock), clock)
+}
+
 func (w *world) add(t *testing.T, name string, active bool, events ...notification.Event) notification.Notification {
 	t.Helper()
-	n, err := w.Create(w.ctx, notification.Draft{
+	n, _, err := w.Create(w.ctx, notification.Draft{
 		Name: name, Type: notification.Slack, URL: "https://example.com/" + name, Active: active, Events: events,
 	})
 	if err != nil {
@@ -98,7 +111,7 @@ func (w *world) run(t *testing.T, clock func() time.Time) {
 			}
 		}
 	}()
-	courier := notification.NewCourier(w.db, w.receiver, hints, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
+	courier := notification.NewCourier(w.db, w.receiver, w.vault, hints, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
 	go func() { ended <- courier.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
@@ -177,14 +190,14 @@ func TestADeliveryThatFailsIsTriedAgainAndGivenUp(t *testing.T) {
 		at = at.Add(3 * time.Hour)
 		return at
 	})
-	w.await(t, notification.MaxAttempts+1)
+	w.await(t, courier.MaxAttempts+1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	tries := map[string]int{}
 	for _, d := range w.got {
 		tries[d.URL]++
 	}
-	if tries["https://example.com/down"] != notification.MaxAttempts || tries["https://example.com/gone"] != 1 {
+	if tries["https://example.com/down"] != courier.MaxAttempts || tries["https://example.com/gone"] != 1 {
 		t.Errorf("tries %v", tries)
 	}
 }
@@ -200,14 +213,14 @@ func TestDraftsAreChecked(t *testing.T) {
 	} {
 		d := good
 		spoil(&d)
-		_, err := w.Create(w.ctx, d)
+		_, _, err := w.Create(w.ctx, d)
 		var known *apperr.Error
 		if !errors.As(err, &known) || known.Kind != apperr.Invalid || known.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
 	w.add(t, "chat", true)
-	if _, err := w.Create(w.ctx, good); !apperr.Is(err, apperr.Conflict) {
+	if _, _, err := w.Create(w.ctx, good); !apperr.Is(err, apperr.Conflict) {
 		t.Errorf("a second of the name: %v", err)
 	}
 	if _, err := w.List(teamtest.As(w.ctx, t, actor.Member)); !apperr.Is(err, apperr.Forbidden) {

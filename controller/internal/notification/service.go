@@ -23,19 +23,21 @@ type Store interface {
 	DeleteNotification(ctx context.Context, id uuid.UUID) error
 	FindNotification(ctx context.Context, teamID, id uuid.UUID) (Notification, error)
 	ListNotifications(ctx context.Context, teamID uuid.UUID) ([]Notification, error)
+	LogStore
 }
 
 // Service manages a team's notifications.
 type Service struct {
 	store  Store
 	sender Sender
+	vault  Vault
 	audit  *audit.Log
 	now    func() time.Time
 }
 
 // New returns the service.
-func New(store Store, sender Sender, log *audit.Log, now func() time.Time) *Service {
-	return &Service{store: store, sender: sender, audit: log, now: now}
+func New(store Store, sender Sender, vault Vault, log *audit.Log, now func() time.Time) *Service {
+	return &Service{store: store, sender: sender, vault: vault, audit: log, now: now}
 }
 
 // List returns the team's notifications by name.
@@ -52,24 +54,28 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Notification, error) {
 	return s.find(ctx, authz.NotificationRead, id)
 }
 
-// Create adds a notification. Errors: Invalid, Conflict on the name,
-// Precondition when the team has too many.
-func (s *Service) Create(ctx context.Context, d Draft) (Notification, error) {
+// Create adds a notification. A webhook gets a secret, returned this once; for
+// other types it is "". Errors: Invalid, Conflict on the name, Precondition
+// when the team has too many.
+func (s *Service) Create(ctx context.Context, d Draft) (n Notification, secret string, err error) {
 	scope, who, err := authz.Require(ctx, authz.NotificationCreate)
 	if err != nil {
-		return Notification{}, err
+		return Notification{}, "", err
 	}
 	if err := d.normalize(); err != nil {
-		return Notification{}, err
+		return Notification{}, "", err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Notification{}, err
+		return Notification{}, "", err
 	}
 	at := s.now()
-	n := Notification{
+	n = Notification{
 		ID: id, TeamID: scope.ID, Draft: d,
 		CreatedAt: at, CreatedBy: who.Ref(), CreatorName: who.Name, UpdatedAt: at, UpdatedBy: who.Ref(),
+	}
+	if d.Type == Webhook {
+		secret, n.Secret.Sealed = newSecret(s.vault, id)
 	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.LockTeam(ctx, scope.ID); err != nil {
@@ -87,30 +93,41 @@ func (s *Service) Create(ctx context.Context, d Draft) (Notification, error) {
 		}
 		return s.audit.Record(ctx, authz.NotificationCreate, n.forAudit())
 	})
-	return n, err
+	return n, secret, err
 }
 
-// Update replaces what is said about a notification. Errors: NotFound, Invalid,
-// Conflict on the name.
-func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) (Notification, error) {
-	n, err := s.find(ctx, authz.NotificationUpdate, id)
+// Update replaces what is said about a notification. One that becomes a webhook
+// gets a secret, returned this once; a webhook keeps the one it has. Errors:
+// NotFound, Invalid, Conflict on the name.
+func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) (n Notification, secret string, err error) {
+	scope, who, err := authz.Require(ctx, authz.NotificationUpdate)
 	if err != nil {
-		return Notification{}, err
-	}
-	_, who, err := authz.Require(ctx, authz.NotificationUpdate)
-	if err != nil {
-		return Notification{}, err
+		return Notification{}, "", err
 	}
 	if err := d.normalize(); err != nil {
-		return Notification{}, err
+		return Notification{}, "", err
 	}
-	n.Draft, n.UpdatedAt, n.UpdatedBy = d, s.now(), who.Ref()
-	return n, s.store.InTx(ctx, func(ctx context.Context) error {
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		// A secret that is changed at the same moment is not put back.
+		if err := s.store.LockTeam(ctx, scope.ID); err != nil {
+			return err
+		}
+		if n, err = s.find(ctx, authz.NotificationUpdate, id); err != nil {
+			return err
+		}
+		n.Draft, n.UpdatedAt, n.UpdatedBy = d, s.now(), who.Ref()
+		switch {
+		case d.Type != Webhook:
+			n.Secret = Secret{}
+		case len(n.Secret.Sealed) == 0:
+			secret, n.Secret.Sealed = newSecret(s.vault, id)
+		}
 		if err := s.store.UpdateNotification(ctx, n); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, authz.NotificationUpdate, n.forAudit())
 	})
+	return n, secret, err
 }
 
 // Delete removes a notification and what it was still to be told. Errors:
@@ -128,8 +145,9 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// Test sends a message to the receiver, active or not, and waits for its
-// answer. Errors: NotFound; Invalid when it did not take the message.
+// Test sends a message to the receiver, active or not, waits for its answer,
+// and notes it in the log. Errors: NotFound; Invalid when it did not take the
+// message.
 func (s *Service) Test(ctx context.Context, id uuid.UUID) error {
 	scope, who, err := authz.Require(ctx, authz.NotificationTest)
 	if err != nil {
@@ -140,13 +158,22 @@ func (s *Service) Test(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	at := s.now()
-	err = s.sender.Send(ctx, Delivery{
-		NotificationID: id, TeamSlug: scope.Slug, Type: n.Type, URL: n.URL, Attempts: 1, CreatedAt: at,
+	d := Delivery{
+		PublicID: uuid.New(), NotificationID: id, TeamSlug: scope.Slug, Type: n.Type, URL: n.URL, Attempts: 1, CreatedAt: at,
 		Message: Message{
-			TeamID: scope.ID, Event: "test", Title: "This is a test of the notification " + n.Name,
+			TeamID: scope.ID, Event: Test, Title: "This is a test of the notification " + n.Name,
 			Facts: []Fact{{"Team", scope.Slug}, {"Sent by", who.Name}}, At: at,
 		},
-	})
+	}
+	if n.Type == Webhook {
+		if d.Keys, err = n.Secret.keys(s.vault, id, at); err != nil {
+			return err
+		}
+	}
+	status, err := s.sender.Send(ctx, d)
+	if err := s.store.InsertTest(ctx, d, attempt(at, s.now().Sub(at), status, err)); err != nil {
+		return err
+	}
 	if err != nil {
 		return apperr.New(apperr.Invalid, "webhook test failed: %v", err).WithField("url", nil)
 	}

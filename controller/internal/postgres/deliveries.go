@@ -24,13 +24,17 @@ type messageJSON struct {
 	At     time.Time
 }
 
+func toMessageJSON(m notification.Message) messageJSON {
+	return messageJSON{
+		TeamID: m.TeamID, Event: string(m.Event), Title: m.Title, Failed: m.Failed, Facts: m.Facts,
+		Error: m.Error, Lines: m.Lines, Path: m.Path, At: m.At,
+	}
+}
+
 // EnqueueMessage adds a delivery for each active notification of the team that
 // wants the event.
 func (db *DB) EnqueueMessage(ctx context.Context, m notification.Message) error {
-	content, err := json.Marshal(messageJSON{
-		TeamID: m.TeamID, Event: string(m.Event), Title: m.Title, Failed: m.Failed, Facts: m.Facts,
-		Error: m.Error, Lines: m.Lines, Path: m.Path, At: m.At,
-	})
+	content, err := json.Marshal(toMessageJSON(m))
 	if err != nil {
 		return fmt.Errorf("encode the message: %w", err)
 	}
@@ -43,65 +47,97 @@ func (db *DB) EnqueueMessage(ctx context.Context, m notification.Message) error 
 	return db.notify(ctx, ChannelDelivery, "")
 }
 
+// deliveryRow is a delivery with what its receiver wants.
+type deliveryRow struct {
+	ID                  int64
+	PublicID            uuid.UUID
+	NotificationID      uuid.UUID
+	Slug                string
+	Type                string
+	URL                 string
+	Message             string
+	Attempts            int
+	CreatedAt           time.Time
+	Secret              []byte
+	PreviousSecret      []byte
+	PreviousSecretUntil *time.Time
+}
+
+func (r deliveryRow) toDelivery() (notification.Delivery, error) {
+	var m messageJSON
+	if err := json.Unmarshal([]byte(r.Message), &m); err != nil {
+		return notification.Delivery{}, fmt.Errorf("decode the message of delivery %d: %w", r.ID, err)
+	}
+	return notification.Delivery{
+		ID: r.ID, PublicID: r.PublicID, NotificationID: r.NotificationID, TeamSlug: r.Slug, Type: notification.Type(r.Type), URL: r.URL,
+		Attempts: r.Attempts, CreatedAt: r.CreatedAt, Secret: toSecret(r.Secret, r.PreviousSecret, r.PreviousSecretUntil),
+		Message: notification.Message{
+			TeamID: m.TeamID, Event: notification.Event(m.Event), Title: m.Title, Failed: m.Failed, Facts: m.Facts,
+			Error: m.Error, Lines: m.Lines, Path: m.Path, At: m.At,
+		},
+	}, nil
+}
+
 // ClaimDeliveries hands out deliveries that are due, each to one caller until
-// the time given.
+// the time given, and of each notification one at a time.
 func (db *DB) ClaimDeliveries(ctx context.Context, now, until time.Time, limit int) ([]notification.Delivery, error) {
 	if limit < 1 {
 		return nil, nil
 	}
-	var rows []struct {
-		ID             int64
-		NotificationID uuid.UUID
-		Slug           string
-		Type           string
-		URL            string
-		Message        string
-		Attempts       int
-		CreatedAt      time.Time
-	}
+	var rows []deliveryRow
+	// Controllers that look at the same moment see the same first delivery of a
+	// notification: who does not get its lock gets none of that notification.
 	err := db.in(ctx).Raw(`
-		with due as (select id from notification_deliveries where finished_at is null and due_at <= ?
-			order by due_at, id limit ? for update skip locked)
-		update notification_deliveries d set due_at = ?, attempts = d.attempts + 1
+		with first as (select distinct on (w.notification_id) w.id from notification_deliveries w
+			where w.finished_at is null and w.due_at <= @now and not exists (select from notification_deliveries o
+				where o.notification_id = w.notification_id and o.finished_at is null and o.leased_until > @now)
+			order by w.notification_id, w.due_at, w.id),
+		due as (select d.id from notification_deliveries d join first on first.id = d.id
+			where d.finished_at is null and d.due_at <= @now order by d.due_at, d.id limit @limit for update of d skip locked)
+		update notification_deliveries d set due_at = @until, leased_until = @until, attempts = d.attempts + 1
 		from due, notifications n, teams t
 		where d.id = due.id and n.id = d.notification_id and t.id = n.team_id
-		returning d.id, d.notification_id, t.slug, n.type, n.url, d.message, d.attempts, d.created_at`, now, limit, until).Scan(&rows).Error
+		returning d.id, d.public_id, d.notification_id, t.slug, n.type, n.url, d.message, d.attempts, d.created_at,
+			n.secret, n.previous_secret, n.previous_secret_until`,
+		map[string]any{"now": now, "until": until, "limit": limit}).Scan(&rows).Error
 	if err != nil {
 		return nil, mapError(err, "look for notifications to send")
 	}
 	list := make([]notification.Delivery, len(rows))
 	for i, r := range rows {
-		var m messageJSON
-		if err := json.Unmarshal([]byte(r.Message), &m); err != nil {
-			return nil, fmt.Errorf("decode the message of delivery %d: %w", r.ID, err)
-		}
-		list[i] = notification.Delivery{
-			ID: r.ID, NotificationID: r.NotificationID, TeamSlug: r.Slug, Type: notification.Type(r.Type), URL: r.URL,
-			Attempts: r.Attempts, CreatedAt: r.CreatedAt,
-			Message: notification.Message{
-				TeamID: m.TeamID, Event: notification.Event(m.Event), Title: m.Title, Failed: m.Failed, Facts: m.Facts,
-				Error: m.Error, Lines: m.Lines, Path: m.Path, At: m.At,
-			},
+		if list[i], err = r.toDelivery(); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
 }
 
-// FinishDelivery ends a delivery.
-func (db *DB) FinishDelivery(ctx context.Context, id int64, failure string, at time.Time) error {
-	err := db.in(ctx).Table("notification_deliveries").Where("id = ?", id).
-		UpdateColumns(map[string]any{"finished_at": at, "error": failure}).Error
-	return mapError(err, "note the delivery")
+// SettleDelivery writes down a try; a zero again ends the delivery.
+func (db *DB) SettleDelivery(ctx context.Context, id int64, a notification.Attempt, again time.Time) error {
+	return db.InTx(ctx, func(ctx context.Context) error {
+		changes := map[string]any{"error": a.Error, "leased_until": nil, "due_at": again}
+		if again.IsZero() {
+			changes = map[string]any{"error": a.Error, "leased_until": nil, "finished_at": a.At.Add(a.Took)}
+		}
+		result := db.in(ctx).Table("notification_deliveries").Where("id = ?", id).UpdateColumns(changes)
+		if result.Error != nil || result.RowsAffected == 0 { // deleted meanwhile, with its notification
+			return mapError(result.Error, "note the delivery")
+		}
+		return db.insertAttempt(ctx, id, a)
+	})
 }
 
-// PostponeDelivery sets when a delivery is tried again.
-func (db *DB) PostponeDelivery(ctx context.Context, id int64, failure string, dueAt time.Time) error {
-	err := db.in(ctx).Table("notification_deliveries").Where("id = ?", id).
-		UpdateColumns(map[string]any{"due_at": dueAt, "error": failure}).Error
-	return mapError(err, "postpone the delivery")
+func (db *DB) insertAttempt(ctx context.Context, delivery int64, a notification.Attempt) error {
+	err := db.in(ctx).Exec("insert into notification_attempts (delivery_id, started_at, took_ms, status, error) values (?, ?, ?, ?, ?)",
+		delivery, a.At, a.Took.Milliseconds(), a.Status, a.Error).Error
+	return mapError(err, "note the attempt")
 }
 
-// PruneDeliveries removes what ended before a time.
-func (db *DB) PruneDeliveries(ctx context.Context, before time.Time) error {
-	return mapError(db.in(ctx).Exec("delete from notification_deliveries where finished_at < ?", before).Error, "remove old deliveries")
+// PruneDeliveries removes what ended before a time, and of each notification
+// all but the newest count.
+func (db *DB) PruneDeliveries(ctx context.Context, before time.Time, count int) error {
+	err := db.in(ctx).Exec(`delete from notification_deliveries d using (select id,
+			row_number() over (partition by notification_id order by id desc) as place from notification_deliveries) p
+		where d.id = p.id and (d.finished_at < ? or p.place > ?)`, before, count).Error
+	return mapError(err, "remove old deliveries")
 }

@@ -24,6 +24,10 @@ type notificationRow struct {
 	CreatedBy string
 	UpdatedAt time.Time
 	UpdatedBy string
+
+	Secret              []byte
+	PreviousSecret      []byte
+	PreviousSecretUntil *time.Time
 }
 
 func (notificationRow) TableName() string { return "notifications" }
@@ -36,6 +40,7 @@ func toNotificationRow(n notification.Notification) (notificationRow, error) {
 	return notificationRow{
 		ID: n.ID, TeamID: n.TeamID, Name: n.Name, Type: string(n.Type), URL: n.URL, Active: n.Active, Events: string(events),
 		CreatedAt: n.CreatedAt, CreatedBy: n.CreatedBy, UpdatedAt: n.UpdatedAt, UpdatedBy: n.UpdatedBy,
+		Secret: n.Secret.Sealed, PreviousSecret: n.Secret.Previous, PreviousSecretUntil: timeOrNull(n.Secret.PreviousUntil),
 	}, nil
 }
 
@@ -53,8 +58,17 @@ func (r notificationView) toNotification() (notification.Notification, error) {
 	return notification.Notification{
 		ID: n.ID, TeamID: n.TeamID, CreatedAt: n.CreatedAt, CreatedBy: n.CreatedBy, CreatorName: r.CreatorName,
 		UpdatedAt: n.UpdatedAt, UpdatedBy: n.UpdatedBy,
-		Draft: notification.Draft{Name: n.Name, Type: notification.Type(n.Type), URL: n.URL, Active: n.Active, Events: events},
+		Secret: toSecret(n.Secret, n.PreviousSecret, n.PreviousSecretUntil),
+		Draft:  notification.Draft{Name: n.Name, Type: notification.Type(n.Type), URL: n.URL, Active: n.Active, Events: events},
 	}, nil
+}
+
+func toSecret(sealed, previous []byte, until *time.Time) notification.Secret {
+	s := notification.Secret{Sealed: sealed, Previous: previous}
+	if until != nil {
+		s.PreviousUntil = *until
+	}
+	return s
 }
 
 func (db *DB) notifications(ctx context.Context, teamID uuid.UUID) *gorm.DB {
@@ -81,6 +95,7 @@ func (db *DB) UpdateNotification(ctx context.Context, n notification.Notificatio
 	err = db.in(ctx).Model(&notificationRow{}).Where("id = ?", n.ID).UpdateColumns(map[string]any{
 		"name": row.Name, "type": row.Type, "url": row.URL, "active": row.Active, "events": row.Events,
 		"updated_at": row.UpdatedAt, "updated_by": row.UpdatedBy,
+		"secret": row.Secret, "previous_secret": row.PreviousSecret, "previous_secret_until": row.PreviousSecretUntil,
 	}).Error
 	return mapError(err, "change the notification")
 }
@@ -113,4 +128,11 @@ func (db *DB) ListNotifications(ctx context.Context, teamID uuid.UUID) ([]notifi
 		}
 	}
 	return list, nil
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }

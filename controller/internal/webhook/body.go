@@ -26,6 +26,8 @@ func (s *Sender) body(d notification.Delivery) object {
 		link = s.publicURL + "/api/" + d.TeamSlug + m.Path
 	}
 	switch d.Type {
+	case notification.Webhook:
+		return standard(d, link)
 	case notification.Discord:
 		return discord(m, link)
 	case notification.Teams:

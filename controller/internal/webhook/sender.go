@@ -38,26 +38,35 @@ func New(publicURL string, allowPrivate bool) *Sender {
 	return &Sender{publicURL: publicURL, client: outbound.Client(timeout, allowPrivate)}
 }
 
-// Send brings a message to its receiver. Errors: Unavailable when another try
-// may succeed, Precondition when the receiver refuses it or must not be called.
-func (s *Sender) Send(ctx context.Context, d notification.Delivery) error {
+// Send brings a message to its receiver, and returns the status of its answer,
+// 0 for none. Errors: Unavailable when another try may succeed, Precondition
+// when the receiver refuses it or must not be called.
+func (s *Sender) Send(ctx context.Context, d notification.Delivery) (status int, err error) {
 	body, err := json.Marshal(s.body(d))
 	if err != nil {
-		return fmt.Errorf("encode the message: %w", err)
+		return 0, fmt.Errorf("encode the message: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL, bytes.NewReader(body))
 	if err != nil {
-		return apperr.New(apperr.Precondition, "the URL of the receiver is not valid") // its text would be in err
+		return 0, apperr.New(apperr.Precondition, "the URL of the receiver is not valid") // its text would be in err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Fairlead/"+buildinfo.Version())
+	if d.Type == notification.Webhook {
+		sign(req.Header, d, body, time.Now())
+	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return unreachable(err)
+		return 0, unreachable(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	// Read to the end, so that the connection can be used again.
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswerBytes))
+	return res.StatusCode, refusal(res)
+}
+
+// refusal is the error that a status stands for.
+func refusal(res *http.Response) error {
 	switch {
 	case res.StatusCode >= 200 && res.StatusCode < 300:
 		return nil

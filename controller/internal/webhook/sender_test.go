@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/webhook"
@@ -53,7 +57,7 @@ func TestEachReceiverGetsItsOwnFormat(t *testing.T) {
 				}
 			}))
 			defer receiver.Close()
-			if err := webhook.New("https://fairlead.example.com", true).Send(t.Context(), failed(c.to, receiver.URL)); err != nil {
+			if _, err := webhook.New("https://fairlead.example.com", true).Send(t.Context(), failed(c.to, receiver.URL)); err != nil {
 				t.Fatal(err)
 			}
 			var b body
@@ -72,6 +76,66 @@ func TestEachReceiverGetsItsOwnFormat(t *testing.T) {
 	}
 }
 
+// A receiver checks with the specification's own library.
+func TestWebhooksAreSignedAndReadable(t *testing.T) {
+	secrets := []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + base64.StdEncoding.EncodeToString([]byte("the earlier secret of this hook!"))}
+	d := failed(notification.Webhook, "")
+	d.PublicID = uuid.MustParse("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+	for _, secret := range secrets {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Keys = append(d.Keys, raw)
+	}
+	var payload struct {
+		Type      string
+		Timestamp time.Time
+		Data      struct {
+			Team              struct{ Slug string }
+			Title, Error, URL string
+			Failed            bool
+			Facts             map[string]string
+			Log               []string
+		}
+	}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		content, _ := io.ReadAll(r.Body)
+		for i, secret := range append(secrets, "whsec_"+base64.StdEncoding.EncodeToString([]byte("somebody else's"))) {
+			hook, err := standardwebhooks.NewWebhook(secret)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := hook.Verify(content, r.Header); (err == nil) != (i < len(secrets)) {
+				t.Errorf("secret %d: %v", i, err)
+			}
+			if err := hook.Verify(append(content, ' '), r.Header); err == nil {
+				t.Errorf("secret %d: another content is taken", i)
+			}
+		}
+		if r.Header.Get("Webhook-Id") != "msg_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b" {
+			t.Errorf("id %q", r.Header.Get("Webhook-Id"))
+		}
+		if err := json.Unmarshal(content, &payload); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer receiver.Close()
+	d.URL = receiver.URL
+	d.Message.Facts = append(d.Message.Facts, notification.Fact{Name: "Created by", Value: "Ann"}, notification.Fact{Name: "E-mail", Value: "a@b.co"})
+	status, err := webhook.New("https://fairlead.example.com", true).Send(t.Context(), d)
+	if err != nil || status != http.StatusAccepted {
+		t.Fatalf("status %d, %v", status, err)
+	}
+	p := payload.Data
+	if payload.Type != "deployment-status" || !payload.Timestamp.Equal(d.Message.At) || p.Team.Slug != "acme" || !p.Failed ||
+		p.URL != "https://fairlead.example.com/api/acme/deployments/42" || p.Error == "" || len(p.Log) != 2 || p.Facts["createdBy"] != "Ann" || p.Facts["email"] != "a@b.co" || p.Facts["release"] != "3" {
+		t.Errorf("payload %+v", payload)
+	}
+}
+
 func TestAnswersDecideWhetherAnotherTryMayHelp(t *testing.T) {
 	for status, want := range map[int]apperr.Kind{
 		http.StatusInternalServerError: apperr.Unavailable, http.StatusTooManyRequests: apperr.Unavailable,
@@ -81,7 +145,7 @@ func TestAnswersDecideWhetherAnotherTryMayHelp(t *testing.T) {
 			w.Header().Set("Location", "http://169.254.169.254/")
 			w.WriteHeader(status)
 		}))
-		err := webhook.New("", true).Send(t.Context(), failed(notification.Slack, receiver.URL+"/s3cret"))
+		_, err := webhook.New("", true).Send(t.Context(), failed(notification.Slack, receiver.URL+"/s3cret"))
 		receiver.Close()
 		if !apperr.Is(err, want) {
 			t.Errorf("%d: %v, want kind %s", status, err, want)
@@ -93,7 +157,7 @@ func TestErrorsDoNotHoldTheURL(t *testing.T) {
 	receiver := httptest.NewServer(http.NotFoundHandler())
 	receiver.Close()
 	for _, url := range []string{receiver.URL + "/s3cret", "http://[::1/s3cret", "http://nowhere.invalid/s3cret"} {
-		err := webhook.New("", true).Send(t.Context(), failed(notification.Slack, url))
+		_, err := webhook.New("", true).Send(t.Context(), failed(notification.Slack, url))
 		if err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v", err)
 		}
@@ -109,7 +173,7 @@ func TestPrivateAddressesAreNotCalled(t *testing.T) {
 		"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
 		"169.254.169.254", "100.64.0.1", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "224.0.0.1", "255.255.255.255",
 	} {
-		err := webhook.New("", false).Send(t.Context(), failed(notification.Slack, "http://"+host+":"+port))
+		_, err := webhook.New("", false).Send(t.Context(), failed(notification.Slack, "http://"+host+":"+port))
 		if !apperr.Is(err, apperr.Precondition) || !strings.Contains(err.Error(), "FAIRLEAD_WEBHOOK_ALLOW_PRIVATE") {
 			t.Errorf("%s: %v", host, err)
 		}
