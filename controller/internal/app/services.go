@@ -117,7 +117,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	var digest func(context.Context, uuid.UUID, string) (string, error)
 	if c.RegistryCheck != "off" {
 		checker := registrycheck.New(c.RegistryCheck == "private")
-		s.registries.WithChecker(checker)
+		s.registries.WithChecker(checker).WithBrowser(checker)
 		digest = digestOf(s.registries, checker)
 	}
 	s.idempotency = idempotency.New(db, k.Vault, now)

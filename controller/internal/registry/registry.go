@@ -92,6 +92,9 @@ type Service struct {
 	now   func() time.Time
 	// checker is nil where registries are not asked.
 	checker Checker
+	// browser is nil there, too; listings are what it said a moment ago.
+	browser  Browser
+	listings *listings
 }
 
 // New returns the service.

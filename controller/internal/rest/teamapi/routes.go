@@ -95,6 +95,7 @@ func (a *api) routes() {
 	a.containerEventRoutes()
 	a.deploymentRoutes()
 	a.registryRoutes()
+	a.registryBrowseRoutes()
 	a.storageRoutes()
 	a.projectRoutes()
 	a.versionRoutes()
