@@ -37,9 +37,15 @@ require (
 
 require golang.org/x/mod v0.41.0 // indirect
 require github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+require (
+	github.com/letsencrypt/pebble/v2 v2.10.0
+	github.com/miekg/dns v1.1.73
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+)
 
 require (
 	github.com/klauspost/compress v1.20.1 // indirect
+	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
 	github.com/opencontainers/image-spec v1.1.1 // indirect
 )
 
@@ -90,7 +96,7 @@ require (
 	go.mongodb.org/mongo-driver/v2 v2.5.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/arch v0.24.0 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/crypto v0.58.0
 	golang.org/x/net v0.61.0
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.24.0

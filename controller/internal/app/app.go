@@ -110,7 +110,7 @@ func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err er
 	if err := a.prepare(ctx, services, setupToken); err != nil {
 		return a, err
 	}
-	if a.rest, err = newREST(a, services, metrics); err != nil {
+	if a.rest, err = newREST(a, services, k.Vault, metrics); err != nil {
 		return a, err
 	}
 	a.roots, a.keys = k.Roots, k

@@ -34,7 +34,7 @@ const (
 	exchangeBurst, exchangeEvery = 100, time.Second
 )
 
-func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, error) {
+func newREST(a *App, s *services, vault *keys.Vault, metrics *prometheus.Registry) (*rest.Server, error) {
 	engine := rest.NewEngine(rest.EngineConfig{
 		Log: a.log, Metrics: metrics, KeepRequestID: teamapi.WithRequestID, CountStatements: postgres.CountStatements,
 		Checks: []rest.Check{
@@ -71,12 +71,12 @@ func newREST(a *App, s *services, metrics *prometheus.Registry) (*rest.Server, e
 		ExchangeAllowed: rest.NewLimiter(exchangeBurst, exchangeEvery, now).Allow,
 	})
 	listener := a.http
-	if a.config.HTTPTLS == "files" {
-		files, err := rest.NewCertificateFiles(a.config.HTTPTLSCert, a.config.HTTPTLSKey)
-		if err != nil {
-			return nil, err
-		}
-		listener = tls.NewListener(a.http, files.TLSConfig())
+	secure, err := a.httpTLS(vault)
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		listener = tls.NewListener(a.http, secure)
 	}
 	return rest.New(rest.Config{Listener: listener, Handler: engine, Log: a.log, StopTimeout: a.config.StopTimeout}), nil
 }

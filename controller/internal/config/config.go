@@ -30,11 +30,16 @@ const testPrefix = "FAIRLEAD_TEST_"
 // Config is every setting of the controller, checked. The field comments are
 // in the table in option.go.
 type Config struct {
-	HTTPAddr        string
-	AgentAddr       string
-	HTTPTLS         string
-	HTTPTLSCert     string
-	HTTPTLSKey      string
+	HTTPAddr    string
+	AgentAddr   string
+	HTTPTLS     string
+	HTTPTLSCert string
+	HTTPTLSKey  string
+	// ACMEDirectory is empty for Let's Encrypt, ACMEEmail and ACMERoots for
+	// none.
+	ACMEEmail       string
+	ACMEDirectory   string
+	ACMERoots       string
 	PublicURL       string
 	AgentPublicAddr string
 	ReadmitWithin   time.Duration
@@ -220,6 +225,7 @@ func (c *Config) complete() []error {
 	if c.HTTPTLS == "files" && (c.HTTPTLSCert == "" || c.HTTPTLSKey == "") {
 		problems = append(problems, errors.New("FAIRLEAD_HTTP_TLS=files needs FAIRLEAD_HTTP_TLS_CERT and FAIRLEAD_HTTP_TLS_KEY"))
 	}
+	problems = append(problems, c.completeACME()...)
 	problems = append(problems, c.completeSMTP()...)
 	if c.KeysDir == "" {
 		c.KeysDir = filepath.Join(c.StateDir, "keys")
@@ -234,6 +240,26 @@ func (c *Config) complete() []error {
 			return append(problems, errors.Join(err, portErr))
 		}
 		c.AgentPublicAddr = net.JoinHostPort(u.Hostname(), port)
+	}
+	return problems
+}
+
+// completeACME checks that an authority can give a certificate for the public
+// URL.
+func (c *Config) completeACME() []error {
+	if c.HTTPTLS != "acme" {
+		if c.ACMEEmail != "" || c.ACMEDirectory != "" || c.ACMERoots != "" {
+			return []error{errors.New("FAIRLEAD_ACME_EMAIL, _DIRECTORY and _ROOTS need FAIRLEAD_HTTP_TLS=acme")}
+		}
+		return nil
+	}
+	var problems []error
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "https" || net.ParseIP(u.Hostname()) != nil || !strings.Contains(u.Hostname(), ".") {
+		problems = append(problems, errors.New("FAIRLEAD_HTTP_TLS=acme needs a FAIRLEAD_PUBLIC_URL with https and a name, such as https://fairlead.example.com"))
+	}
+	if d, err := url.Parse(c.ACMEDirectory); c.ACMEDirectory != "" && (err != nil || d.Scheme != "https" || d.Host == "") {
+		problems = append(problems, errors.New("FAIRLEAD_ACME_DIRECTORY: want the https URL of the authority's directory"))
 	}
 	return problems
 }

@@ -142,3 +142,31 @@ func TestProfilesAreForThisMachineAlone(t *testing.T) {
 		t.Errorf("profiles for everybody: %v", err)
 	}
 }
+
+func TestSettingsThatGoTogether(t *testing.T) {
+	const acme, smtp = "FAIRLEAD_HTTP_TLS=acme", "FAIRLEAD_SMTP_ADDR=mail.example.com:587"
+	for want, environ := range map[string][]string{
+		"FAIRLEAD_PUBLIC_URL with https":         {acme},
+		"https and a name":                       {acme, "FAIRLEAD_PUBLIC_URL=https://192.0.2.1"},
+		"FAIRLEAD_ACME_DIRECTORY":                {acme, "FAIRLEAD_PUBLIC_URL=https://fairlead.example.com", "FAIRLEAD_ACME_DIRECTORY=http://ca.example.com"},
+		"need FAIRLEAD_HTTP_TLS=acme":            {"FAIRLEAD_ACME_EMAIL=a@b.co"},
+		"needs FAIRLEAD_SMTP_FROM":               {smtp},
+		"need FAIRLEAD_SMTP_ADDR":                {"FAIRLEAD_SMTP_FROM=a@b.co"},
+		"set both or neither":                    {smtp, "FAIRLEAD_SMTP_FROM=a@b.co", "FAIRLEAD_SMTP_USERNAME=u"},
+		"would send the password readably":       {smtp, "FAIRLEAD_SMTP_FROM=a@b.co", "FAIRLEAD_SMTP_USERNAME=u", "FAIRLEAD_SMTP_PASSWORD=p", "FAIRLEAD_SMTP_TLS=off"},
+		"both FAIRLEAD_SMTP_PASSWORD and FAIRLE": {"FAIRLEAD_SMTP_PASSWORD=p", "FAIRLEAD_SMTP_PASSWORD_FILE=/x"},
+	} {
+		if _, err := config.Load(nil, environ); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", environ, err, want)
+		}
+	}
+	for _, environ := range [][]string{
+		{acme, "FAIRLEAD_PUBLIC_URL=https://fairlead.example.com"},
+		{smtp, "FAIRLEAD_SMTP_FROM=Fairlead <a@b.co>"},
+		{"FAIRLEAD_SMTP_ADDR=127.0.0.1:25", "FAIRLEAD_SMTP_FROM=a@b.co", "FAIRLEAD_SMTP_USERNAME=u", "FAIRLEAD_SMTP_PASSWORD=p", "FAIRLEAD_SMTP_TLS=off"},
+	} {
+		if _, err := config.Load(nil, environ); err != nil {
+			t.Errorf("%v: %v", environ, err)
+		}
+	}
+}

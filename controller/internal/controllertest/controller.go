@@ -115,7 +115,7 @@ func (c *Controller) Ready(t testing.TB) (ready bool, says string) {
 
 func start(t testing.TB, dsn, stateDir string, log *slog.Logger, settings ...string) *Controller {
 	t.Helper()
-	api, grpc := freeAddr(t), freeAddr(t)
+	api, grpc := FreeAddr(t), FreeAddr(t)
 	c, err := config.Load(nil, append([]string{
 		"DATABASE_URL=" + dsn,
 		"FAIRLEAD_STATE_DIR=" + stateDir,
@@ -182,10 +182,10 @@ func stateDir(t testing.TB) string {
 	return dir
 }
 
-// freeAddr returns a loopback address nobody listened on a moment ago, with a
+// FreeAddr returns a loopback address nobody listened on a moment ago, with a
 // port below those that outgoing connections take: one of them could take it
 // before the controller does.
-func freeAddr(t testing.TB) string {
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) //nolint:gosec // any port will do

@@ -65,6 +65,12 @@ func (k cast) newTenant(t *testing.T, owner *controllertest.Client, slug string)
 	rows["{trustId}"] = owner.Post("/api/"+slug+"/oidc-trusts", object{
 		"name": "main", "provider": "github", "deploymentId": rows["{deploymentId}"], "conditions": object{"repository_id": []string{"1"}},
 	}).Expect(t, http.StatusCreated).String(t, "id")
+	// Nobody is at its URL; that it was tried is in its log.
+	notification := "/api/" + slug + "/notifications/" + rows["{notificationId}"]
+	owner.Post(notification+"/test", nil).Expect(t, http.StatusBadRequest)
+	var log struct{ Items []struct{ ID string } }
+	owner.Get(notification+"/deliveries?skip=0&take=1").Expect(t, http.StatusOK).Into(t, &log)
+	rows["{deliveryId}"] = log.Items[0].ID
 	rows["{tokenId}"] = owner.Post("/api/tokens", object{"name": "of " + slug, "expirationInDays": 1}).Expect(t, http.StatusCreated).String(t, "id")
 	rows["{userId}"] = owner.Post("/api/teams/"+rows["{teamId}"]+"/users", object{"email": "friend@" + slug + ".example.com", "firstName": "Some"}).
 		Expect(t, http.StatusCreated).String(t, "id")
