@@ -36,11 +36,12 @@ require (
 )
 
 require golang.org/x/mod v0.41.0 // indirect
+
 require github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+
 require (
 	github.com/letsencrypt/pebble/v2 v2.10.0
 	github.com/miekg/dns v1.1.73
-	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 )
 
 require (
