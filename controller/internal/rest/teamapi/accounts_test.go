@@ -177,3 +177,23 @@ func TestTeamsAndTheirNames(t *testing.T) {
 		t.Errorf("bob sees %s", me.Body)
 	}
 }
+
+// No team can be called like the beginning of a route that is no team's.
+func TestSlugsThatWouldShadowRoutesAreReserved(t *testing.T) {
+	c := controllertest.New(t)
+	owner := c.Admin(t)
+	tried := map[string]bool{}
+	for _, o := range operations(t, c) {
+		word, _, _ := strings.Cut(strings.TrimPrefix(o.Path, "/api/"), "/")
+		if strings.HasPrefix(word, "{") || tried[word] {
+			continue
+		}
+		tried[word] = true
+		if r := owner.Post("/api/teams", object{"name": "Named " + word, "slug": word}); r.Status != http.StatusBadRequest || r.Object(t)["property"] != "slug" {
+			t.Errorf("%s: status %d: %s", word, r.Status, r.Body)
+		}
+	}
+	if len(tried) < 5 {
+		t.Errorf("tried only %v", tried)
+	}
+}

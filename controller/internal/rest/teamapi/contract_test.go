@@ -108,6 +108,12 @@ func (k *contract) check(endpoint string, r controllertest.Reply) {
 		k.t.Fatalf("%s is not in the inventory", endpoint)
 	}
 	k.checkOpenAPI(d, r)
+	if r.Header.Get("Request-Id") == "" {
+		k.t.Errorf("%s: an answer without a request id", endpoint)
+	}
+	if location := r.Header.Get("Location"); (r.Status == http.StatusCreated) != strings.HasPrefix(location, "/api/") {
+		k.t.Errorf("%s: status %d with the Location %q", endpoint, r.Status, location)
+	}
 	if r.Status >= http.StatusBadRequest || d.Response == nil {
 		return
 	}
