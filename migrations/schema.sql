@@ -84,7 +84,8 @@ CREATE TABLE public.agents (
     replaces_lineage text DEFAULT ''::text NOT NULL,
     trusted_roots jsonb DEFAULT '[]'::jsonb NOT NULL,
     sealing_key text DEFAULT ''::text NOT NULL
-);
+)
+WITH (fillfactor='70');
 
 CREATE TABLE public.assignments (
     node_id uuid NOT NULL,
@@ -200,7 +201,8 @@ CREATE TABLE public.containers (
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
     CONSTRAINT containers_state_ck CHECK ((state = ANY (ARRAY['running'::text, 'waiting'::text, 'exited'::text])))
-);
+)
+WITH (fillfactor='70');
 
 CREATE TABLE public.deployment_events (
     id bigint NOT NULL,
