@@ -218,8 +218,13 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 	if err != nil {
 		return err
 	}
+	begun, err := dir.Begun()
+	if err != nil {
+		return err
+	}
 	reconciler := reconcile.New(reconcile.Config{
 		Driver: a.config.Driver, Outbox: box, Results: results, Store: dir.SetResults, Open: sealing.Open,
+		Begun: begun, StoreBegun: dir.SetBegun,
 		Random: a.config.Random, Now: a.config.Now, Log: a.config.Log,
 	})
 	held, err := resume(dir, reconciler, a.config.Log)

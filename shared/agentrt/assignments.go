@@ -123,7 +123,7 @@ func (a *assignments) keep(held, next *agentv1.AssignmentSet) error {
 func targets(assigned []*agentv1.Assignment) []reconcile.Target {
 	var list []reconcile.Target
 	for _, a := range assigned {
-		t := reconcile.Target{Prefix: a.GetPrefix(), Generation: a.GetGeneration()}
+		t := reconcile.Target{Prefix: a.GetPrefix(), Generation: a.GetGeneration(), ExpectedPlan: a.GetExpectedPlan()}
 		switch desired := a.GetDesired().(type) {
 		case *agentv1.Assignment_Deployment:
 			t.DeploymentID, t.Release = desired.Deployment.GetId(), desired.Deployment.GetRelease()

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -139,7 +142,28 @@ func (w *sender) cut() {
 func (w *sender) report() error {
 	first := w.reports[0]
 	w.reports = w.reports[1:]
+	if !w.peer[protocol.Digests] {
+		first = withoutDigests(first)
+	}
 	return w.stream.Send(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Status{Status: first}})
+}
+
+// withoutDigests returns the report for a controller that takes no digests; it
+// is left as it is for one that does.
+func withoutDigests(report *agentv1.StatusReport) *agentv1.StatusReport {
+	told := func(s *agentv1.DeploymentStatus) bool { return len(s.GetImages()) > 0 }
+	spoke := func(e *agentv1.DeploymentEvent) bool { return e.GetDigest() != "" }
+	if !slices.ContainsFunc(report.GetDeployments(), told) && !slices.ContainsFunc(report.GetEvents(), spoke) {
+		return report
+	}
+	report = proto.CloneOf(report)
+	for _, s := range report.GetDeployments() {
+		s.Images = nil
+	}
+	for _, e := range report.GetEvents() {
+		e.Digest = ""
+	}
+	return report
 }
 
 func (w *sender) heartbeat() error {

@@ -40,6 +40,8 @@ const (
 	Policy = "policy"
 	// Plan: the agent tells what a deployment would change on its node.
 	Plan = "plan"
+	// Digests: the controller takes what images stood for.
+	Digests = "digests"
 	// Update: the agent can replace itself by another build.
 	Update = "update"
 )

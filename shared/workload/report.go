@@ -70,6 +70,7 @@ type Step string
 // Steps of a deploy, in order.
 const (
 	StepCheck  Step = "check"
+	StepPlan   Step = "plan"
 	StepPull   Step = "pull"
 	StepInit   Step = "init"
 	StepCreate Step = "create"

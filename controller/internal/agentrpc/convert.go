@@ -35,7 +35,7 @@ func changeToProto(set deployment.Set) *agentv1.AssignmentSet {
 		ReplacesLineage: set.Replaces,
 	}
 	for _, a := range set.Assignments {
-		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation, RemovalConfirmed: a.RemovalConfirmed}
+		one := &agentv1.Assignment{Prefix: a.Prefix, Generation: a.Generation, RemovalConfirmed: a.RemovalConfirmed, ExpectedPlan: a.ExpectedPlan}
 		if a.Deployment != nil {
 			one.Desired = &agentv1.Assignment_Deployment{Deployment: specpb.DeploymentToProto(*a.Deployment)}
 		} else {
@@ -145,6 +145,11 @@ func commandToProto(c command.Command) *agentv1.Command {
 		}}
 	case command.UpdateAgent:
 		p.Act = &agentv1.Command_Update{Update: updateToProto(c.Update)}
+	case command.Plan:
+		p.Act = &agentv1.Command_Plan{Plan: &agentv1.PlanDeployment{}}
+		if c.Deployment != nil {
+			p.GetPlan().Deployment = specpb.DeploymentToProto(*c.Deployment)
+		}
 	case command.Inspect:
 		p.Act = &agentv1.Command_Inspect{Inspect: &agentv1.Inspect{Prefix: c.Container.Prefix, Name: c.Container.Name}}
 	default:
@@ -187,6 +192,14 @@ func resultFrom(p *agentv1.CommandResult) command.Result {
 			r.Err = apperr.New(apperr.Internal, "the agent's answer is not JSON of at most %d bytes", command.MaxInspection)
 		} else {
 			r.Inspection = inspection
+		}
+	}
+	if told := p.GetPlan(); told != nil {
+		plan, hash, err := specpb.PlanFromProto(told)
+		if err != nil {
+			r.Err = apperr.New(apperr.Internal, "the agent's plan cannot be read: %v", err)
+		} else {
+			r.Plan = &command.Planned{Plan: plan, Hash: clean(hash, maxInfoBytes)}
 		}
 	}
 	for _, line := range p.GetLines()[:min(len(p.GetLines()), command.MaxLogLines)] {

@@ -124,5 +124,5 @@ func announced(hello *agentv1.Hello, capability string) bool {
 
 // reportingCapabilities are those of what this file and command do.
 func reportingCapabilities() []string {
-	return []string{protocol.Spool, protocol.CommandAck, protocol.Inspect}
+	return []string{protocol.Spool, protocol.CommandAck, protocol.Inspect, protocol.Plan, protocol.Digests}
 }

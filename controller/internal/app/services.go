@@ -148,7 +148,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, StorageURL: s.storages.URL, StorageKeys: s.storages.Keys, Liveness: liveness(db),
-		Removal: agentrpc.RemovalOf, Digest: digest,
+		Removal: agentrpc.RemovalOf, Digest: digest, Planner: s.commands.PlanFor,
 	})
 	s.projects = project.New(db, auditLog, now)
 	s.versions = version.New(db, auditLog, liveness(db), now).WithOutbox(outbox)

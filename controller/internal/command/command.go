@@ -29,6 +29,8 @@ const (
 	ReadLogs Operation = "read-logs"
 	// Inspect reads what the engine knows of a container.
 	Inspect Operation = "inspect"
+	// Plan reads what applying a deployment would do.
+	Plan Operation = "plan"
 )
 
 // Lifetime is how long a command may wait for its node and its result, a bit
@@ -48,6 +50,7 @@ const MaxInspection = 256 << 10
 const (
 	capabilityInspect      = "inspect"
 	capabilityPrecondition = "command-ack"
+	capabilityPlan         = "plan"
 )
 
 // Command is one act.
@@ -60,6 +63,8 @@ type Command struct {
 	Tail int
 	// Update is the order of UpdateAgent.
 	Update *Update
+	// Deployment is what is planned; nil for other operations.
+	Deployment *spec.Deployment
 	Precondition
 	Deadline  time.Time
 	CreatedAt time.Time
@@ -83,6 +88,15 @@ type Result struct {
 	Lines []workload.LogLine
 	// Inspection is JSON without secrets.
 	Inspection []byte
+	// Plan is the answer to Plan.
+	Plan *Planned
+}
+
+// Planned is what a node says that applying a deployment would do.
+type Planned struct {
+	workload.Plan
+	// Hash is the agent's own, by which it knows the plan again.
+	Hash string
 }
 
 // Store keeps commands; it joins the transaction in ctx.
@@ -286,9 +300,17 @@ func (s *Service) await(ctx context.Context, c Command, hints <-chan struct{}) (
 		case <-hints:
 		case <-poll.C:
 		case <-ctx.Done():
-			return Result{}, apperr.New(apperr.Unavailable, "no answer from the node within %s; look at the container before trying again", Lifetime)
+			return Result{}, apperr.New(apperr.Unavailable, "no answer from the node within %s%s", Lifetime, c.advice())
 		}
 	}
+}
+
+// advice is what to do when nobody knows whether the command was carried out.
+func (c Command) advice() string {
+	if c.Operation == Plan {
+		return "; try again"
+	}
+	return "; look at the container before trying again"
 }
 
 // Pending returns what a node still has to do.

@@ -73,6 +73,9 @@ type Release struct {
 	CreatedBy  string
 	// Actor is who made it: a person, or what continuous integration came with.
 	Actor Maker
+	// Plan is what the node was to do when it was started by a plan; nil
+	// otherwise.
+	Plan *Plan
 	// RollbackOf is the number of the release whose content this one has; 0
 	// when it was rendered anew.
 	RollbackOf int64
@@ -121,6 +124,9 @@ type Assignment struct {
 	// RemovalConfirmed is set when who wanted this was told how many workloads
 	// it removes, or could not but know.
 	RemovalConfirmed bool
+	// ExpectedPlan is the hash, as its agent has it, of the only plan by which
+	// a release that was not begun yet may be applied; "" for any.
+	ExpectedPlan string
 }
 
 // Set is what a node should run: everything, or what differs from a set that

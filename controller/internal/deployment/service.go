@@ -62,6 +62,10 @@ type Store interface {
 	// ListHeldReleases returns a deployment's releases that are held, with
 	// their specs.
 	ListHeldReleases(ctx context.Context, deploymentID uuid.UUID) ([]Release, error)
+	// KeepPlan keeps a plan of a deployment, and drops its oldest ones; FindPlan
+	// returns one by its hash.
+	KeepPlan(ctx context.Context, deploymentID uuid.UUID, p Plan) error
+	FindPlan(ctx context.Context, deploymentID uuid.UUID, hash string) (Plan, error)
 	// PutHold holds a release, also one that is held already; DropHold ends
 	// that, and is NotFound when it is not held.
 	PutHold(ctx context.Context, releaseID uuid.UUID, h Hold) error
@@ -172,6 +176,8 @@ type Config struct {
 	// it takes no log-in, NotFound when the registry is gone. The actor is not
 	// asked: agents have none.
 	Credentials func(ctx context.Context, registryID uuid.UUID) (*spec.RegistryAuth, error)
+	// Planner asks nodes for plans.
+	Planner Planner
 	// Digest asks a registry for the digest that a reference stands for now.
 	// The actor is not asked. Nil when there is nobody to ask.
 	Digest func(ctx context.Context, registryID uuid.UUID, reference string) (string, error)

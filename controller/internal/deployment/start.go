@@ -48,6 +48,10 @@ type StartOptions struct {
 	// ConfirmRemoval says that the release may remove any number of the node's
 	// workloads.
 	ConfirmRemoval bool
+	// Plan is the hash of the plan by which the release may be applied and no
+	// other; "" for any. Nothing is started when the configuration has changed
+	// since, and the release fails before it touches anything when the node has.
+	Plan string
 }
 
 // StartWith is Start with all choices.
@@ -86,13 +90,22 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 				return err
 			}
 		}
-		number, err = s.assign(ctx, d, made(who), rendered, o.ConfirmRemoval)
+		r := made(who)
+		if o.Plan != "" {
+			if r.Plan, err = s.byPlan(ctx, d, rendered, o.Plan); err != nil {
+				return err
+			}
+		}
+		number, err = s.assign(ctx, d, r, rendered, o.ConfirmRemoval)
 		if err != nil {
 			return err
 		}
 		data := map[string]any{"id": d.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "release": number}
 		if o.ConfirmRemoval {
 			data["confirmRemoval"] = true
+		}
+		if o.Plan != "" {
+			data["plan"] = o.Plan
 		}
 		return s.Audit.Record(ctx, authz.DeploymentStart, data)
 	})

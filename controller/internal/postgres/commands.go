@@ -34,6 +34,8 @@ type commandRow struct {
 	Inspection []byte
 	// Payload is the order of an update.
 	Payload *string
+	Spec    *string
+	Plan    *string
 }
 
 func (commandRow) TableName() string { return "commands" }
@@ -59,6 +61,13 @@ func (db *DB) InsertCommand(ctx context.Context, c command.Command) error {
 		}
 		row.Payload = new(string(text))
 	}
+	if c.Deployment != nil {
+		content, err := encodeSpec(*c.Deployment)
+		if err != nil {
+			return err
+		}
+		row.Spec = &content
+	}
 	if err := db.in(ctx).Create(&row).Error; err != nil {
 		return mapError(err, "store the command")
 	}
@@ -69,15 +78,26 @@ func (db *DB) InsertCommand(ctx context.Context, c command.Command) error {
 func (db *DB) ListPendingCommands(ctx context.Context, nodeID uuid.UUID, now time.Time) ([]command.Command, error) {
 	var rows []commandRow
 	err := db.in(ctx).Where("node_id = ? and finished_at is null and deadline > ?", nodeID, now).Order("created_at, id").Find(&rows).Error
-	return convert(rows, func(r commandRow) command.Command {
-		return command.Command{
+	if err != nil {
+		return nil, mapError(err, "list the node's commands")
+	}
+	return decodeRows(rows, func(r commandRow) (command.Command, error) {
+		c := command.Command{
 			Update: orderIn(r.Payload),
 			ID:     r.ID, NodeID: r.NodeID, Operation: command.Operation(r.Operation),
 			Container: workload.ContainerID{Prefix: r.Prefix, Name: r.Name}, Tail: r.Tail,
 			Precondition: command.Precondition{EngineID: r.EngineID, Generation: toGeneration(r.Generation)},
 			Deadline:     r.Deadline, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
 		}
-	}), mapError(err, "list the node's commands")
+		if r.Spec != nil {
+			d, err := decodeSpec(*r.Spec)
+			if err != nil {
+				return c, fmt.Errorf("read command %s: %w", r.ID, err)
+			}
+			c.Deployment = &d
+		}
+		return c, nil
+	})
 }
 
 // FinishCommand keeps the first result of a command of the node.
@@ -85,6 +105,10 @@ func (db *DB) FinishCommand(ctx context.Context, nodeID uuid.UUID, r command.Res
 	lines, err := json.Marshal(convert(r.Lines, func(l workload.LogLine) lineJSON { return lineJSON(l) }))
 	if err != nil {
 		return fmt.Errorf("encode log lines: %w", err)
+	}
+	plan, err := encodePlan(r.Plan)
+	if err != nil {
+		return err
 	}
 	message, kind := "", ""
 	if r.Err != nil {
@@ -96,7 +120,8 @@ func (db *DB) FinishCommand(ctx context.Context, nodeID uuid.UUID, r command.Res
 	}
 	return db.InTx(ctx, func(ctx context.Context) error {
 		result := db.in(ctx).Model(&commandRow{}).Where("id = ? and node_id = ? and finished_at is null", r.ID, nodeID).
-			UpdateColumns(map[string]any{"finished_at": now, "error": message, "error_kind": kind, "lines": string(lines), "inspection": r.Inspection})
+			UpdateColumns(map[string]any{"finished_at": now, "error": message, "error_kind": kind, "lines": string(lines), "inspection": r.Inspection,
+				"plan": plan})
 		if result.Error != nil || result.RowsAffected == 0 {
 			return mapError(result.Error, "keep the command's result")
 		}
@@ -110,7 +135,11 @@ func (db *DB) FindResult(ctx context.Context, id uuid.UUID) (command.Result, err
 	if err := db.in(ctx).Where("id = ? and finished_at is not null", id).Take(&row).Error; err != nil {
 		return command.Result{}, mapError(err, "find the command's result")
 	}
-	r := command.Result{ID: row.ID, Inspection: row.Inspection}
+	plan, err := decodePlan(row.Plan)
+	if err != nil {
+		return command.Result{}, err
+	}
+	r := command.Result{ID: row.ID, Inspection: row.Inspection, Plan: plan}
 	if row.Error != "" {
 		r.Err = apperr.New(kindNamed(row.ErrorKind), "%s", row.Error)
 	}

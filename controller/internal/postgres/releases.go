@@ -35,6 +35,9 @@ type releaseRow struct {
 	ActorName  string
 	RollbackOf *int64
 	BeganAt    *time.Time
+	// PlanHash is the node's agent's.
+	PlanHash string
+	Plan     *string
 }
 
 // releaseView is a release with who holds it.
@@ -71,6 +74,14 @@ func (r releaseRow) toRelease() (deployment.Release, error) {
 			return deployment.Release{}, fmt.Errorf("read release %d of deployment %s: %w", r.Number, r.DeploymentID, err)
 		}
 	}
+	planned, err := decodePlan(r.Plan)
+	if err != nil {
+		return deployment.Release{}, fmt.Errorf("read release %d of deployment %s: %w", r.Number, r.DeploymentID, err)
+	}
+	var plan *deployment.Plan
+	if planned != nil {
+		plan = &deployment.Plan{Planned: *planned}
+	}
 	digests, err := decodeDigests(r.Digests)
 	if err != nil {
 		return deployment.Release{}, fmt.Errorf("read release %d of deployment %s: %w", r.Number, r.DeploymentID, err)
@@ -80,7 +91,7 @@ func (r releaseRow) toRelease() (deployment.Release, error) {
 		ConfigHash: orZero(r.ConfigHash), RollbackOf: orZero(r.RollbackOf),
 		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Actor: deployment.Maker{Kind: actor.Kind(r.ActorKind), Name: r.ActorName},
 		Outcome: deployment.Outcome(r.Outcome), BeganAt: orZero(r.BeganAt), FinishedAt: orZero(r.FinishedAt), Failure: failure,
-		Digests: digests,
+		Digests: digests, Plan: plan,
 	}, nil
 }
 
@@ -98,10 +109,19 @@ func (db *DB) InsertRelease(ctx context.Context, r deployment.Release) error {
 	if err != nil {
 		return err
 	}
+	var planHash string
+	var plan *string
+	if r.Plan != nil {
+		planHash = r.Plan.Planned.Hash
+		if plan, err = encodePlan(&r.Plan.Planned); err != nil {
+			return err
+		}
+	}
 	row := releaseRow{
 		ID: r.ID, DeploymentID: r.DeploymentID, Number: r.Number, Spec: content, Trigger: string(r.Trigger),
 		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Outcome: string(r.Outcome), FinishedAt: orNull(r.FinishedAt),
 		ConfigHash: orNull(r.ConfigHash), ActorKind: string(r.Actor.Kind), ActorName: r.Actor.Name, RollbackOf: orNull(r.RollbackOf),
+		PlanHash: planHash, Plan: plan,
 		SetPart: setPart(specpb.DeploymentToProto(r.Spec)),
 	}
 	return mapError(db.in(ctx).Create(&row).Error, "store the release")
@@ -127,7 +147,7 @@ func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, e deployment.Ending)
 // FindRelease returns a release, without its spec.
 func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release, error) {
 	var row releaseRow
-	if err := db.in(ctx).Omit("spec", "set_part").Where("id = ?", id).Take(&row).Error; err != nil {
+	if err := db.in(ctx).Omit("spec", "set_part", "plan").Where("id = ?", id).Take(&row).Error; err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}
 	return row.toRelease()
@@ -136,7 +156,7 @@ func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release
 // FindReleaseByNumber returns a release of a deployment, without its spec.
 func (db *DB) FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (deployment.Release, error) {
 	var row releaseRow
-	err := db.in(ctx).Omit("spec", "set_part").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
+	err := db.in(ctx).Omit("spec", "set_part", "plan").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
 	if err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}
@@ -164,7 +184,7 @@ const (
 	releaseColumns = `releases.id, releases.deployment_id, releases.number, releases.trigger, releases.created_at, releases.created_by,
 		releases.outcome, releases.finished_at, releases.failure, releases.config_hash, releases.digests, releases.actor_kind,
 		releases.actor_name, releases.rollback_of, releases.began_at, h.reason, h.held_at, h.held_by, h.held_by_name`
-	releaseColumnsWithSpec = releaseColumns + ", releases.spec"
+	releaseColumnsWithSpec = releaseColumns + ", releases.spec, releases.plan"
 )
 
 // ReadRelease returns a release of a deployment with its spec.

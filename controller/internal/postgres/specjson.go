@@ -9,6 +9,7 @@ import (
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
+	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
@@ -68,6 +69,29 @@ func decodeFailure(text *string) (*workload.Failure, error) {
 		return nil, err
 	}
 	return specpb.FailureFromProto(message), nil
+}
+
+// encodePlan makes nil null.
+func encodePlan(p *command.Planned) (*string, error) {
+	if p == nil {
+		return nil, nil
+	}
+	message := specpb.PlanToProto(p.Plan)
+	message.Hash = p.Hash
+	text, err := encodeMessage(message)
+	return &text, err
+}
+
+func decodePlan(text *string) (*command.Planned, error) {
+	if text == nil {
+		return nil, nil
+	}
+	message := &agentv1.Plan{}
+	if err := decodeMessage(*text, message); err != nil {
+		return nil, err
+	}
+	plan, hash, err := specpb.PlanFromProto(message)
+	return &command.Planned{Plan: plan, Hash: hash}, err
 }
 
 func encodeMessage(m proto.Message) (string, error) {

@@ -39,15 +39,16 @@ const readStandings = `
 		from known
 	)
 	select w.agent_id, w.lineage, w.generation, w.applied_generation, w.applied_set_hash, w.replaces_lineage, w.diverged,
-		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part, x.spec
+		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part, x.spec, x.expected
 	from wanted w
 	left join lateral (
 		select a.prefix, a.generation, a.deployment_id, a.release_id, a.tombstone, a.removal_confirmed, r.set_part,
-			case when a.generation > w.base and (w.held < w.generation or not w.ours) or r.set_part is null then r.spec end as spec
+			case when a.generation > w.base and (w.held < w.generation or not w.ours) or r.set_part is null then r.spec end as spec,
+			case when r.outcome = 'pending' then r.plan_hash end as expected
 		from assignments a left join releases r on r.id = a.release_id
 		where a.node_id = w.node_id
 		union all
-		select f.prefix, f.generation, null, null, null, false, null, null
+		select f.prefix, f.generation, null, null, null, false, null, null, null
 		from forgotten_assignments f
 		where f.node_id = w.node_id and w.base > 0 and f.generation > w.base
 	) x on w.needed
@@ -71,11 +72,12 @@ type standingLine struct {
 	confirmed   *bool
 	part        *string
 	spec        *string
+	expected    *string
 }
 
 func (l *standingLine) scan(rows *sql.Rows) error {
 	return rows.Scan(&l.agentID, &l.standing.Lineage, &l.generation, &l.applied, &l.appliedHash, &l.standing.Replaces, &l.standing.Diverged,
-		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec)
+		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec, &l.expected)
 }
 
 // ReadStandings returns how agents stand, by agent, each as it is at one
@@ -139,6 +141,7 @@ func (l *standingLine) assignment() (deployment.Assignment, specpb.SetPart, erro
 	a := deployment.Assignment{
 		Prefix: *l.prefix, Generation: toGeneration(*l.assigned), DeploymentID: *l.deployment,
 		ReleaseID: orZero(l.release), Tombstone: orZero(l.tombstone), RemovalConfirmed: orZero(l.confirmed),
+		ExpectedPlan: orZero(l.expected),
 	}
 	part := specpb.SetPart{Prefix: a.Prefix, Generation: a.Generation}
 	if l.spec != nil {

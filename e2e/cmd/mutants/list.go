@@ -45,6 +45,16 @@ func mutants() []mutant {
 			"case received.GetGeneration() <= held.GetGeneration():",
 			"case false:",
 		}}, specpb, "TestApplySet", true},
+		{"expected-plan", "a release is applied though its node is not as it was planned for", []edit{{
+			agentrt + "/internal/reconcile/expect.go",
+			"if err == nil && plan.Hash() != t.ExpectedPlan {",
+			"if false {",
+		}}, agentrt + "/internal/reconcile", "TestAStalePlanTouchesNothing", true},
+		{"begun-plan", "a release that was begun is not finished after a restart, since the node is not any more as it was planned for", []edit{{
+			agentrt + "/internal/reconcile/expect.go",
+			"if t.ExpectedPlan == \"\" || r.hasBegun(t) {",
+			"if t.ExpectedPlan == \"\" {",
+		}}, agentrt + "/internal/reconcile", "TestWhatWasBegunIsFinishedWhateverAPlanSaysThen", true},
 		{"base", "a change is applied to what it is no change to", []edit{{
 			specpb + "/applyset.go",
 			"if held.GetLineage() != delta.GetLineage() || held.GetGeneration() != delta.GetBaseGeneration() || held.GetSetHash() != delta.GetBaseSetHash() {",

@@ -121,7 +121,7 @@ func (c *Controller) NoSession(t testing.TB, quiet <-chan struct{}) {
 func Capabilities() []string {
 	return []string{
 		protocol.Delta, protocol.Spool, protocol.CommandAck, protocol.Ping, protocol.Bulk, protocol.Exec,
-		protocol.Inspect, protocol.Trust, protocol.Quarantine, protocol.Update,
+		protocol.Inspect, protocol.Trust, protocol.Quarantine, protocol.Update, protocol.Plan, protocol.Digests,
 	}
 }
 

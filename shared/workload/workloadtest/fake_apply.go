@@ -2,8 +2,11 @@ package workloadtest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -55,6 +58,9 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 		if slices.Contains(f.options.Missing, w.Image.Reference) {
 			return f.failure(ctx, workload.StepPull, d, w, "", apperr.New(apperr.NotFound, "image %s does not exist", w.Image.Reference))
 		}
+		report.Report(workload.Event{
+			Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: w.InstanceID, Lines: []string{"pulled"}, Digest: digestOf(w.Image.Reference),
+		})
 	}
 	candidates := map[string]*fakeContainer{}
 	for _, w := range d.Workloads {
@@ -216,6 +222,15 @@ func (f *FakeDriver) failure(ctx context.Context, step workload.Step, d spec.Dep
 		Step: step, InstanceID: w.InstanceID, Container: container, Err: err,
 		RolledBack: serves && ctx.Err() == nil,
 	}
+}
+
+// digestOf is what a reference stands for: what it says itself, or what is made
+// of it.
+func digestOf(reference string) string {
+	if _, digest, ok := strings.Cut(reference, "@"); ok {
+		return digest
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(reference)))
 }
 
 func (f *FakeDriver) say(report workload.Reporter, w spec.Workload, text string) {

@@ -20,6 +20,7 @@ type startDeploymentInput struct {
 	Confirm bool `query:"confirmRemoval" doc:"The release may remove any number of the node's workloads; without it one that removes more than 3 and more than a fifth of them is refused"`
 	Body    *struct {
 		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
+		Plan      *string               `json:"plan,omitempty" maxLength:"64" doc:"Start by this plan or not at all: refused when the configuration has changed since, and failed before anything is touched when the node has"`
 	}
 }
 
@@ -60,7 +61,11 @@ func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*s
 	if in.Body != nil && in.Body.Instances.value != nil {
 		instances = *in.Body.Instances.value
 	}
-	number, err := a.deps.Deployments.StartWith(ctx, in.DeploymentID, deployment.StartOptions{Instances: instances, ConfirmRemoval: in.Confirm})
+	options := deployment.StartOptions{Instances: instances, ConfirmRemoval: in.Confirm}
+	if in.Body != nil {
+		options.Plan = orZero(in.Body.Plan)
+	}
+	number, err := a.deps.Deployments.StartWith(ctx, in.DeploymentID, options)
 	if err != nil {
 		return nil, err
 	}

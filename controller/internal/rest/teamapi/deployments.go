@@ -108,6 +108,7 @@ func (a *api) deploymentRoutes() {
 	a.deployTokenRoutes()
 	a.instanceRoutes()
 	a.deploymentLogRoutes()
+	a.deploymentPlanRoutes()
 	a.releaseRoutes()
 }
 

@@ -125,6 +125,7 @@ func (o operation) body(t *testing.T) any {
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
 		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},
+		"POST /api/{teamSlug}/deployments/{deploymentId}/plan":                             map[string]any{},
 		"PUT /api/{teamSlug}/deployments/{deploymentId}/token":                             named(nil),
 		"PUT /api/{teamSlug}/deployments/{deploymentId}/releases/{releaseNumber}/hold":     map[string]any{"reason": "it leaks"},
 		"PATCH /api/{teamSlug}/deployments/{deploymentId}":                                 map[string]any{"note": "x"},

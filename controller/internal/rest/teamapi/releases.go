@@ -54,6 +54,7 @@ type holdOutput struct {
 type releaseDetailOutput struct {
 	ReleaseOutput
 	Content map[string]any        `json:"content" doc:"What was asked of the node. What has a name or a key is in an object by it. Secrets have the version of their value in its place"`
+	Plan    *PlannedOutput        `json:"plan" doc:"By which it was started; null when it was started by none"`
 	Secrets []secretVersionOutput `json:"secrets" doc:"Which values of secrets the release holds"`
 }
 
@@ -128,6 +129,7 @@ func (a *api) getRelease(ctx context.Context, in *ReleasePath) (*ok[releaseDetai
 	}
 	return respond(releaseDetailOutput{
 		ReleaseOutput: toReleaseOutput(r), Content: r.Document(),
+		Plan:    pointTo(r.Plan, func(p deployment.Plan) PlannedOutput { return toPlannedOutput(p.Planned) }),
 		Secrets: each(r.SecretVersions(), func(v deployment.SecretVersion) secretVersionOutput { return secretVersionOutput(v) }),
 	}), nil
 }

@@ -62,7 +62,7 @@ func TestTheLedgerIsListedShownAndCompared(t *testing.T) {
 	}
 	shown := s.want(http.StatusOK, http.MethodGet, path+"/releases/2", nil)
 	wantKeys(t, "a release", shown, "number", "outcome", "trigger", "actor", "createdAt", "createdBy", "beganAt", "finishedAt",
-		"rollbackOf", "configHash", "digests", "failure", "hold", "content", "secrets")
+		"rollbackOf", "configHash", "digests", "failure", "hold", "content", "plan", "secrets")
 	web := shown["content"].(object)["containers"].(object)["web"].(object)
 	if web["environment"].(object)["LEVEL"] != "two" {
 		t.Errorf("got %v", web)

@@ -15,6 +15,7 @@ import (
 	"fairlead.dev/shared/agentrt/internal/precondition"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
@@ -47,6 +48,7 @@ type Driver interface {
 	Delete(ctx context.Context, id workload.ContainerID) error
 	Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error
 	Inspect(ctx context.Context, id workload.ContainerID) ([]byte, error)
+	Plan(ctx context.Context, d spec.Deployment) (workload.Plan, error)
 }
 
 // Config is what an Executor is made of.

@@ -18,6 +18,8 @@ import (
 
 	"fairlead.dev/shared/agentrt/internal/command"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
 )
 
@@ -58,6 +60,11 @@ func (f *fake) act(ctx context.Context, what string, id workload.ContainerID) er
 		return ctx.Err()
 	}
 	return f.err
+}
+
+func (f *fake) Plan(ctx context.Context, d spec.Deployment) (workload.Plan, error) {
+	return workload.Plan{Workloads: []workload.PlannedWorkload{{Name: d.Workloads[0].Name(), Action: workload.ActionCreate, ReplicasThen: 1}}},
+		f.act(ctx, "plan", workload.ContainerID{Prefix: d.Prefix})
 }
 
 func (f *fake) Start(ctx context.Context, id workload.ContainerID) error {
@@ -257,6 +264,42 @@ func TestReadLogsIsBoundedAndKeepsTheEnd(t *testing.T) {
 		}
 		if want := []string{"logs 1000 shop/web", "logs 5 shop/web"}; !slices.Equal(driver.acts, want) {
 			t.Fatalf("acts %q", driver.acts)
+		}
+	})
+}
+
+func planOf(id, name string) *agentv1.Command {
+	d := spec.Normalize(spec.Deployment{ID: "d", Prefix: "shop", Workloads: []spec.Workload{{
+		InstanceID: "i", Image: spec.Image{Reference: "web:1"}, Container: spec.Container{Name: &name},
+	}}})
+	return &agentv1.Command{Id: id, Act: &agentv1.Command_Plan{Plan: &agentv1.PlanDeployment{Deployment: specpb.DeploymentToProto(d)}}}
+}
+
+func TestAPlanTellsWhatADeploymentWouldDo(t *testing.T) {
+	driver := &fake{}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		e.Submit(planOf("c1", "web"))
+		synctest.Wait()
+		r := e.Take()
+		if len(r) != 1 || r[0].GetError() != "" || !slices.Equal(driver.acts, []string{"plan shop/"}) {
+			t.Fatalf("acts %q, results %v", driver.acts, r)
+		}
+		plan, hash, err := specpb.PlanFromProto(r[0].GetPlan())
+		if err != nil || len(plan.Workloads) != 1 || plan.Workloads[0].Name != "web" || hash != plan.Hash() {
+			t.Fatalf("got %+v, %s, %v", plan, hash, err)
+		}
+	})
+}
+
+func TestAPlanOfWhatCannotBeIsRefused(t *testing.T) {
+	driver := &fake{}
+	inBubble(t, driver, func(t *testing.T, e *command.Executor) {
+		e.Submit(planOf("c1", "No Name"))
+		e.Submit(&agentv1.Command{Id: "c2", Act: &agentv1.Command_Plan{Plan: &agentv1.PlanDeployment{}}})
+		synctest.Wait()
+		r := e.Take()
+		if len(r) != 2 || r[0].GetErrorKind() != "invalid" || r[1].GetErrorKind() != "invalid" || len(driver.acts) != 0 {
+			t.Fatalf("acts %q, results %v", driver.acts, r)
 		}
 	})
 }

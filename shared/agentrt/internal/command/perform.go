@@ -26,6 +26,8 @@ func containerOf(c *agentv1.Command) workload.ContainerID {
 		return workload.ContainerID{Prefix: act.ReadLogs.GetPrefix(), Name: act.ReadLogs.GetName()}
 	case *agentv1.Command_Inspect:
 		return workload.ContainerID{Prefix: act.Inspect.GetPrefix(), Name: act.Inspect.GetName()}
+	case *agentv1.Command_Plan: // about none, but plans of one prefix wait for each other
+		return workload.ContainerID{Prefix: act.Plan.GetDeployment().GetPrefix()}
 	default:
 		return workload.ContainerID{}
 	}
@@ -34,7 +36,7 @@ func containerOf(c *agentv1.Command) workload.ContainerID {
 // known fails with Unsupported when this agent cannot do what is asked.
 func known(c *agentv1.Command) error {
 	switch act := c.GetAct().(type) {
-	case *agentv1.Command_ReadLogs, *agentv1.Command_Inspect, *agentv1.Command_Update:
+	case *agentv1.Command_ReadLogs, *agentv1.Command_Inspect, *agentv1.Command_Update, *agentv1.Command_Plan:
 		return nil
 	case *agentv1.Command_Container:
 		op := act.Container.GetOperation()
@@ -80,12 +82,32 @@ func (e *Executor) read(ctx context.Context, c *agentv1.Command, id workload.Con
 		result.Lines, err = e.readLogs(ctx, id, int(ask.GetTail()))
 		return err
 	}
+	if ask := c.GetPlan(); ask != nil {
+		result.Plan, err = e.plan(ctx, ask.GetDeployment())
+		return err
+	}
 	result.Inspection, err = e.config.Driver.Inspect(ctx, id)
 	if err == nil && len(result.Inspection) > MaxInspection {
 		return apperr.New(apperr.Unsupported, "what the engine tells of container %s has %d bytes, more than the %d that can be sent",
 			spec.ContainerName(id.Prefix, id.Name), len(result.Inspection), MaxInspection)
 	}
 	return err
+}
+
+// plan returns what applying a deployment would do now.
+func (e *Executor) plan(ctx context.Context, message *agentv1.Deployment) (*agentv1.Plan, error) {
+	d, err := specpb.DeploymentFromProto(message)
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.Validate(d).Err(); err != nil {
+		return nil, err
+	}
+	plan, err := e.config.Driver.Plan(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return specpb.PlanToProto(plan), nil
 }
 
 // readLogs returns the last lines that fit.

@@ -64,6 +64,9 @@ func (r *Reconciler) once(ctx context.Context, t Target) error {
 		if err := r.check(t); err != nil {
 			return &workload.Failure{Step: workload.StepCheck, RolledBack: r.serves(t.Prefix), Err: err}
 		}
+		if err := r.expect(ctx, t); err != nil {
+			return err
+		}
 		opened, err := r.open(*t.Deployment)
 		if err != nil {
 			return &workload.Failure{Step: workload.StepCheck, RolledBack: r.serves(t.Prefix), Err: err}
@@ -121,6 +124,7 @@ func (r *Reconciler) tell(t Target, e workload.Event) {
 	if e.Time.IsZero() {
 		e.Time = r.config.Now()
 	}
+	r.noteDigest(t, e)
 	r.config.Outbox.Event(specpb.EventToProto(t.DeploymentID, t.Generation, t.Release, e))
 }
 

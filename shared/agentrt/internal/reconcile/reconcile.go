@@ -30,6 +30,9 @@ type Target struct {
 	DeploymentID string
 	Generation   uint64
 	Release      int64
+	// ExpectedPlan is the hash of the only plan by which the deployment may be
+	// applied; "" for any.
+	ExpectedPlan string
 	// Deployment is nil when the prefix is to be emptied.
 	Deployment *spec.Deployment
 	// Err says why the deployment could not be read; it then fails with it.
@@ -39,6 +42,7 @@ type Target struct {
 // Driver is the part of workload.Driver that reconciling needs.
 type Driver interface {
 	Check(d spec.Deployment) error
+	Plan(ctx context.Context, d spec.Deployment) (workload.Plan, error)
 	Apply(ctx context.Context, d spec.Deployment, report workload.Reporter) error
 	Remove(ctx context.Context, prefix string, report workload.Reporter) error
 }
@@ -58,6 +62,10 @@ type Config struct {
 	// Results are the ends known from before, by prefix; Store keeps them.
 	Results map[string]*agentv1.DeploymentStatus
 	Store   func(map[string]*agentv1.DeploymentStatus) error
+	// Begun are the generations, by prefix, that were begun with since their
+	// plan was the expected one; StoreBegun keeps them.
+	Begun      map[string]uint64
+	StoreBegun func(map[string]uint64) error
 	// Open returns what was sealed to this node.
 	Open func(sealed string) (string, error)
 	// Random returns numbers in [0, 1), for the pauses between attempts.
@@ -76,6 +84,7 @@ type Reconciler struct {
 	mu      sync.Mutex
 	loops   map[string]*loop
 	results map[string]*agentv1.DeploymentStatus
+	begun   map[string]uint64
 }
 
 // loop is the work on one prefix.
@@ -84,6 +93,7 @@ type loop struct {
 	order   uint64             // counts what want was; an attempt is at one of them
 	done    bool               // want is finished
 	restart bool               // what comes next is newer, whatever its generation
+	digests map[string]string  // what images stand for, by instance, as far as the attempts came
 	running bool               // a goroutine works on the prefix
 	cancel  context.CancelFunc // ends the attempt under way
 }
@@ -94,12 +104,17 @@ func New(config Config) *Reconciler {
 	if results == nil {
 		results = map[string]*agentv1.DeploymentStatus{}
 	}
+	begun := config.Begun
+	if begun == nil {
+		begun = map[string]uint64{}
+	}
 	return &Reconciler{
 		config:  config,
 		wake:    make(chan struct{}, 1),
 		slots:   make(chan struct{}, MaxParallel),
 		loops:   map[string]*loop{},
 		results: results,
+		begun:   begun,
 	}
 }
 
@@ -127,7 +142,7 @@ func (r *Reconciler) set(t Target) {
 		l = &loop{}
 		r.loops[t.Prefix] = l
 	}
-	l.want, l.done, l.restart = t, false, false
+	l.want, l.done, l.restart, l.digests = t, false, false, nil
 	l.order++
 	if end, ok := r.results[t.Prefix]; ok && end.GetGeneration() >= t.Generation {
 		l.rest()
@@ -209,12 +224,16 @@ func (r *Reconciler) finish(l *loop, t Target, order uint64, end *agentv1.Deploy
 	if l.order != order && l.want.Generation <= t.Generation || l.restart {
 		end = forgetful(end) // its generation was counted in another database
 	}
+	if l.order == order { // else the digests are of what is wanted by now
+		end.Images = resolved(l.digests)
+	}
 	r.results[t.Prefix] = end
 	if err := r.config.Store(r.results); err != nil {
 		// Told all the same: at worst the work is done again after a restart,
 		// and changes nothing.
 		r.log(t).Error("the result is not on disk: check the state folder", "error", err)
 	}
+	r.endBegun(t)
 	if l.order == order { // else nobody waits for it any more
 		l.rest()
 		if !l.restart {
@@ -245,6 +264,7 @@ func (r *Reconciler) Restart() error {
 		return fmt.Errorf("begin with another database's assignments: %w", err)
 	}
 	r.results = results
+	r.forgetBegun()
 	for _, l := range r.loops {
 		l.restart = true
 	}

@@ -24,6 +24,8 @@ import (
 type scripted struct {
 	apply func(ctx context.Context, d spec.Deployment) error
 	check error
+	story []workload.Event // what Apply reports
+	plan  func(ctx context.Context, d spec.Deployment) (workload.Plan, error)
 
 	mu      sync.Mutex
 	applied []string // "prefix/release" of each Apply
@@ -32,7 +34,10 @@ type scripted struct {
 
 func (s *scripted) Check(spec.Deployment) error { return s.check }
 
-func (s *scripted) Apply(ctx context.Context, d spec.Deployment, _ workload.Reporter) error {
+func (s *scripted) Apply(ctx context.Context, d spec.Deployment, report workload.Reporter) error {
+	for _, e := range s.story {
+		report.Report(e)
+	}
 	s.mu.Lock()
 	s.applied = append(s.applied, fmt.Sprintf("%s/%d", d.Prefix, d.Release))
 	s.mu.Unlock()
@@ -40,6 +45,13 @@ func (s *scripted) Apply(ctx context.Context, d spec.Deployment, _ workload.Repo
 		return nil
 	}
 	return s.apply(ctx, d)
+}
+
+func (s *scripted) Plan(ctx context.Context, d spec.Deployment) (workload.Plan, error) {
+	if s.plan == nil {
+		return workload.Plan{}, nil
+	}
+	return s.plan(ctx, d)
 }
 
 func (s *scripted) Remove(_ context.Context, prefix string, _ workload.Reporter) error {
@@ -90,17 +102,30 @@ type world struct {
 	told   *told
 	store  map[string]*agentv1.DeploymentStatus
 	r      *reconcile.Reconciler
+	// begun is what is on the disk of it.
+	begun map[string]uint64
 }
 
 // newWorld must be called inside a synctest bubble; the reconciler stops with
 // the test.
 func newWorld(t *testing.T, driver *scripted, known map[string]*agentv1.DeploymentStatus) *world {
 	t.Helper()
+	return newWorldThatBegan(t, driver, known, nil)
+}
+
+// newWorldThatBegan is newWorld after an agent that was ended in between.
+func newWorldThatBegan(t *testing.T, driver *scripted, known map[string]*agentv1.DeploymentStatus, begun map[string]uint64) *world {
+	t.Helper()
 	w := &world{driver: driver, told: &told{}}
 	w.r = reconcile.New(reconcile.Config{
 		Driver: driver, Outbox: w.told, Results: maps.Clone(known),
 		Store: func(m map[string]*agentv1.DeploymentStatus) error {
 			w.store = maps.Clone(m)
+			return nil
+		},
+		Begun: begun,
+		StoreBegun: func(m map[string]uint64) error {
+			w.begun = maps.Clone(m)
 			return nil
 		},
 		Random: func() float64 { return 0.5 },

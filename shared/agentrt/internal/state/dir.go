@@ -11,6 +11,7 @@
 //	identity.new/    the identity that an enrolment under way will become
 //	assignments.pb   the assignment set, registry credentials included
 //	results.json     how each prefix's last finished assignment ended
+//	begun.json       what was begun with under an expected plan
 //	commands         the journal of commands; see package command
 //	seen.json        the containers that were seen last; see package exits
 //	spool/           facts the controller does not have yet; see package spool

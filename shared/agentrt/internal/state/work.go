@@ -17,6 +17,7 @@ const (
 	fileAssignments = "assignments.pb"
 	fileBroken      = "assignments.broken"
 	fileResults     = "results.json"
+	fileBegun       = "begun.json"
 	fileRevoked     = "revoked"
 	fileSession     = "session"
 )
@@ -73,6 +74,28 @@ func (d *Dir) Results() (map[string]*agentv1.DeploymentStatus, error) {
 		results[prefix] = status
 	}
 	return results, nil
+}
+
+// Begun returns, by prefix, the generations that were begun with under a plan.
+func (d *Dir) Begun() (map[string]uint64, error) {
+	begun := map[string]uint64{}
+	content, ok, err := d.read(fileBegun)
+	if err != nil || !ok {
+		return begun, err
+	}
+	if err := json.Unmarshal(content, &begun); err != nil {
+		return nil, fmt.Errorf("read %s: %w", fileBegun, err)
+	}
+	return begun, nil
+}
+
+// SetBegun stores what Begun returns. When it returns nil it is on the disk.
+func (d *Dir) SetBegun(begun map[string]uint64) error {
+	content, err := json.Marshal(begun)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", fileBegun, err)
+	}
+	return d.write(fileBegun, content)
 }
 
 // SetResults stores the results. When it returns nil they are on the disk.

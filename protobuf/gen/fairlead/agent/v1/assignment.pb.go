@@ -218,8 +218,14 @@ type Assignment struct {
 	// confirmed it. Without, a set that removes more than max(3, 20 %) of the
 	// workloads the agent holds is refused as a whole.
 	RemovalConfirmed bool `protobuf:"varint,5,opt,name=removal_confirmed,json=removalConfirmed,proto3" json:"removal_confirmed,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Not empty: the deployment was wanted on the condition that applying it does
+	// just this, by the hash of the plan that the agent made. An agent that plans
+	// otherwise when it begins touches nothing and reports a failure of kind
+	// precondition at the step "plan". It is no part of the set's hash: a release
+	// that was begun already is sent without it.
+	ExpectedPlan  string `protobuf:"bytes,6,opt,name=expected_plan,json=expectedPlan,proto3" json:"expected_plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
@@ -296,6 +302,13 @@ func (x *Assignment) GetRemovalConfirmed() bool {
 		return x.RemovalConfirmed
 	}
 	return false
+}
+
+func (x *Assignment) GetExpectedPlan() string {
+	if x != nil {
+		return x.ExpectedPlan
+	}
+	return ""
 }
 
 type isAssignment_Desired interface {
@@ -453,7 +466,7 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"\x0fbase_generation\x18\x05 \x01(\x04R\x0ebaseGeneration\x12\"\n" +
 	"\rbase_set_hash\x18\x06 \x01(\tR\vbaseSetHash\x12\x1c\n" +
 	"\tforgotten\x18\a \x03(\tR\tforgotten\x12)\n" +
-	"\x10replaces_lineage\x18\b \x01(\tR\x0freplacesLineage\"\xfb\x01\n" +
+	"\x10replaces_lineage\x18\b \x01(\tR\x0freplacesLineage\"\xa0\x02\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1e\n" +
@@ -464,7 +477,8 @@ const file_fairlead_agent_v1_assignment_proto_rawDesc = "" +
 	"deployment\x18\x03 \x01(\v2\x1d.fairlead.agent.v1.DeploymentH\x00R\n" +
 	"deployment\x12<\n" +
 	"\ttombstone\x18\x04 \x01(\v2\x1c.fairlead.agent.v1.TombstoneH\x00R\ttombstone\x12+\n" +
-	"\x11removal_confirmed\x18\x05 \x01(\bR\x10removalConfirmedB\t\n" +
+	"\x11removal_confirmed\x18\x05 \x01(\bR\x10removalConfirmed\x12#\n" +
+	"\rexpected_plan\x18\x06 \x01(\tR\fexpectedPlanB\t\n" +
 	"\adesired\"B\n" +
 	"\tTombstone\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x10\n" +

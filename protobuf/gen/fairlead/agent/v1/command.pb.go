@@ -151,6 +151,7 @@ type Command struct {
 	//	*Command_ReadLogs
 	//	*Command_Inspect
 	//	*Command_Update
+	//	*Command_Plan
 	Act           isCommand_Act `protobuf_oneof:"act"`
 	Precondition  *Precondition `protobuf:"bytes,5,opt,name=precondition,proto3" json:"precondition,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -244,6 +245,15 @@ func (x *Command) GetUpdate() *Update {
 	return nil
 }
 
+func (x *Command) GetPlan() *PlanDeployment {
+	if x != nil {
+		if x, ok := x.Act.(*Command_Plan); ok {
+			return x.Plan
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPrecondition() *Precondition {
 	if x != nil {
 		return x.Precondition
@@ -271,6 +281,10 @@ type Command_Update struct {
 	Update *Update `protobuf:"bytes,7,opt,name=update,proto3,oneof"`
 }
 
+type Command_Plan struct {
+	Plan *PlanDeployment `protobuf:"bytes,8,opt,name=plan,proto3,oneof"`
+}
+
 func (*Command_Container) isCommand_Act() {}
 
 func (*Command_ReadLogs) isCommand_Act() {}
@@ -278,6 +292,8 @@ func (*Command_ReadLogs) isCommand_Act() {}
 func (*Command_Inspect) isCommand_Act() {}
 
 func (*Command_Update) isCommand_Act() {}
+
+func (*Command_Plan) isCommand_Act() {}
 
 // Precondition must hold when the agent begins the command, or it answers with
 // kind precondition and does nothing. Empty fields are not looked at.
@@ -335,6 +351,52 @@ func (x *Precondition) GetGeneration() uint64 {
 	return 0
 }
 
+// PlanDeployment asks what applying a deployment would do to the node now.
+// Nothing is changed, and nothing of it is kept.
+type PlanDeployment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deployment    *Deployment            `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanDeployment) Reset() {
+	*x = PlanDeployment{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanDeployment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanDeployment) ProtoMessage() {}
+
+func (x *PlanDeployment) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanDeployment.ProtoReflect.Descriptor instead.
+func (*PlanDeployment) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PlanDeployment) GetDeployment() *Deployment {
+	if x != nil {
+		return x.Deployment
+	}
+	return nil
+}
+
 // Inspect asks for what the engine knows of a container, as JSON with the
 // values of environment variables and other secrets taken out, at most 256 KiB.
 type Inspect struct {
@@ -347,7 +409,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +421,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +434,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Inspect) GetPrefix() string {
@@ -413,7 +475,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +487,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +500,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Update) GetVersion() string {
@@ -502,7 +564,7 @@ type ReleaseKey struct {
 
 func (x *ReleaseKey) Reset() {
 	*x = ReleaseKey{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +576,7 @@ func (x *ReleaseKey) String() string {
 func (*ReleaseKey) ProtoMessage() {}
 
 func (x *ReleaseKey) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +589,7 @@ func (x *ReleaseKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseKey.ProtoReflect.Descriptor instead.
 func (*ReleaseKey) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReleaseKey) GetKey() []byte {
@@ -561,7 +623,7 @@ type UpdateStatus struct {
 
 func (x *UpdateStatus) Reset() {
 	*x = UpdateStatus{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +635,7 @@ func (x *UpdateStatus) String() string {
 func (*UpdateStatus) ProtoMessage() {}
 
 func (x *UpdateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +648,7 @@ func (x *UpdateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStatus.ProtoReflect.Descriptor instead.
 func (*UpdateStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateStatus) GetId() string {
@@ -635,7 +697,7 @@ type ContainerAct struct {
 
 func (x *ContainerAct) Reset() {
 	*x = ContainerAct{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +709,7 @@ func (x *ContainerAct) String() string {
 func (*ContainerAct) ProtoMessage() {}
 
 func (x *ContainerAct) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +722,7 @@ func (x *ContainerAct) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerAct.ProtoReflect.Descriptor instead.
 func (*ContainerAct) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ContainerAct) GetOperation() ContainerOperation {
@@ -697,7 +759,7 @@ type ReadLogs struct {
 
 func (x *ReadLogs) Reset() {
 	*x = ReadLogs{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +771,7 @@ func (x *ReadLogs) String() string {
 func (*ReadLogs) ProtoMessage() {}
 
 func (x *ReadLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +784,7 @@ func (x *ReadLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogs.ProtoReflect.Descriptor instead.
 func (*ReadLogs) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadLogs) GetPrefix() string {
@@ -756,14 +818,16 @@ type CommandResult struct {
 	// Answer to ReadLogs.
 	Lines []*LogLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
 	// Answer to Inspect, JSON.
-	Inspection    []byte `protobuf:"bytes,5,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	Inspection []byte `protobuf:"bytes,5,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	// Answer to PlanDeployment.
+	Plan          *Plan `protobuf:"bytes,6,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +839,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +852,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CommandResult) GetId() string {
@@ -826,6 +890,215 @@ func (x *CommandResult) GetInspection() []byte {
 	return nil
 }
 
+func (x *CommandResult) GetPlan() *Plan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+// Plan is workload.Plan on the wire; the field comments are there.
+type Plan struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Workloads []*PlannedWorkload     `protobuf:"bytes,1,rep,name=workloads,proto3" json:"workloads,omitempty"`
+	// workload.Plan.Hash of the agent that made it: what an assignment expects.
+	Hash          string `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Plan) GetWorkloads() []*PlannedWorkload {
+	if x != nil {
+		return x.Workloads
+	}
+	return nil
+}
+
+func (x *Plan) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+type PlannedWorkload struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	InstanceId    string                 `protobuf:"bytes,2,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Action        string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	ReplicasNow   int32                  `protobuf:"varint,4,opt,name=replicas_now,json=replicasNow,proto3" json:"replicas_now,omitempty"`
+	ReplicasThen  int32                  `protobuf:"varint,5,opt,name=replicas_then,json=replicasThen,proto3" json:"replicas_then,omitempty"`
+	Starts        bool                   `protobuf:"varint,6,opt,name=starts,proto3" json:"starts,omitempty"`
+	Changes       []string               `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`
+	Image         string                 `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
+	DigestNow     string                 `protobuf:"bytes,9,opt,name=digest_now,json=digestNow,proto3" json:"digest_now,omitempty"`
+	DigestThen    string                 `protobuf:"bytes,10,opt,name=digest_then,json=digestThen,proto3" json:"digest_then,omitempty"`
+	Downtime      []string               `protobuf:"bytes,11,rep,name=downtime,proto3" json:"downtime,omitempty"`
+	Notes         []string               `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
+	SpecHash      string                 `protobuf:"bytes,13,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	Containers    []string               `protobuf:"bytes,14,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedWorkload) Reset() {
+	*x = PlannedWorkload{}
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedWorkload) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedWorkload) ProtoMessage() {}
+
+func (x *PlannedWorkload) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedWorkload.ProtoReflect.Descriptor instead.
+func (*PlannedWorkload) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PlannedWorkload) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetReplicasNow() int32 {
+	if x != nil {
+		return x.ReplicasNow
+	}
+	return 0
+}
+
+func (x *PlannedWorkload) GetReplicasThen() int32 {
+	if x != nil {
+		return x.ReplicasThen
+	}
+	return 0
+}
+
+func (x *PlannedWorkload) GetStarts() bool {
+	if x != nil {
+		return x.Starts
+	}
+	return false
+}
+
+func (x *PlannedWorkload) GetChanges() []string {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *PlannedWorkload) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetDigestNow() string {
+	if x != nil {
+		return x.DigestNow
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetDigestThen() string {
+	if x != nil {
+		return x.DigestThen
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetDowntime() []string {
+	if x != nil {
+		return x.Downtime
+	}
+	return nil
+}
+
+func (x *PlannedWorkload) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *PlannedWorkload) GetSpecHash() string {
+	if x != nil {
+		return x.SpecHash
+	}
+	return ""
+}
+
+func (x *PlannedWorkload) GetContainers() []string {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
 type CommandResultAck struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -835,7 +1108,7 @@ type CommandResultAck struct {
 
 func (x *CommandResultAck) Reset() {
 	*x = CommandResultAck{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1120,7 @@ func (x *CommandResultAck) String() string {
 func (*CommandResultAck) ProtoMessage() {}
 
 func (x *CommandResultAck) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1133,7 @@ func (x *CommandResultAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResultAck.ProtoReflect.Descriptor instead.
 func (*CommandResultAck) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CommandResultAck) GetId() string {
@@ -881,7 +1154,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1166,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_command_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1179,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_agent_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogLine) GetTime() *timestamppb.Timestamp {
@@ -934,21 +1207,26 @@ var File_fairlead_agent_v1_command_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/agent/v1/command.proto\x12\x11fairlead.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n" +
+	"\x1ffairlead/agent/v1/command.proto\x12\x11fairlead.agent.v1\x1a\x1cfairlead/agent/v1/spec.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x03\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12?\n" +
 	"\tcontainer\x18\x03 \x01(\v2\x1f.fairlead.agent.v1.ContainerActH\x00R\tcontainer\x12:\n" +
 	"\tread_logs\x18\x04 \x01(\v2\x1b.fairlead.agent.v1.ReadLogsH\x00R\breadLogs\x126\n" +
 	"\ainspect\x18\x06 \x01(\v2\x1a.fairlead.agent.v1.InspectH\x00R\ainspect\x123\n" +
-	"\x06update\x18\a \x01(\v2\x19.fairlead.agent.v1.UpdateH\x00R\x06update\x12C\n" +
+	"\x06update\x18\a \x01(\v2\x19.fairlead.agent.v1.UpdateH\x00R\x06update\x127\n" +
+	"\x04plan\x18\b \x01(\v2!.fairlead.agent.v1.PlanDeploymentH\x00R\x04plan\x12C\n" +
 	"\fprecondition\x18\x05 \x01(\v2\x1f.fairlead.agent.v1.PreconditionR\fpreconditionB\x05\n" +
 	"\x03act\"K\n" +
 	"\fPrecondition\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"5\n" +
+	"generation\"O\n" +
+	"\x0ePlanDeployment\x12=\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\v2\x1d.fairlead.agent.v1.DeploymentR\n" +
+	"deployment\"5\n" +
 	"\aInspect\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xe0\x01\n" +
@@ -978,7 +1256,7 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\bReadLogs\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04tail\x18\x03 \x01(\x05R\x04tail\"\xa6\x01\n" +
+	"\x04tail\x18\x03 \x01(\x05R\x04tail\"\xd3\x01\n" +
 	"\rCommandResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1d\n" +
@@ -987,7 +1265,32 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\x05lines\x18\x04 \x03(\v2\x1a.fairlead.agent.v1.LogLineR\x05lines\x12\x1e\n" +
 	"\n" +
 	"inspection\x18\x05 \x01(\fR\n" +
-	"inspection\"\"\n" +
+	"inspection\x12+\n" +
+	"\x04plan\x18\x06 \x01(\v2\x17.fairlead.agent.v1.PlanR\x04plan\"\\\n" +
+	"\x04Plan\x12@\n" +
+	"\tworkloads\x18\x01 \x03(\v2\".fairlead.agent.v1.PlannedWorkloadR\tworkloads\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"\x9d\x03\n" +
+	"\x0fPlannedWorkload\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
+	"\vinstance_id\x18\x02 \x01(\tR\n" +
+	"instanceId\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12!\n" +
+	"\freplicas_now\x18\x04 \x01(\x05R\vreplicasNow\x12#\n" +
+	"\rreplicas_then\x18\x05 \x01(\x05R\freplicasThen\x12\x16\n" +
+	"\x06starts\x18\x06 \x01(\bR\x06starts\x12\x18\n" +
+	"\achanges\x18\a \x03(\tR\achanges\x12\x14\n" +
+	"\x05image\x18\b \x01(\tR\x05image\x12\x1d\n" +
+	"\n" +
+	"digest_now\x18\t \x01(\tR\tdigestNow\x12\x1f\n" +
+	"\vdigest_then\x18\n" +
+	" \x01(\tR\n" +
+	"digestThen\x12\x1a\n" +
+	"\bdowntime\x18\v \x03(\tR\bdowntime\x12\x14\n" +
+	"\x05notes\x18\f \x03(\tR\x05notes\x12\x1b\n" +
+	"\tspec_hash\x18\r \x01(\tR\bspecHash\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x0e \x03(\tR\n" +
+	"containers\"\"\n" +
 	"\x10CommandResultAck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"e\n" +
 	"\aLogLine\x12.\n" +
@@ -1021,40 +1324,48 @@ func file_fairlead_agent_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_agent_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_agent_v1_command_proto_goTypes = []any{
 	(UpdatePhase)(0),              // 0: fairlead.agent.v1.UpdatePhase
 	(ContainerOperation)(0),       // 1: fairlead.agent.v1.ContainerOperation
 	(*Command)(nil),               // 2: fairlead.agent.v1.Command
 	(*Precondition)(nil),          // 3: fairlead.agent.v1.Precondition
-	(*Inspect)(nil),               // 4: fairlead.agent.v1.Inspect
-	(*Update)(nil),                // 5: fairlead.agent.v1.Update
-	(*ReleaseKey)(nil),            // 6: fairlead.agent.v1.ReleaseKey
-	(*UpdateStatus)(nil),          // 7: fairlead.agent.v1.UpdateStatus
-	(*ContainerAct)(nil),          // 8: fairlead.agent.v1.ContainerAct
-	(*ReadLogs)(nil),              // 9: fairlead.agent.v1.ReadLogs
-	(*CommandResult)(nil),         // 10: fairlead.agent.v1.CommandResult
-	(*CommandResultAck)(nil),      // 11: fairlead.agent.v1.CommandResultAck
-	(*LogLine)(nil),               // 12: fairlead.agent.v1.LogLine
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*PlanDeployment)(nil),        // 4: fairlead.agent.v1.PlanDeployment
+	(*Inspect)(nil),               // 5: fairlead.agent.v1.Inspect
+	(*Update)(nil),                // 6: fairlead.agent.v1.Update
+	(*ReleaseKey)(nil),            // 7: fairlead.agent.v1.ReleaseKey
+	(*UpdateStatus)(nil),          // 8: fairlead.agent.v1.UpdateStatus
+	(*ContainerAct)(nil),          // 9: fairlead.agent.v1.ContainerAct
+	(*ReadLogs)(nil),              // 10: fairlead.agent.v1.ReadLogs
+	(*CommandResult)(nil),         // 11: fairlead.agent.v1.CommandResult
+	(*Plan)(nil),                  // 12: fairlead.agent.v1.Plan
+	(*PlannedWorkload)(nil),       // 13: fairlead.agent.v1.PlannedWorkload
+	(*CommandResultAck)(nil),      // 14: fairlead.agent.v1.CommandResultAck
+	(*LogLine)(nil),               // 15: fairlead.agent.v1.LogLine
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*Deployment)(nil),            // 17: fairlead.agent.v1.Deployment
 }
 var file_fairlead_agent_v1_command_proto_depIdxs = []int32{
-	13, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
-	8,  // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
-	9,  // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
-	4,  // 3: fairlead.agent.v1.Command.inspect:type_name -> fairlead.agent.v1.Inspect
-	5,  // 4: fairlead.agent.v1.Command.update:type_name -> fairlead.agent.v1.Update
-	3,  // 5: fairlead.agent.v1.Command.precondition:type_name -> fairlead.agent.v1.Precondition
-	6,  // 6: fairlead.agent.v1.Update.release_keys:type_name -> fairlead.agent.v1.ReleaseKey
-	0,  // 7: fairlead.agent.v1.UpdateStatus.phase:type_name -> fairlead.agent.v1.UpdatePhase
-	1,  // 8: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
-	12, // 9: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
-	13, // 10: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	16, // 0: fairlead.agent.v1.Command.deadline:type_name -> google.protobuf.Timestamp
+	9,  // 1: fairlead.agent.v1.Command.container:type_name -> fairlead.agent.v1.ContainerAct
+	10, // 2: fairlead.agent.v1.Command.read_logs:type_name -> fairlead.agent.v1.ReadLogs
+	5,  // 3: fairlead.agent.v1.Command.inspect:type_name -> fairlead.agent.v1.Inspect
+	6,  // 4: fairlead.agent.v1.Command.update:type_name -> fairlead.agent.v1.Update
+	4,  // 5: fairlead.agent.v1.Command.plan:type_name -> fairlead.agent.v1.PlanDeployment
+	3,  // 6: fairlead.agent.v1.Command.precondition:type_name -> fairlead.agent.v1.Precondition
+	17, // 7: fairlead.agent.v1.PlanDeployment.deployment:type_name -> fairlead.agent.v1.Deployment
+	7,  // 8: fairlead.agent.v1.Update.release_keys:type_name -> fairlead.agent.v1.ReleaseKey
+	0,  // 9: fairlead.agent.v1.UpdateStatus.phase:type_name -> fairlead.agent.v1.UpdatePhase
+	1,  // 10: fairlead.agent.v1.ContainerAct.operation:type_name -> fairlead.agent.v1.ContainerOperation
+	15, // 11: fairlead.agent.v1.CommandResult.lines:type_name -> fairlead.agent.v1.LogLine
+	12, // 12: fairlead.agent.v1.CommandResult.plan:type_name -> fairlead.agent.v1.Plan
+	13, // 13: fairlead.agent.v1.Plan.workloads:type_name -> fairlead.agent.v1.PlannedWorkload
+	16, // 14: fairlead.agent.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_command_proto_init() }
@@ -1062,11 +1373,13 @@ func file_fairlead_agent_v1_command_proto_init() {
 	if File_fairlead_agent_v1_command_proto != nil {
 		return
 	}
+	file_fairlead_agent_v1_spec_proto_init()
 	file_fairlead_agent_v1_command_proto_msgTypes[0].OneofWrappers = []any{
 		(*Command_Container)(nil),
 		(*Command_ReadLogs)(nil),
 		(*Command_Inspect)(nil),
 		(*Command_Update)(nil),
+		(*Command_Plan)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1074,7 +1387,7 @@ func file_fairlead_agent_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_command_proto_rawDesc), len(file_fairlead_agent_v1_command_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
