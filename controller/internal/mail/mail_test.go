@@ -34,8 +34,19 @@ func (s *server) Send(_ context.Context, m mail.Mail) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.got = append(s.got, m)
-	s.told <- struct{}{}
 	return s.answer
+}
+
+// telling is a store that tells when a try was written down.
+type telling struct {
+	*postgres.DB
+	told chan struct{}
+}
+
+func (s telling) SettleMail(ctx context.Context, id int64, failure string, at, again time.Time) error {
+	err := s.DB.SettleMail(ctx, id, failure, at, again)
+	s.told <- struct{}{}
+	return err
 }
 
 type world struct {
@@ -55,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{server: &server{told: make(chan struct{}, 100)}, db: pgtest.New(t), clock: time.Now().UTC().Truncate(time.Microsecond)}
 	w.ctx = teamtest.New(t, w.db)
-	w.outbox = mail.NewOutbox(w.db, k.Vault, w.now)
+	w.outbox = mail.NewOutbox(telling{w.db, w.told}, k.Vault, w.now)
 	return w
 }
 
