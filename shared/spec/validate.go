@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -93,7 +94,7 @@ func Validate(d Deployment) Problems {
 	checkPolicy(c.at("policy"), d.Policy)
 
 	names := map[string]int{}
-	published := map[string]string{}
+	published := map[string][]publication{}
 	for i, w := range d.Workloads {
 		c := c.at("workloads[%d]", i)
 		c.at("image").that(w.Image.Reference != "", "", "is missing")
@@ -139,19 +140,21 @@ func ValidateContainer(path string, conf Container) Problems {
 // hostPorts finds two containers of one deployment that publish the same port.
 // It reports one port of a range: what follows is no news, and the ranges of
 // one request could otherwise keep a processor busy for minutes.
-func hostPorts(c check, conf Container, published map[string]string) {
-	claim := func(c check, protocol string, port int32) bool {
+func hostPorts(c check, conf Container, published map[string][]publication) {
+	claim := func(c check, protocol, address string, port int32) bool {
 		key := fmt.Sprintf("%d/%s", port, protocolOrTCP(protocol))
-		if by, taken := published[key]; taken {
-			c.fail(port, "host port %s is already published by %s", key, by)
-			return false
+		for _, by := range published[key] {
+			if everywhere(address) || everywhere(by.address) || address == by.address {
+				c.fail(port, "host port %s is already published by %s", key, by.path)
+				return false
+			}
 		}
-		published[key] = c.path
+		published[key] = append(published[key], publication{address, c.path})
 		return true
 	}
 	for i, port := range conf.Ports {
 		if port.External != nil {
-			claim(c.at("ports[%d].external", i), port.Protocol, *port.External)
+			claim(c.at("ports[%d].external", i), port.Protocol, port.Address, *port.External)
 		}
 	}
 	for i, r := range conf.PortRanges {
@@ -159,11 +162,20 @@ func hostPorts(c check, conf Container, published map[string]string) {
 			continue // reported by the container's own check
 		}
 		for port := r.External.From; port <= r.External.To; port++ {
-			if !claim(c.at("portRanges[%d].external", i), r.Protocol, port) {
+			if !claim(c.at("portRanges[%d].external", i), r.Protocol, "", port) {
 				break
 			}
 		}
 	}
+}
+
+// publication is where a host port is published, and by which part of a spec.
+type publication struct{ address, path string }
+
+// everywhere reports whether an address means all of the host's.
+func everywhere(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err != nil || ip.IsUnspecified()
 }
 
 func protocolOrTCP(protocol string) string {

@@ -80,8 +80,8 @@ func ports(c check, conf Container) {
 		}
 		protocol(c.at("protocol"), p.Protocol)
 		if p.Address != "" {
-			_, err := netip.ParseAddr(p.Address)
-			c.at("address").that(err == nil, p.Address, "must be an IP address")
+			ip, err := netip.ParseAddr(p.Address)
+			c.at("address").that(err == nil && ip.Zone() == "", p.Address, "must be an IP address")
 		}
 	}
 	bounded(c.at("portRanges"), len(conf.PortRanges))

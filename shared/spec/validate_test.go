@@ -88,6 +88,7 @@ func TestProblemsNameTheirField(t *testing.T) {
 		{"workloads[0].ports[0].external", func(_ *spec.Deployment, c *spec.Container) { c.Ports[0].External = ptr(int32(65536)) }},
 		{"workloads[0].ports[0].protocol", func(_ *spec.Deployment, c *spec.Container) { c.Ports[0].Protocol = "icmp" }},
 		{"workloads[0].ports[0].address", func(_ *spec.Deployment, c *spec.Container) { c.Ports[0].Address = "localhost" }},
+		{"workloads[0].ports[0].address", func(_ *spec.Deployment, c *spec.Container) { c.Ports[0].Address = "fe80::1%eth0" }},
 		{"workloads[1].ports[0].external", func(d *spec.Deployment, c *spec.Container) { d.Workloads[1].Container.Ports = c.Ports }},
 		{"workloads[0].portRanges[0]", func(_ *spec.Deployment, c *spec.Container) { c.PortRanges[0].Internal.To++ }},
 		{"workloads[0].portRanges[0].internal", func(_ *spec.Deployment, c *spec.Container) { c.Ports[0].Internal = 105 }},

@@ -75,4 +75,3 @@ func TestStartWithoutItsStorage(t *testing.T) {
 		t.Errorf("Start: %v", err)
 	}
 }
-

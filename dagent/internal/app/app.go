@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/secretfile"
@@ -64,7 +65,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	return agentrt.New(agentrt.Config{
 		Replacer: replacer, UpdateID: config.UpdateID,
 		StateDir: config.StateDir,
-		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy, Secrets: secrets}),
+		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets}),
 		NodeType: "docker",
 		Hostname: hostname,
 		Log:      log,

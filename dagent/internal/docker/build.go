@@ -47,6 +47,15 @@ func (b *blueprint) networking() *network.NetworkingConfig {
 	}}
 }
 
+// portBindings are the ports of the host that are published; none of a blueprint
+// that has not been drawn.
+func (b *blueprint) portBindings() nat.PortMap {
+	if b.host == nil {
+		return nil
+	}
+	return b.host.PortBindings
+}
+
 // build turns a workload into the container that runs it.
 func build(d spec.Deployment, w spec.Workload, image string) (blueprint, problems) {
 	c := w.Container

@@ -9,6 +9,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
 
@@ -58,6 +59,9 @@ func (a *applying) ensureNetwork(ctx context.Context, name string) error {
 		return err
 	}
 	for _, n := range found {
+		if n.Name == name && (n.Driver == "host" || n.Driver == "null") {
+			return apperr.New(apperr.Unsupported, "networks: %s is no network of its own but the engine's %q; use networkMode", name, n.Driver)
+		}
 		if n.Name == name {
 			return nil
 		}

@@ -90,6 +90,9 @@ func decide(dep spec.Deployment, seen sight, routes planner) decision {
 	}
 	for _, s := range dec.slots {
 		dec.design(dep, s, routes)
+		if err := takenPort(s.blueprint.portBindings(), seen.ports); err != nil && dec.reason == nil {
+			dec.blocked, dec.reason = &s.Workload, err
+		}
 	}
 	dec.describe(dep, seen)
 	return dec

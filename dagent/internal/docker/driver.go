@@ -90,6 +90,9 @@ type Options struct {
 	StopGrace time.Duration
 	// Router gives deployments their routes; nil refuses those that ask for any.
 	Router Router
+	// OnHost is true when the driver's own network is the host's: then it can
+	// tell which ports of it are taken.
+	OnHost bool
 	// Policy is what deployments may ask of the host.
 	Policy Policy
 	// Filler puts files into volumes; without a program it is the agent's own,

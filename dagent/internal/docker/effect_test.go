@@ -1,11 +1,13 @@
 package docker_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 
 	"fairlead.dev/dagent/internal/docker"
@@ -135,5 +137,55 @@ func TestLogDriverTakesItsOptions(t *testing.T) {
 	}
 	if lines := s.log("web"); !slices.Contains(lines, "hello you") {
 		t.Errorf("the log is %q", lines)
+	}
+}
+
+// A network that somebody else made is joined, and stays when nobody needs it.
+func TestForeignNetworkIsNeverRemoved(t *testing.T) {
+	s := newSite(t, quick())
+	theirs := "theirs-" + s.prefix
+	made, err := s.engine.NetworkCreate(t.Context(), theirs, network.CreateOptions{Driver: "bridge"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.engine.NetworkRemove(context.WithoutCancel(t.Context()), made.ID) })
+	s.apply(s.release(1, web(func(c *spec.Container) { c.Networks = keys(theirs) })))
+	if joined := s.inspect("web").NetworkSettings.Networks[theirs]; joined == nil {
+		t.Errorf("it is joined as %+v", joined)
+	}
+	s.apply(s.release(2, web()))
+	if _, err := s.engine.NetworkInspect(t.Context(), made.ID, network.InspectOptions{}); err != nil {
+		t.Errorf("the network is gone: %v", err)
+	}
+}
+
+// Every kind of volume, as the container sees it.
+func TestVolumesFromInside(t *testing.T) {
+	s := newSite(t, quick())
+	s.apply(s.release(1, web(args("cat", "/proc/mounts"), func(c *spec.Container) {
+		c.Volumes = []spec.Volume{
+			{Name: "one", Path: "/one"},
+			{Name: "many", Path: "/many", Type: spec.VolumeReadWriteMany},
+			{Name: "fixed", Path: "/fixed", Type: spec.VolumeReadOnly},
+			{Name: "memory", Path: "/memory", Type: spec.VolumeMemory, Size: "4Mi"},
+			{Name: "scratch", Path: "/scratch", Type: spec.VolumeTemporary},
+		}
+	})))
+	mounts := strings.Split(strings.Join(s.log("web"), "\n"), "\n")
+	for path, want := range map[string]struct{ kind, option string }{
+		"/one": {"", "rw"}, "/many": {"", "rw"}, "/fixed": {"", "ro"}, "/scratch": {"", "rw"}, "/memory": {"tmpfs", "size=4096k"},
+	} {
+		if !slices.ContainsFunc(mounts, func(line string) bool {
+			f := strings.Fields(line)
+			return len(f) > 3 && f[1] == path && (want.kind == "" || f[2] == want.kind) && slices.Contains(strings.Split(f[3], ","), want.option)
+		}) {
+			t.Errorf("%s is not mounted %s %s:\n%s", path, want.kind, want.option, strings.Join(mounts, "\n"))
+		}
+	}
+	for _, name := range s.volumes(t.Context()) {
+		v, err := s.engine.VolumeInspect(t.Context(), name)
+		if err != nil || v.Labels["dev.fairlead.managed"] != "true" || v.Labels["dev.fairlead.prefix"] != s.prefix {
+			t.Errorf("volume %s: %v, labels %v", name, err, v.Labels)
+		}
 	}
 }

@@ -24,6 +24,8 @@ type sight struct {
 	// others are the engine names that are taken by containers which are not
 	// ours under the prefix, with whose they are.
 	others map[string]string
+	// ports are those of the host that others have.
+	ports []publishedPort
 	// details are inspections of those in owned that may end.
 	details map[string]container.InspectResponse
 	// images is what the references stand for that were asked for.
@@ -44,8 +46,10 @@ func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spe
 			seen.owned = append(seen.owned, o)
 		} else {
 			seen.others[engineName(c)] = whose(o, ours)
+			seen.ports = append(seen.ports, portsHeldBy(c)...)
 		}
 	}
+	seen.ports = append(seen.ports, d.portsHeldOutside(ctx, dep, all)...)
 	seen.owned = settled(seen.owned)
 	if err := d.resolveAll(ctx, dep, &seen, resolve); err != nil {
 		return sight{}, err
