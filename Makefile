@@ -51,7 +51,7 @@ $(BIN)/artifacts/dagent-linux-%.tar: FORCE
 	@mkdir -p $(BIN)/linux-$* $(BIN)/artifacts
 	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/dagent ./dagent/cmd/dagent
 	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/dagent --platform linux/$* \
-		--healthcheck /dagent --healthcheck healthcheck --tag fairlead/dagent:$(VERSION) --output $@
+		--healthcheck /dagent --healthcheck healthcheck --tag fairlead/dagent:$(VERSION) --output $@ --bill $(@:.tar=.cdx.json)
 
 # The programs of a real Kubernetes, for crane's tests. They are a module of their
 # own, outside the workspace: its requirements are Kubernetes' own.

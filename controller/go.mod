@@ -35,7 +35,11 @@ require (
 	github.com/wneessen/go-mail v0.7.2
 )
 
-require golang.org/x/mod v0.41.0 // indirect
+require (
+	github.com/klauspost/compress v1.20.1 // indirect
+	github.com/opencontainers/image-spec v1.1.1 // indirect
+	golang.org/x/mod v0.41.0 // indirect
+)
 
 require github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 
@@ -44,11 +48,7 @@ require (
 	github.com/miekg/dns v1.1.73
 )
 
-require (
-	github.com/klauspost/compress v1.20.1 // indirect
-	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
-	github.com/opencontainers/image-spec v1.1.1 // indirect
-)
+require github.com/letsencrypt/challtestsrv v1.4.2 // indirect
 
 require (
 	filippo.io/age v1.2.1 // indirect

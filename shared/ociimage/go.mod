@@ -2,7 +2,11 @@ module fairlead.dev/shared/ociimage
 
 go 1.26.0
 
-require github.com/google/go-containerregistry v0.21.9
+require (
+	github.com/CycloneDX/cyclonedx-go v0.12.0
+	github.com/google/go-containerregistry v0.21.9
+	github.com/google/uuid v1.6.0
+)
 
 require (
 	github.com/docker/cli v29.6.2+incompatible // indirect

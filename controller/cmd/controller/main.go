@@ -43,6 +43,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		return rootCommand(ctx, args, environ, stdout, stderr)
+	case "release-key":
+		return releaseKeyCommand(args, environ, stdout, stderr)
 	case "serve", "migrate", "validate-config":
 	case "help":
 		usage(stdout)
@@ -92,6 +94,7 @@ commands:
   migrate          bring the database's schema up to date and exit
   validate-config  check the configuration and exit
   root             replace the private root; controller root help says more
+  release-key      replace the key that signs scripts and builds: controller release-key rotate
   version          print the version and exit
 
 flags, with their environment variables; a secret can also be given as the

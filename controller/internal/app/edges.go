@@ -60,7 +60,7 @@ func newREST(a *App, s *services, vault *keys.Vault, metrics *prometheus.Registr
 		Facts: report.NewFacts(s.db), Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
 		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
 		Idempotency: s.idempotency,
-		Health:      a.database, SignScript: s.signScript,
+		Health:      a.database, SignScript: s.signScript, SignScriptFor: s.library.SignScript,
 		Notifications: s.notifications, Streams: s.streams.service,
 		Audit: audit.NewReader(s.db), Dashboard: dashboard.New(s.db),
 		PublicURL:       strings.TrimSuffix(a.config.PublicURL, "/"),

@@ -86,7 +86,7 @@ type services struct {
 }
 
 func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *wake.Bus, log *slog.Logger, setupToken string) (*services, error) {
-	library, err := artifact.Open(artifactDir(c), buildinfo.Version(), "fairlead/dagent:"+buildinfo.Version(), k.Release)
+	library, err := artifact.Open(artifactDir(c), buildinfo.Version(), "fairlead/dagent:"+buildinfo.Version(), k.Release, k.ReleaseChain)
 	if err != nil {
 		return nil, err
 	}

@@ -45,11 +45,13 @@ type Library struct {
 
 // Open reads and signs the archives in folder. A folder without any makes an
 // empty library: the controller then serves, but can't install nodes.
-func Open(folder, version, image string, key ed25519.PrivateKey) (*Library, error) {
-	l := &Library{Version: version, Image: image, key: key, files: map[string]string{}, signatures: map[string][]byte{}}
+//
+// Chain are the release keys that were before the present one, and that one.
+func Open(folder, version, image string, key ed25519.PrivateKey, chain []release.Key) (*Library, error) {
+	l := &Library{Version: version, Image: image, key: key, keys: updateKeys(chain), files: map[string]string{}, signatures: map[string][]byte{}}
 	for _, arch := range architectures() {
 		file := filepath.Join(folder, File(arch))
-		sum, size, err := digest(file)
+		sum, size, others, err := digest(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -62,8 +64,47 @@ func Open(folder, version, image string, key ed25519.PrivateKey) (*Library, erro
 		l.Artifacts = append(l.Artifacts, a)
 		l.files[a.Path] = file
 		l.signatures[a.Path+".sig"] = installscripts.Sign(key, a, version)
+		if l.signatures[a.Path+".sshsig"], err = release.SignSSH(key, others); err != nil {
+			return nil, err
+		}
+		comment := "file:" + path.Base(a.Path) + " version:" + version
+		if l.signatures[a.Path+".minisig"], err = release.SignMinisign(key, others, comment); err != nil {
+			return nil, err
+		}
+		if err := l.openBill(folder, arch, a); err != nil {
+			return nil, err
+		}
 	}
-	return l, nil
+	return l, l.publishKeys(chain)
+}
+
+// Paths of the keys that signatures are checked by: for openssl, ssh-keygen and
+// minisign.
+const (
+	pathSigners  = "/artifacts/keys/allowed_signers"
+	pathMinisign = "/artifacts/keys/minisign.pub"
+)
+
+// publishKeys serves the public keys.
+func (l *Library) publishKeys(chain []release.Key) (err error) {
+	public := ed25519.PublicKey(l.key[ed25519.SeedSize:])
+	list := []ed25519.PublicKey{public}
+	for _, key := range chain {
+		if !key.Public.Equal(public) {
+			list = append(list, key.Public)
+		}
+	}
+	l.signatures[pathMinisign] = release.MinisignKey(public)
+	l.signatures[pathSigners], err = release.AllowedSigners(list)
+	return err
+}
+
+func updateKeys(chain []release.Key) []update.Key {
+	keys := make([]update.Key, len(chain))
+	for i, key := range chain {
+		keys[i] = update.Key{Public: key.Public, Signature: key.Signature}
+	}
+	return keys
 }
 
 // Build returns the signed build for an architecture, in Go's words.
@@ -91,15 +132,20 @@ func (l *Library) Signature(path string) ([]byte, bool) {
 	return signature, found
 }
 
-func digest(file string) (sum string, size int64, err error) {
+// digest returns a file's SHA-256 in hex, its length, and what other tools
+// sign of it.
+func digest(file string) (sum string, size int64, others *release.Digests, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", 0, err
+		return "", 0, nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	h := sha256.New()
-	if size, err = io.Copy(h, f); err != nil {
-		return "", 0, err
+	if others, err = release.NewDigests(); err != nil {
+		return "", 0, nil, err
 	}
-	return hex.EncodeToString(h.Sum(nil)), size, nil
+	if size, err = io.Copy(io.MultiWriter(h, others), f); err != nil {
+		return "", 0, nil, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, others, nil
 }

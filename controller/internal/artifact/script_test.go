@@ -26,7 +26,7 @@ func scripts(t *testing.T, archives ...string) artifact.Scripts {
 		}
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	library, err := artifact.Open(folder, "1.2.3", "fairlead/dagent:1.2.3", key)
+	library, err := artifact.Open(folder, "1.2.3", "fairlead/dagent:1.2.3", key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

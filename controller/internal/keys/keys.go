@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"fairlead.dev/shared/release"
 )
 
 // Keys are the private keys of one controller installation.
@@ -23,6 +25,8 @@ type Keys struct {
 	Token ed25519.PrivateKey
 	// Release signs install scripts and the artifacts they download.
 	Release ed25519.PrivateKey
+	// ReleaseChain are the release keys that were before, and this one.
+	ReleaseChain []release.Key
 	// Roots sign agents' and the controller's certificates.
 	Roots *Roots
 	// Vault encrypts at rest what the controller itself must read.
@@ -41,7 +45,7 @@ func Open(dir string) (*Keys, error) {
 	if k.Token, err = signingKey(filepath.Join(dir, "token.key")); err != nil {
 		return nil, err
 	}
-	if k.Release, err = signingKey(filepath.Join(dir, "release.key")); err != nil {
+	if k.Release, k.ReleaseChain, err = openRelease(dir); err != nil {
 		return nil, err
 	}
 	if k.Vault, err = openVault(filepath.Join(dir, "vault.key")); err != nil {
@@ -86,11 +90,7 @@ func privateKey(path string, generate func() (crypto.Signer, error)) (crypto.Sig
 		if err != nil {
 			return nil, fmt.Errorf("make key %s: %w", path, err)
 		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			return nil, fmt.Errorf("encode key %s: %w", path, err)
-		}
-		return key, writePEM(path, "PRIVATE KEY", der)
+		return key, writeKey(path, key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
@@ -108,6 +108,15 @@ func privateKey(path string, generate func() (crypto.Signer, error)) (crypto.Sig
 		return nil, fmt.Errorf("key file %s: %T cannot sign", path, key)
 	}
 	return signer, nil
+}
+
+// writeKey writes a private key as PKCS#8.
+func writeKey(path string, key crypto.Signer) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encode key %s: %w", path, err)
+	}
+	return writePEM(path, "PRIVATE KEY", der)
 }
 
 func writePEM(path, kind string, der []byte) error {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -17,7 +18,11 @@ type Artifacts interface {
 func MountArtifacts(engine *gin.Engine, library Artifacts) {
 	handler := func(c *gin.Context) {
 		if file, found := library.File(c.Request.URL.Path); found {
-			c.Header("Content-Type", "application/x-tar")
+			kind := "application/x-tar"
+			if strings.HasSuffix(file, ".json") {
+				kind = "application/vnd.cyclonedx+json"
+			}
+			c.Header("Content-Type", kind)
 			http.ServeFile(c.Writer, c.Request, file)
 			return
 		}

@@ -120,7 +120,7 @@ func startAgent(ctx context.Context, t *testing.T, engine *client.Client, state 
 	t.Helper()
 	created, err := engine.ContainerCreate(ctx,
 		&container.Config{Image: scratchImage, Env: []string{"FAIRLEAD_STATE_DIR=" + state, "DAGENT_LOG_LEVEL=debug"}},
-		&container.HostConfig{NetworkMode: "host", Binds: []string{state + ":" + state, "/var/run/docker.sock:/var/run/docker.sock"}},
+		&container.HostConfig{NetworkMode: "host", Binds: []string{state + ":" + state, socket() + ":/var/run/docker.sock"}},
 		nil, nil, "")
 	if err != nil {
 		t.Fatal(err)

@@ -269,6 +269,7 @@ type scriptText struct {
 type fetchInput struct {
 	NodePath
 	Address
+	Signature string `query:"signature" enum:"ssh,minisign" doc:"Answer with a detached signature of the script in its place, for ssh-keygen -Y verify or minisign -V"`
 }
 
 func (a *api) serveScript(ctx context.Context, in *fetchInput) (*scriptText, error) {
@@ -278,6 +279,13 @@ func (a *api) serveScript(ctx context.Context, in *fetchInput) (*scriptText, err
 	script, err := a.deps.Nodes.ServeScript(ctx, in.TeamSlug, in.NodeID)
 	if err != nil {
 		return nil, err
+	}
+	if in.Signature != "" {
+		signature, err := a.deps.SignScriptFor(in.Signature, []byte(script))
+		if err != nil {
+			return nil, err
+		}
+		return &scriptText{ContentType: "text/plain; charset=utf-8", CacheControl: "no-store", Body: signature}, nil
 	}
 	return &scriptText{
 		ContentType: "text/plain; charset=utf-8", CacheControl: "no-store",

@@ -53,7 +53,10 @@ type Deps struct {
 	Health       Health
 	Updates      *update.Service
 	// SignScript returns the release key's signature over an install script.
-	SignScript    func(script []byte) string
+	SignScript func(script []byte) string
+	// SignScriptFor returns a detached signature for another tool: "ssh" or
+	// "minisign".
+	SignScriptFor func(tool string, script []byte) ([]byte, error)
 	Now           func() time.Time
 	Audit         *audit.Reader
 	Notifications *notification.Service

@@ -38,10 +38,11 @@ func main() {
 
 // request is what the command line asks for.
 type request struct {
-	spec   ociimage.Spec
-	tag    string
-	output string
-	push   bool
+	binary, bill string
+	spec         ociimage.Spec
+	tag          string
+	output       string
+	push         bool
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -56,6 +57,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if asked.output != "" {
 		if err := writeFile(asked.output, asked.tag, image); err != nil {
 			return err
+		}
+	}
+	if asked.bill != "" {
+		name, version, _ := strings.Cut(asked.tag, ":")
+		bill, err := ociimage.Bill(asked.output, asked.binary, name, version)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(asked.bill, bill, 0o644); err != nil { //nolint:gosec // it is published
+			return fmt.Errorf("write %s: %w", asked.bill, err)
 		}
 	}
 	if !asked.push {
@@ -82,6 +93,7 @@ func parse(args []string, stderr io.Writer) (request, error) {
 	flags.StringVar(&asked.spec.Platform, "platform", "", "`os/architecture` of the image, like linux/amd64")
 	flags.StringVar(&asked.tag, "tag", "", "`name:tag` of the image")
 	flags.StringVar(&asked.output, "output", "", "`file` to write the archive for docker load to")
+	flags.StringVar(&asked.bill, "bill", "", "`file` to write the bill of materials of the archive to, in CycloneDX's JSON; the binary must be a Go program")
 	flags.BoolVar(&asked.push, "push", false, "push to the registry in --tag and print the digest; credentials in OCIIMAGE_USERNAME and OCIIMAGE_PASSWORD")
 	flags.StringVar(&asked.spec.User, "user", "", "numeric `uid[:gid]` to run as")
 	flags.StringVar(&asked.spec.WorkingDir, "workdir", "", "working `folder` of the entry point")
@@ -129,9 +141,12 @@ func parse(args []string, stderr io.Writer) (request, error) {
 		return request{}, errors.New("--binary is missing")
 	case asked.tag == "":
 		return request{}, errors.New("--tag is missing")
+	case asked.bill != "" && asked.output == "":
+		return request{}, errors.New("--bill is of an archive: give --output as well")
 	case asked.output == "" && !asked.push:
 		return request{}, errors.New("nothing to do: give --output, --push or both")
 	}
+	asked.binary = *binary
 	program := path.Join("/", filepath.Base(*binary))
 	asked.spec.Files = append(asked.spec.Files, ociimage.File{Path: program, Source: *binary})
 	if len(asked.spec.Entrypoint) == 0 {
