@@ -298,3 +298,32 @@ func TestDryRunChangesNothing(t *testing.T) {
 		t.Errorf("the dry uninstall changed\n%s\ninto\n%s", before, after)
 	}
 }
+
+// What containers may have of the host is said by whoever installs the agent,
+// and stays until somebody says otherwise.
+func TestPolicyIsHandedOverAndKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	folder := t.TempDir()
+	handed := func() string {
+		return w.field(t, `{{range .Config.Env}}{{println .}}{{end}}{{range .Mounts}}{{println .Source .RW}}{{end}}`)
+	}
+	out, ok := w.run(t, dash, []string{"DAGENT_ALLOW_HOST_PATHS=" + folder, "DAGENT_ALLOW_CAPABILITIES=NET_ADMIN"})
+	if !ok {
+		t.Fatal(out)
+	}
+	for _, want := range []string{"DAGENT_ALLOW_HOST_PATHS=" + folder, "DAGENT_ALLOW_CAPABILITIES=NET_ADMIN", folder + " false", "DAGENT_SECRETS_DIR=/run/"} {
+		if got := handed(); !strings.Contains(got, want) {
+			t.Errorf("the agent is not given %s:\n%s", want, got)
+		}
+	}
+	if out := w.must(t, dash); !strings.Contains(out, "nothing to do") {
+		t.Errorf("again without saying anything: %s", out)
+	}
+	if out, ok := w.run(t, dash, []string{"DAGENT_ALLOW_HOST_PATHS="}); !ok || strings.Contains(handed(), folder) || !strings.Contains(handed(), "NET_ADMIN") {
+		t.Errorf("taken back: ok %t, %s\n%s", ok, out, handed())
+	}
+	if out, ok := w.run(t, dash, []string{"DAGENT_ALLOW_HOST_PATHS=/nonexistent"}); ok || !strings.Contains(out, "/nonexistent") {
+		t.Errorf("a folder that is not there: ok %t, %s", ok, out)
+	}
+}
