@@ -48,7 +48,7 @@ func mutants() []mutant {
 		{"expected-plan", "a release is applied though its node is not as it was planned for", []edit{{
 			agentrt + "/internal/reconcile/expect.go",
 			"if err == nil && plan.Hash() != t.ExpectedPlan {",
-			"if false {",
+			"if err == nil && plan.Hash() == \"\" {",
 		}}, agentrt + "/internal/reconcile", "TestAStalePlanTouchesNothing", true},
 		{"begun-plan", "a release that was begun is not finished after a restart, since the node is not any more as it was planned for", []edit{{
 			agentrt + "/internal/reconcile/expect.go",
