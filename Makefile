@@ -16,8 +16,8 @@ PACKAGES = $(MODULES:%=./%/...)
 # Static, without paths of this machine, and without the time: two builds of one
 # commit are the same bytes.
 STAMP    = fairlead.dev/shared/buildinfo
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-	-ldflags '-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).commit=$(COMMIT)'
+LDFLAGS  = -s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).commit=$(COMMIT)
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 # The tools of the build, compiled once for each content of their go.mod files.
 TOOLS      := .tools
@@ -45,13 +45,23 @@ build: ## the programs, in bin/
 artifacts: $(BIN)/artifacts/dagent-linux-amd64.tar $(BIN)/artifacts/dagent-linux-arm64.tar ## the agents' image archives, which the controller serves
 
 # Always asked, so that the archive is never older than the code; Go's own
-# cache makes an unchanged one cheap.
-$(BIN)/artifacts/dagent-linux-%.tar: FORCE
+# cache makes an unchanged one cheap. The digest of the edge's archive is stamped
+# into the agent, which fetches it by that when a deployment asks for routes.
+$(BIN)/artifacts/dagent-linux-%.tar: $(BIN)/artifacts/edge-linux-%.tar FORCE
 	$(say) "packing dagent for linux/$*"
 	@mkdir -p $(BIN)/linux-$* $(BIN)/artifacts
-	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/dagent ./dagent/cmd/dagent
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -ldflags "$(LDFLAGS) -X $(STAMP).edgeArtifact=sha256:$$(sha256sum <$< | cut -c 1-64)" \
+		-o $(BIN)/linux-$*/dagent ./dagent/cmd/dagent
 	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/dagent --platform linux/$* \
 		--healthcheck /dagent --healthcheck healthcheck --tag fairlead/dagent:$(VERSION) --output $@ --bill $(@:.tar=.cdx.json)
+
+.PRECIOUS: $(BIN)/artifacts/edge-linux-%.tar
+$(BIN)/artifacts/edge-linux-%.tar: FORCE
+	$(say) "packing the edge for linux/$*"
+	@mkdir -p $(BIN)/linux-$* $(BIN)/artifacts
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/edge ./edge/cmd/edge
+	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/edge --platform linux/$* --user 65532:65532 \
+		--healthcheck /edge --healthcheck healthcheck --tag fairlead/edge:$(VERSION) --output $@
 
 # The programs of a real Kubernetes, for crane's tests. They are a module of their
 # own, outside the workspace: its requirements are Kubernetes' own.

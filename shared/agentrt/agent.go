@@ -18,6 +18,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +33,7 @@ import (
 	"fairlead.dev/shared/agentrt/internal/reconcile"
 	"fairlead.dev/shared/agentrt/internal/spool"
 	"fairlead.dev/shared/agentrt/internal/state"
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/taskgroup"
@@ -100,6 +102,8 @@ type Config struct {
 type Agent struct {
 	config Config
 	bootID string
+	// streams is nil until the agent serves.
+	streams atomic.Pointer[bulk.Client]
 }
 
 // New returns an agent. Run starts it.
@@ -258,6 +262,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		driver: a.config.Driver, held: held, outbox: box, exits: detector,
 		now: a.config.Now, random: a.config.Random, log: a.config.Log,
 	}
+	a.streams.Store(streams)
 	link := newLink(a, dir, identity, held, box, commands, streams)
 	link.updates = updates
 	link.sealingKey = sealing.Public()
@@ -310,6 +315,19 @@ const (
 	folderSpool = "spool"
 	fileSeen    = "seen.json"
 )
+
+// Fetch gets an artifact from the controller by its digest ("sha256:" and hex)
+// and puts it at path once it is there whole and has the digest. It fails with
+// NotFound when the controller has no such artifact, and with Unavailable while
+// the agent has no session, or when it breaks; what came so far is kept for the
+// next call.
+func (a *Agent) Fetch(ctx context.Context, digest, path string) error {
+	streams := a.streams.Load()
+	if streams == nil {
+		return apperr.New(apperr.Unavailable, "fetch %s: the agent has not begun to serve", digest)
+	}
+	return streams.Fetch(ctx, digest, path)
+}
 
 // HealthyUntil returns until when the agent that runs on the state folder
 // counts as healthy, unless it says so anew; the zero time means that it has no

@@ -73,9 +73,10 @@ func modules() map[string][]string {
 	return map[string][]string{
 		"protobuf":        {"shared", "controller", "dagent", "crane", "migrations", "install-scripts", "e2e"},
 		"shared":          {"controller", "dagent", "crane", "migrations", "install-scripts", "e2e"},
-		"dagent":          append([]string{"crane"}, agents...),
+		"dagent":          append([]string{"crane", "edge"}, agents...),
+		"edge":            append([]string{"dagent", "crane", "protobuf"}, agents...),
 		"crane":           append([]string{"dagent"}, agents...),
-		"controller":      {"dagent", "crane", "shared/agentrt", "e2e"},
+		"controller":      {"dagent", "crane", "edge", "shared/agentrt", "e2e"},
 		"migrations":      {"controller", "dagent", "crane", "e2e"},
 		"install-scripts": {"controller", "dagent", "crane", "e2e"},
 	}

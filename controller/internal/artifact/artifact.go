@@ -26,6 +26,9 @@ func architectures() []string { return []string{"amd64", "arm64"} }
 // leaves it in the artifact folder.
 func File(arch string) string { return "dagent-linux-" + arch + ".tar" }
 
+// EdgeFile is the name of the edge proxy's archive.
+func EdgeFile(arch string) string { return "edge-linux-" + arch + ".tar" }
+
 // Library is the set of archives of one version.
 type Library struct {
 	// Version is what the archives hold.
@@ -41,6 +44,14 @@ type Library struct {
 	key        ed25519.PrivateKey
 	// keys are the release keys, oldest first.
 	keys []update.Key
+	// contents has each archive that agents fetch, by its digest.
+	contents map[string]content
+}
+
+// content is an archive on the disk.
+type content struct {
+	file string
+	size int64
 }
 
 // Open reads and signs the archives in folder. A folder without any makes an
@@ -48,8 +59,11 @@ type Library struct {
 //
 // Chain are the release keys that were before the present one, and that one.
 func Open(folder, version, image string, key ed25519.PrivateKey, chain []release.Key) (*Library, error) {
-	l := &Library{Version: version, Image: image, key: key, keys: updateKeys(chain), files: map[string]string{}, signatures: map[string][]byte{}}
+	l := &Library{Version: version, Image: image, key: key, keys: updateKeys(chain), files: map[string]string{}, signatures: map[string][]byte{}, contents: map[string]content{}}
 	for _, arch := range architectures() {
+		if err := l.addEdge(filepath.Join(folder, EdgeFile(arch))); err != nil {
+			return nil, err
+		}
 		file := filepath.Join(folder, File(arch))
 		sum, size, others, err := digest(file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -63,6 +77,7 @@ func Open(folder, version, image string, key ed25519.PrivateKey, chain []release
 		}
 		l.Artifacts = append(l.Artifacts, a)
 		l.files[a.Path] = file
+		l.contents["sha256:"+sum] = content{file, size}
 		l.signatures[a.Path+".sig"] = installscripts.Sign(key, a, version)
 		if l.signatures[a.Path+".sshsig"], err = release.SignSSH(key, others); err != nil {
 			return nil, err
@@ -118,6 +133,21 @@ func (l *Library) Build(architecture string) (update.Build, bool) {
 		}
 	}
 	return update.Build{}, false
+}
+
+// addEdge adds the archive of the edge proxy. It is in no install script: the
+// agent that was built with it knows its digest, and fetches it when a
+// deployment asks for routes.
+func (l *Library) addEdge(file string) error {
+	sum, size, _, err := digest(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read artifact: %w", err)
+	}
+	l.contents["sha256:"+sum] = content{file, size}
+	return nil
 }
 
 // File returns the file behind a served path.

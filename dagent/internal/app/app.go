@@ -3,12 +3,15 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/secretfile"
@@ -32,6 +35,8 @@ type Config struct {
 	SecretsDir string
 	// UpdateID names the update that started this process; "" when none did.
 	UpdateID string
+	// Routing says how what deployments expose is served.
+	Routing Routing
 }
 
 // folderSecrets is where in the state folder the sealed records of secret files
@@ -62,14 +67,26 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if self := selfupdate.Container(); self != "" {
 		replacer = selfupdate.New(engine, self)
 	}
-	return agentrt.New(agentrt.Config{
+	var agent *agentrt.Agent
+	fetch := func(ctx context.Context, digest, path string) error { return agent.Fetch(ctx, digest, path) }
+	router, err := config.Routing.router(engine, config.StateDir, fetch, log)
+	if err != nil {
+		return err
+	}
+	driver := docker.New(engine, docker.Options{
+		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
+	})
+	agent = agentrt.New(agentrt.Config{
 		Replacer: replacer, UpdateID: config.UpdateID,
-		StateDir: config.StateDir,
-		Driver:   docker.New(engine, docker.Options{Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets}),
-		NodeType: "docker",
-		Hostname: hostname,
-		Log:      log,
-	}).Run(ctx)
+		StateDir: config.StateDir, Driver: driver, NodeType: "docker", Hostname: hostname, Log: log,
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var routes errgroup.Group
+	routes.Go(func() error { return driver.RunRoutes(ctx) })
+	err = agent.Run(ctx)
+	cancel()
+	return errors.Join(err, routes.Wait())
 }
 
 // openSecrets returns nil where there is no place for secret files: the agent

@@ -122,6 +122,8 @@ type Driver struct {
 	secretsInUse sync.RWMutex
 	// importing keeps the image of the filler from being made twice.
 	importing sync.Mutex
+	// heard has an entry when something happened to a container; see RunRoutes.
+	heard chan struct{}
 	// negotiated holds whether client and engine have agreed on the version
 	// of the API. The client would do that by itself, but not safely when
 	// several goroutines make the first calls.
@@ -160,7 +162,7 @@ func New(engine Engine, options Options) *Driver {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	d := &Driver{engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, options: options, negotiated: make(chan bool, 1)}
+	d := &Driver{engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, options: options, negotiated: make(chan bool, 1), heard: make(chan struct{}, 1)}
 	d.negotiated <- false
 	return d
 }

@@ -21,7 +21,7 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 		lock := d.changing.of(prefix)
 		lock.Lock()
 		defer lock.Unlock()
-		err = d.routeTo(ctx, prefix, nil)
+		err = d.routeTo(ctx, prefix, func(owned) bool { return false })
 	}
 	if err == nil {
 		found, err = d.ownedOf(ctx, prefix)

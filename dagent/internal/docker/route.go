@@ -5,12 +5,12 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 
-	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
 
@@ -34,6 +34,9 @@ type Router interface {
 	// Drain waits until none of the containers has a request under way, for
 	// the drain time at most, and returns how many requests were left.
 	Drain(ctx context.Context, containers []string) (left int, err error)
+	// Tidy is called now and then: it puts right what is not as it should be,
+	// and removes what no deployment needs any more.
+	Tidy(ctx context.Context) error
 }
 
 // RoutePlan is what a container needs to be routed to. The zero value is that
@@ -120,16 +123,16 @@ func (a *applying) joinRouted(ctx context.Context, b blueprint, name, id string)
 // moveRoutes sends the requests of the prefix to the containers of the new
 // release, and to those that are kept.
 func (a *applying) moveRoutes(ctx context.Context) error {
-	var ids []string
+	ids := map[string]bool{}
 	for _, s := range a.slots {
 		switch {
 		case s.kept:
-			ids = append(ids, s.old.id)
+			ids[s.old.id] = true
 		case s.next != "":
-			ids = append(ids, s.next)
+			ids[s.next] = true
 		}
 	}
-	return a.routeTo(ctx, a.dep.Prefix, ids)
+	return a.routeTo(ctx, a.dep.Prefix, func(o owned) bool { return ids[o.id] })
 }
 
 // drainRoutes waits for the requests that containers which end have under way.
@@ -152,27 +155,70 @@ func (a *applying) drainRoutes(ctx context.Context, ending []owned) {
 	}
 }
 
-func (d *Driver) routeTarget(ctx context.Context, id string) (RouteTarget, error) {
-	seen, err := d.engine.ContainerInspect(ctx, id)
-	if err != nil {
-		return RouteTarget{}, engineError(err, "look at container %s", id)
+// routeTarget is what the engine's list says of a container.
+func routeTarget(c container.Summary) RouteTarget {
+	_, health := readStatus(c.Status)
+	target := RouteTarget{
+		ID: c.ID, Labels: c.Labels, Address: map[string]string{},
+		Down: c.State != container.StateRunning, Unhealthy: health == container.Unhealthy,
 	}
-	target := RouteTarget{ID: seen.ID, Address: map[string]string{}}
-	if seen.Config != nil {
-		target.Labels = seen.Config.Labels
-	}
-	if seen.State != nil {
-		target.Down = !seen.State.Running
-		target.Unhealthy = seen.State.Health != nil && seen.State.Health.Status == container.Unhealthy
-	}
-	if seen.NetworkSettings != nil {
-		for name, endpoint := range seen.NetworkSettings.Networks {
+	if c.NetworkSettings != nil {
+		for name, endpoint := range c.NetworkSettings.Networks {
 			if endpoint != nil {
 				target.Address[name] = endpoint.IPAddress
 			}
 		}
 	}
-	return target, nil
+	return target
+}
+
+const (
+	// routesEvery is how often the routes are looked at though nothing was heard.
+	routesEvery = 30 * time.Second
+	// routesSettle gathers what is heard of containers.
+	routesSettle = 300 * time.Millisecond
+)
+
+// RunRoutes keeps the routes of the node in step with its containers until ctx
+// ends: as they restart, become unhealthy, or are stopped by hand.
+func (d *Driver) RunRoutes(ctx context.Context) error {
+	if d.options.Router == nil {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(routesEvery)
+	defer tick.Stop()
+	for {
+		err := d.SyncRoutes(ctx)
+		if err == nil {
+			err = d.options.Router.Tidy(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			d.options.Logger.Warn("keep the routes in step with the containers", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-d.heard:
+			settled := time.NewTimer(routesSettle)
+			select {
+			case <-settled.C:
+			case <-ctx.Done():
+			}
+			settled.Stop()
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// hear tells RunRoutes that something happened to a container.
+func (d *Driver) hear() {
+	select {
+	case d.heard <- struct{}{}:
+	default: // it knows already
+	}
 }
 
 // SyncRoutes makes the routes of every prefix follow from the containers that
@@ -185,9 +231,9 @@ func (d *Driver) SyncRoutes(ctx context.Context) error {
 	if err := d.reach(ctx); err != nil {
 		return err
 	}
-	all, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelManaged+"=true"))})
+	all, err := d.ownContainers(ctx)
 	if err != nil {
-		return engineError(err, "list the containers")
+		return err
 	}
 	prefixes := map[string]bool{}
 	var failed []error
@@ -212,38 +258,36 @@ func (d *Driver) syncPrefix(ctx context.Context, prefix string) error {
 // routeToServing sends the requests of a prefix to the containers that bear
 // their workloads' names.
 func (d *Driver) routeToServing(ctx context.Context, prefix string) error {
+	return d.routeTo(ctx, prefix, func(o owned) bool { return o.place == placeServing })
+}
+
+// routeTo sends the requests of a prefix to those of its containers that pick
+// picks.
+func (d *Driver) routeTo(ctx context.Context, prefix string, pick func(owned) bool) error {
 	if d.options.Router == nil {
 		return nil
 	}
-	found, err := d.ownedOf(ctx, prefix)
+	all, err := d.ownContainers(ctx, filters.Arg("label", labelNamespace+"="+prefix))
 	if err != nil {
 		return err
 	}
-	var ids []string
-	for _, o := range found {
-		if o.place == placeServing {
-			ids = append(ids, o.id)
-		}
-	}
-	return d.routeTo(ctx, prefix, ids)
-}
-
-// routeTo sends the requests of a prefix to containers.
-func (d *Driver) routeTo(ctx context.Context, prefix string, ids []string) error {
-	if d.options.Router == nil {
-		return nil
-	}
 	var targets []RouteTarget
-	for _, id := range ids {
-		target, err := d.routeTarget(ctx, id)
-		switch {
-		case err == nil:
-			targets = append(targets, target)
-		case !apperr.Is(err, apperr.NotFound): // one that is gone is routed to no more
-			return err
+	for _, c := range all {
+		if o, ours := ownedBy(c); ours && pick(o) {
+			targets = append(targets, routeTarget(c))
 		}
 	}
 	return d.options.Router.Move(ctx, prefix, targets)
+}
+
+func (d *Driver) ownContainers(ctx context.Context, more ...filters.KeyValuePair) ([]container.Summary, error) {
+	all, err := d.engine.ContainerList(ctx, container.ListOptions{
+		All: true, Filters: filters.NewArgs(append(more, filters.Arg("label", labelManaged+"=true"))...),
+	})
+	if err != nil {
+		return nil, engineError(err, "list the containers")
+	}
+	return all, nil
 }
 
 // holds keeps two from changing the routes of a prefix at once. Locks of

@@ -30,6 +30,7 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 		select {
 		case e := <-heard:
 			if matters(e.Action) {
+				d.hear()
 				changed()
 			}
 		case err := <-lost:
