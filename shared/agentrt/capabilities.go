@@ -5,7 +5,7 @@ import "fairlead.dev/shared/protocol"
 // capabilities are the optional behaviours this agent has. Each is announced
 // only by what really has it.
 func (a *Agent) capabilities() []string {
-	list := []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Spool, protocol.Bulk, protocol.Exec, protocol.Plan}
+	list := []string{protocol.Delta, protocol.Ping, protocol.Quarantine, protocol.Trust, protocol.CommandAck, protocol.Inspect, protocol.Policy, protocol.Spool, protocol.Bulk, protocol.Exec, protocol.Plan}
 	if a.config.Replacer != nil {
 		list = append(list, protocol.Update)
 	}

@@ -27,6 +27,8 @@ import (
 func (b *blueprint) address(dep spec.Deployment, s *slot) {
 	if !s.beside {
 		b.aliases = []string{spec.ContainerName(dep.Prefix, s.Name())}
+	} else if len(b.networks) > 0 {
+		b.config.Hostname = "" // the engine makes an alias of it
 	}
 	b.know(dep, s.Workload)
 }

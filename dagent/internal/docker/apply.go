@@ -2,13 +2,13 @@ package docker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
 
 	"github.com/docker/docker/api/types/container"
 
-	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -24,7 +24,7 @@ import (
 //
 // What holds the prefix is the previous release, whichever deployment made it.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
-	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}}
+	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}, attempt: rand.Text()}
 	defer a.story.end()
 	lock := d.changing.of(dep.Prefix)
 	lock.Lock()
@@ -54,6 +54,8 @@ type applying struct {
 	*Driver
 	dep   spec.Deployment
 	story *story
+	// attempt is on a label of every container that is made.
+	attempt string
 	decision
 	// filled are the workloads whose volumes have been filled, and how that
 	// ended; filling is held meanwhile.
@@ -175,7 +177,11 @@ func (a *applying) pullAll(ctx context.Context) *workload.Failure {
 
 // fail makes the failure card of the Apply, unless there is one.
 func (a *applying) fail(ctx context.Context, step workload.Step, s *slot, id string, err error) *workload.Failure {
-	failure := a.card(ctx, step, s, id, err)
+	return a.record(a.card(ctx, step, s, id, err), s, id)
+}
+
+// record makes a card the Apply's failure, unless there is one, and returns that.
+func (a *applying) record(failure *workload.Failure, s *slot, id string) *workload.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.failure != nil {
@@ -223,9 +229,4 @@ func (d *Driver) examine(ctx context.Context, id string, failure *workload.Failu
 	if err != nil {
 		d.options.Logger.Warn("read the log of a failed container", "container", seen.Name, "error", err)
 	}
-}
-
-// interrupted is what a step ends with when another has failed meanwhile.
-func interrupted(ctx context.Context) error {
-	return apperr.Wrap(apperr.Unavailable, context.Cause(ctx), "wait for the deployment's other containers")
 }

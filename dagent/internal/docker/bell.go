@@ -32,7 +32,7 @@ func (d *Driver) listen(ctx context.Context, prefix string) *bell {
 				if matters(e.Action) {
 					b.ring(e)
 				}
-			case <-lost:
+			case <-lost: //nolint:errcheck // who waits looks from time to time anyway
 				return
 			case <-ctx.Done():
 				return

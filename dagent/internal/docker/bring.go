@@ -76,12 +76,13 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	s.blueprint.config.Image = image.pinned
 	digest := digestOf(image.pinned)
 	s.gate = gateOf(s.Container, image.checked)
-	if s.gate.free() {
+	if s.readyAtOnce() {
 		t.free()
 	}
 	if digest != "" {
 		s.blueprint.config.Labels[labelImageDigest] = digest
 	}
+	s.blueprint.config.Labels[labelAttempt] = a.attempt
 	var err error
 	if s.next, err = a.create(ctx, s.blueprint, s.base+suffixNext, s.Workload); err != nil {
 		return a.fail(ctx, workload.StepCreate, s, "", err)
@@ -146,7 +147,7 @@ func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure
 			return nil
 		}
 	}
-	if s.gate.free() {
+	if s.readyAtOnce() {
 		t.free()
 	}
 	if !t.wait() {
@@ -165,7 +166,7 @@ func (a *applying) startAndAwait(ctx context.Context, t *turn, s *slot, id strin
 	if want.State == spec.StateRunning {
 		a.story.state(s.InstanceID, spec.StateRunning, "starting", "started %s", s.base)
 	}
-	said, err := a.awaitState(t.ctx, id, want, s.gate, a.bell)
+	said, err := a.awaitState(t.ctx, id, want, s.gate, a.bell) //nolint:contextcheck // the turn's context is made of ctx
 	if t.halted() {
 		return nil
 	}
@@ -173,18 +174,16 @@ func (a *applying) startAndAwait(ctx context.Context, t *turn, s *slot, id strin
 		a.story.state(s.InstanceID, want.State, string(want.State), "%s is ready", s.base)
 		return nil
 	}
+	failure := a.card(ctx, workload.StepHealth, s, id, err)
+	a.note(failure, id, said)
 	if policy := a.dep.Policy.OnFailure; policy == spec.OnFailureKeep || policy == spec.OnFailureNotify {
-		failure := a.card(ctx, workload.StepHealth, s, id, err)
-		a.note(failure, id, said)
 		a.story.warn(s.InstanceID, "%v; it is put in place all the same", failure)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.unhealthy = append(a.unhealthy, failure)
 		return nil
 	}
-	failure := a.fail(ctx, workload.StepHealth, s, id, err)
-	a.note(failure, id, said)
-	return failure
+	return a.record(failure, s, id)
 }
 
 // note adds to a failure card what a look at the container does not tell.
@@ -197,6 +196,11 @@ func (a *applying) note(failure *workload.Failure, id, said string) {
 			failure.ExitCode = &n
 		}
 	}
+}
+
+// readyAtOnce reports whether nobody can tell when the container is ready.
+func (s *slot) readyAtOnce() bool {
+	return s.gate.free() && expected(s.Workload).State == spec.StateRunning
 }
 
 // expected is the state a container should come to, and how long it may take.

@@ -11,7 +11,13 @@ import (
 func conflicts(name string, b blueprint, r *retiree) bool { return conflict(name, b, r) != "" }
 
 // why says in the plan why a container must stop before its successor starts.
-func why(s *slot, r *retiree) string { return conflict(s.Name(), s.blueprint, r) }
+func why(s *slot, r *retiree) string {
+	reason := conflict(s.Name(), s.blueprint, r)
+	if r.name != s.Name() {
+		reason += ", and " + s.base + " needs it"
+	}
+	return reason
+}
 
 // conflict says what a container that ends holds and a new one needs: a host
 // port, or, being its predecessor, the host's network or a volume that only

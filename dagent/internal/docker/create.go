@@ -38,6 +38,9 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 		}
 	}
 	made, err := a.engine.ContainerCreate(ctx, b.config, b.host, b.networking(), nil, name)
+	if cerrdefs.IsConflict(err) && a.discardLate(ctx, name) {
+		made, err = a.engine.ContainerCreate(ctx, b.config, b.host, b.networking(), nil, name)
+	}
 	if err != nil {
 		return "", engineError(err, "create container %s", name)
 	}
@@ -47,6 +50,17 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 		}
 	}
 	return made.ID, a.joinRouted(ctx, b, name, made.ID)
+}
+
+// discardLate removes the container of a temporary name that an agent before this
+// one asked for: it was killed, and the engine made the container after all had
+// been put right.
+func (a *applying) discardLate(ctx context.Context, name string) bool {
+	seen, err := a.engine.ContainerInspect(ctx, name)
+	if err != nil || !isManaged(seen) || seen.Config.Labels[labelNamespace] != a.dep.Prefix || seen.State.Status != container.StateCreated {
+		return false
+	}
+	return a.discard(ctx, seen.ID) == nil
 }
 
 // ensureNetwork makes a bridge network if there is none of the name; one that

@@ -206,9 +206,6 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 		}
 		if !s.kept {
 			fresh++
-			for _, r := range s.stops {
-				p.Downtime = append(p.Downtime, why(s, r))
-			}
 			continue
 		}
 		kept++
@@ -231,8 +228,7 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 		}
 	}
 	slices.Sort(p.Containers)
-	slices.Sort(p.Downtime)
-	p.Downtime = slices.Compact(p.Downtime)
+	p.Downtime = dec.downtime(w)
 	switch {
 	case len(p.Downtime) > 0:
 		p.Action = workload.ActionRecreate
@@ -246,6 +242,21 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 		p.Action = workload.ActionCreate
 	}
 	return p
+}
+
+// downtime says for what containers of a workload are stopped before new ones
+// start.
+func (dec *decision) downtime(w spec.Workload) []string {
+	var reasons []string
+	for _, s := range dec.slots {
+		for _, r := range slices.Concat(s.stopsForInit, s.stops) {
+			if r.name == w.Name() {
+				reasons = append(reasons, why(s, r))
+			}
+		}
+	}
+	slices.Sort(reasons)
+	return slices.Compact(reasons)
 }
 
 // changes are the keys in which a container that ends differs from the one

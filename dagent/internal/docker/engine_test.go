@@ -51,7 +51,15 @@ var loadImages = sync.OnceValue(func() error {
 	if _, err := engine.Ping(ctx); err != nil {
 		return fmt.Errorf("these tests need a running Docker Engine, start one or set DOCKER_HOST: %w", err)
 	}
-	archive, err := programArchive()
+	return errors.Join(importImages(ctx, engine), engine.Close())
+})
+
+// archive is the test program as a file system.
+var archive = sync.OnceValues(programArchive)
+
+// importImages puts the test images on an engine.
+func importImages(ctx context.Context, engine *client.Client) error {
+	archive, err := archive()
 	if err != nil {
 		return err
 	}
@@ -80,8 +88,8 @@ var loadImages = sync.OnceValue(func() error {
 			return err
 		}
 	}
-	return engine.Close()
-})
+	return nil
+}
 
 // programArchive compiles the test program and packs it as a file system, in
 // which it also is the shell.
@@ -117,6 +125,13 @@ func programArchive() ([]byte, error) {
 }
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(applyFile); file != "" {
+		if err := applyInProcess(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if file := programFile.Load(); file != nil {
 		_ = os.RemoveAll(filepath.Dir(*file))
@@ -180,6 +195,9 @@ type site struct {
 	id     string
 	prefix string
 
+	// onEvent is called with each event, when it is set.
+	onEvent func(workload.Event)
+
 	mu     sync.Mutex
 	events []workload.Event
 }
@@ -209,6 +227,9 @@ func (s *site) removeVolumes(ctx context.Context) {
 }
 
 func (s *site) Report(e workload.Event) {
+	if s.onEvent != nil {
+		s.onEvent(e)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events = append(s.events, e)

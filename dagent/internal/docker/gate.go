@@ -2,6 +2,7 @@ package docker
 
 import (
 	"fmt"
+	"strings"
 
 	"fairlead.dev/shared/spec"
 )
@@ -26,11 +27,11 @@ type networkProbe struct {
 	path string
 }
 
-func (p networkProbe) String() string {
-	if p.path == "" {
-		return fmt.Sprintf("connect to port %d", p.port)
+func (n networkProbe) String() string {
+	if n.path == "" {
+		return fmt.Sprintf("connect to port %d", n.port)
 	}
-	return fmt.Sprintf("GET :%d%s", p.port, p.path)
+	return fmt.Sprintf("GET :%d/%s", n.port, strings.TrimPrefix(n.path, "/"))
 }
 
 // free reports whether there is nothing to pass.

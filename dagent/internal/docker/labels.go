@@ -30,6 +30,8 @@ const (
 	// labelImageDigest is what the image's reference stood for in its
 	// repository.
 	labelImageDigest = labelPrefix + "image-digest"
+	// labelAttempt tells the containers of one Apply from all others.
+	labelAttempt = labelPrefix + "attempt"
 	// labelStops lists the containers, by engine id, that are stopped for this
 	// one: written down before any of them is, it tells after a crash which of
 	// the stopped ones have to run again.
@@ -94,6 +96,8 @@ type owned struct {
 	state      string
 	// ends is true when the container is meant to end.
 	ends bool
+	// attempt is the Apply that made it.
+	attempt string
 	// stops are the engine ids of the containers that are stopped for it.
 	stops []string
 }
@@ -123,6 +127,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		imageID:    c.ImageID,
 		digest:     cmp.Or(c.Labels[labelImageDigest], digestOf(c.Image)),
 		ends:       c.Labels[labelEnds] == "true",
+		attempt:    c.Labels[labelAttempt],
 		stops:      strings.FieldsFunc(c.Labels[labelStops], func(r rune) bool { return r == ',' }),
 	}
 	if n := c.Labels[labelReplica]; n != "" {

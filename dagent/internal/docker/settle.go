@@ -4,35 +4,50 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 )
 
+// settlings is how often settle looks whether all is right. The engine may still
+// be at the last calls of an agent that was killed.
+const (
+	settlings   = 5
+	settlePause = 500 * time.Millisecond
+)
+
 // settle puts right what an interrupted Apply left behind, before anything
 // else is done. The names tell how far it had come:
 //
-//   - a ".previous" and no ".next": all new containers were in place, the
-//     previous ones only wait to be retired;
-//   - a ".next": the release was not in place; the previous one is put back.
-func (a *applying) settle(ctx context.Context) error {
-	found, err := a.ownedOf(ctx, a.dep.Prefix)
-	if err != nil {
-		return err
+//   - a ".previous" beside the container that replaced it, and no ".next": all
+//     new containers were in place, the previous ones only wait to be retired;
+//   - a ".next": the release was not in place; the previous one is put back;
+//   - a ".previous" that nothing has replaced: it is put back.
+func (a *applying) settle(ctx context.Context) (err error) {
+	for range settlings {
+		found, lookErr := a.ownedOf(ctx, a.dep.Prefix)
+		if lookErr != nil {
+			return lookErr
+		}
+		if !slices.ContainsFunc(found, func(o owned) bool { return o.leftOver() || o.place == placePrevious }) {
+			return nil
+		}
+		if err = a.settleOnce(ctx, found); err == nil {
+			continue
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	if !slices.ContainsFunc(found, func(o owned) bool { return o.leftOver() || o.place == placePrevious }) {
-		return nil
-	}
+	return err
+}
+
+func (a *applying) settleOnce(ctx context.Context, found []owned) error {
 	a.story.info("", "putting right what an interrupted deployment left behind")
-	stopped := map[string]bool{}
-	for _, o := range found {
-		if !o.isNew(found) {
-			continue // what was stopped for it is long gone
-		}
-		for _, id := range o.stops {
-			stopped[id] = true
-		}
-	}
+	stopped := stoppedFor(found)
 	for _, o := range found {
 		// The engine may still be at a stop that it was told before.
 		if stopped[o.id] && o.running() {
@@ -41,7 +56,7 @@ func (a *applying) settle(ctx context.Context) error {
 			}
 		}
 	}
-	_, err = a.putBack(ctx, "", func(o owned) bool { return stopped[o.id] })
+	_, err := a.putBack(ctx, "", func(o owned) bool { return stopped[o.id] })
 	return err
 }
 
@@ -68,8 +83,9 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 		return false, err
 	}
 	for _, o := range found {
-		// Before anything is started: it may hold a port or a volume.
-		if o.leftOver() && !o.ended() {
+		// Before anything is started: it may hold a port or a volume, and the
+		// engine may be about to start it; then the stop waits for that.
+		if o.leftOver() && (!o.ended() || o.state == container.StateCreated) {
 			if err := a.stop(ctx, o.id); err != nil {
 				return false, engineError(err, "stop container %s", o.engineName)
 			}
@@ -96,33 +112,45 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 }
 
 // endPrevious retires what an earlier release that is in place has replaced.
+// What nothing has replaced gets its name back.
 func (a *applying) endPrevious(ctx context.Context, found []owned) error {
 	for _, o := range found {
-		if o.place == placePrevious {
-			if err := a.end(ctx, o); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case o.place != placePrevious:
+		case o.isReplaced(found):
+			err = a.end(ctx, o)
+		default:
+			err = a.rename(ctx, o, o.base)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// undoNames gives containers that were renamed for their successors their
-// names back.
+// isReplaced reports whether another container bears the name of this one's
+// workload.
+func (o owned) isReplaced(found []owned) bool {
+	return slices.ContainsFunc(found, func(s owned) bool { return s.place == placeServing && s.base == o.base })
+}
+
+// undoNames takes the names of workloads from containers of a release that is
+// not in place, and gives them back to those that were renamed for it.
 func (a *applying) undoNames(ctx context.Context, found []owned) error {
 	for _, o := range found {
-		if o.place != placePrevious {
-			continue
-		}
-		for _, c := range found {
-			if c.place == placeServing && c.base == o.base {
-				if err := a.rename(ctx, c, c.base+suffixNext); err != nil {
-					return err
-				}
+		if o.place == placeServing && o.isNew(found) {
+			if err := a.rename(ctx, o, o.base+suffixNext); err != nil {
+				return err
 			}
 		}
-		if err := a.rename(ctx, o, o.base); err != nil {
-			return err
+	}
+	for _, o := range found {
+		if o.place == placePrevious {
+			if err := a.rename(ctx, o, o.base); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -185,16 +213,25 @@ func (a *applying) rename(ctx context.Context, o owned, name string) error {
 	return nil
 }
 
-// isNew reports whether the container is of a release that is being brought up:
-// it bears a temporary name, or its workload's beside one that was renamed for
-// it while others still bear temporary ones.
-func (o owned) isNew(found []owned) bool {
-	if !slices.ContainsFunc(found, owned.isNext) {
-		return false
+// stoppedFor are the ids of the containers that were stopped, or were to be, for
+// those of a release that is being brought up.
+func stoppedFor(found []owned) map[string]bool {
+	stopped := map[string]bool{}
+	for _, o := range found {
+		if !o.isNew(found) {
+			continue // what was stopped for it is long gone
+		}
+		for _, id := range o.stops {
+			stopped[id] = true
+		}
 	}
-	return o.isNext() || o.place == placeServing && slices.ContainsFunc(found, func(p owned) bool {
-		return p.place == placePrevious && p.base == o.base
-	})
+	return stopped
+}
+
+// isNew reports whether the container is of a release that is being brought up:
+// some that were made with it still bear temporary names.
+func (o owned) isNew(found []owned) bool {
+	return o.isNext() || o.attempt != "" && slices.ContainsFunc(found, func(n owned) bool { return n.isNext() && n.attempt == o.attempt })
 }
 
 func (o owned) isNext() bool { return o.place == placeNext }

@@ -68,14 +68,14 @@ func whose(o owned, ours bool) string {
 // right; see settle.
 func settled(found []owned) []owned {
 	interrupted := slices.ContainsFunc(found, owned.isNext)
-	replaced := map[string]bool{} // base names whose serving container is not in place yet
-	for _, o := range found {
-		replaced[o.base] = replaced[o.base] || interrupted && o.place == placePrevious
-	}
+	stopped := stoppedFor(found)
 	var left []owned
 	for _, o := range found {
+		if stopped[o.id] {
+			o.state = container.StateRunning // it is started again
+		}
 		switch {
-		case o.leftOver(), o.place == placeServing && replaced[o.base], o.place == placePrevious && !interrupted:
+		case o.leftOver(), o.isNew(found), o.place == placePrevious && !interrupted && o.isReplaced(found):
 			continue
 		case o.place == placePrevious:
 			o.place = placeServing

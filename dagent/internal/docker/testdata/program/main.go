@@ -8,6 +8,7 @@
 //	keep FILE TEXT    writes a file and runs on
 //	look FILE         prints mode and owner of a file, what it holds and whether
 //	                  it can be written, and runs on
+//	serve WORD        answers HTTP on port 80 as HEALTH does for "health"
 //	health            is the health probe: fails unless HEALTH is "ok", or is
 //	                  "third" and this is its third run; "hang" never ends,
 //	                  "loud" writes much
@@ -20,6 +21,7 @@
 //	env NAME          prints the value of a variable
 //	flood             writes for ever
 //	fill WORDS        is the filler of volumes
+//	lookup NAME       prints the addresses of a name
 //	size              prints the size of its terminal whenever it changes
 //
 // Called as a shell it does what the words of the command say.
@@ -29,12 +31,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"fairlead.dev/dagent/internal/filler"
@@ -89,6 +95,14 @@ func visit(args []string) bool {
 				return true
 			}
 		}
+	case "lookup":
+		found, err := net.LookupHost(args[1])
+		if err != nil {
+			fmt.Println("none")
+			return true
+		}
+		slices.Sort(found)
+		fmt.Println(strings.Join(found, " "))
 	case "size":
 		changed := make(chan os.Signal, 1)
 		signal.Notify(changed, syscall.SIGWINCH)
@@ -102,6 +116,24 @@ func visit(args []string) bool {
 		return false
 	}
 	return true
+}
+
+// serve answers requests: 200 when the word is "ok", or is "third" and this is
+// at least the third.
+func serve(word string) error {
+	requests := 0
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests++; word != "ok" && (word != "third" || requests < 3) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintf(w, "%s is %s in request %d", r.URL.Path, word, requests)
+	})
+	server := &http.Server{Addr: ":80", Handler: handler, ReadHeaderTimeout: time.Minute}
+	go func() {
+		<-catchStop()
+		os.Exit(0)
+	}()
+	return server.ListenAndServe()
 }
 
 func catchStop() <-chan os.Signal {
@@ -138,6 +170,8 @@ func act(args []string) {
 			os.Exit(code)
 		}
 		err = bad
+	case args[0] == "serve" && len(args) == 2:
+		err = serve(args[1])
 	case args[0] == "write" && len(args) == 3:
 		if err = os.WriteFile(args[1], []byte(args[2]), 0o600); err == nil {
 			os.Exit(0)

@@ -1,0 +1,123 @@
+package docker_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/dagent/internal/enginetest"
+	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// on makes a site on an engine of the test's own.
+func on(t *testing.T, e *enginetest.Engine, options docker.Options) *site {
+	t.Helper()
+	engine, err := client.NewClientWithOpts(client.WithHost(e.Host()), client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	if err := importImages(t.Context(), engine); err != nil {
+		t.Fatal(err)
+	}
+	name := "t" + token()
+	return &site{TB: t, engine: engine, driver: docker.New(engine, options), id: "deployment-" + name, prefix: name}
+}
+
+// An engine that is restarted takes its containers along or, with live restore,
+// does not. Either way it is away meanwhile, not empty; and what was deployed
+// serves again without a deploy.
+func TestAnEngineThatIsRestarted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: this starts engines")
+	}
+	t.Parallel()
+	for name, live := range map[string]bool{"with live restore": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := enginetest.Start(t, enginetest.Options{LiveRestore: live})
+			s := on(t, e, quick())
+			first := s.release(1, web(greet("one")), named("db"))
+			s.apply(first)
+			before := s.containers()
+
+			e.Stop()
+			if list, err := s.driver.List(t.Context()); !apperr.Is(err, apperr.Unavailable) {
+				t.Errorf("while the engine is away the list is %v, %v; want unavailable", list, err)
+			}
+			if _, err := s.driver.Plan(t.Context(), first); !apperr.Is(err, apperr.Unavailable) {
+				t.Errorf("while the engine is away the plan fails with %v, want unavailable", err)
+			}
+			if failure := s.applyFails(first); !apperr.Is(failure, apperr.Unavailable) {
+				t.Errorf("while the engine is away a deploy fails with %v, want unavailable", failure)
+			}
+			e.Resume()
+			s.awaitServing(before)
+			for name, was := range before {
+				if is := s.containers()[name]; is.StartedAt.Equal(was.StartedAt) != live {
+					t.Errorf("%s has run since %v, before since %v", name, is.StartedAt, was.StartedAt)
+				}
+			}
+			next := s.release(2, web(greet("two")), named("db"))
+			s.apply(next)
+			if found := s.containers(); found["web"].Release != 2 || found["db"].EngineID != before["db"].EngineID {
+				t.Errorf("containers are %+v, want a new web and the old db", found)
+			}
+		})
+	}
+}
+
+// A deploy under which the engine is killed is put right when it is back.
+func TestAnEngineThatDiesUnderADeploy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: this starts an engine")
+	}
+	t.Parallel()
+	e := enginetest.Start(t, enginetest.Options{})
+	s := on(t, e, quick())
+	s.apply(s.release(1, web(greet("one")), named("db", greet("one"))))
+	before := s.containers()
+	next := s.release(2, web(greet("two")), named("db", greet("two")))
+	fault := &faulty{Client: s.engine, calls: 4}
+	fault.at = e.Kill
+	failure := docker.New(fault, quick()).Apply(t.Context(), next, s)
+	if !apperr.Is(failure, apperr.Unavailable) && fault.happened == "" {
+		t.Fatalf("Apply: %v, want it cut off", failure)
+	}
+	e.Resume()
+	s.awaitServing(before)
+	s.apply(next)
+	if found := s.containers(); len(found) != 2 || found["web"].Release != 2 || found["db"].Release != 2 {
+		t.Errorf("containers are %+v, want release 2 alone", found)
+	}
+}
+
+// awaitServing waits until the containers given run.
+func (s *site) awaitServing(want map[string]workload.Container) {
+	s.Helper()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		found := s.containers()
+		serving := 0
+		for name, was := range want {
+			if is := found[name]; is.EngineID == was.EngineID && is.State == spec.StateRunning {
+				serving++
+			}
+		}
+		if serving == len(want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			s.Fatalf("containers are %+v, want all of %+v running", found, want)
+		}
+	}
+}
