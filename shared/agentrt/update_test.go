@@ -36,6 +36,7 @@ func TestTheNewAgentTakesOverOnceItHasProvenItself(t *testing.T) {
 	}
 	awaitUpdate(t, first, phaseProving)
 	awaitUpdate(t, first, phaseTakingOver)
+	first.Over(t)
 	for _, said := range first.Messages() {
 		if said.GetLeaving() != nil {
 			t.Error("the old agent said good-bye although another comes in its place")

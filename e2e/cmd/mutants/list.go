@@ -34,6 +34,28 @@ const (
 // mutants are all of them.
 func mutants() []mutant {
 	return []mutant{
+		// How an agent is replaced.
+		{"unsigned build", "a build that nobody signed takes the agent's place", []edit{{
+			agentrt + "/updater.go",
+			"if err := artifact.Verify(order.GetSignature(), keys); err != nil {",
+			"if err := artifact.Verify(order.GetSignature(), keys); false {",
+		}}, agentrt, "TestOrdersThatAreRefused", true},
+		{"downgrade", "an older build takes the agent's place unasked", []edit{{
+			agentrt + "/updater.go",
+			"!order.GetDowngrade() && release.Older",
+			"false && release.Older",
+		}}, agentrt, "TestOrdersThatAreRefused", true},
+		{"echo before the old goes", "the old agent goes before the new one's work was echoed", []edit{{
+			agentrt + "/updater.go",
+			"		case <-u.echo:\n",
+			"		case <-time.After(0):\n",
+		}}, agentrt, "TestTheNewAgentTakesOverOnceItHasProvenItself|TestTheOldAgentTakesBack", true},
+		{"taking back", "nobody serves when the new agent ends", []edit{{
+			agentrt + "/standby.go",
+			"case gone >= goneLooks:",
+			"case false:",
+		}}, agentrt, "TestTheOldAgentTakesBack|TestWhateverEndedOneAgentServes", true},
+
 		// What an agent takes.
 		{"lineage", "a set of another database is taken", []edit{{
 			specpb + "/applyset.go",
