@@ -71,8 +71,8 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 	}
 }
 
-// A deploy under which the engine is killed is put right when it is back.
-func TestAnEngineThatDiesUnderADeploy(t *testing.T) {
+// A deploy under which the engine is stopped is put right when it is back.
+func TestAnEngineThatGoesAwayUnderADeploy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: this starts an engine")
 	}
@@ -83,7 +83,7 @@ func TestAnEngineThatDiesUnderADeploy(t *testing.T) {
 	before := s.containers()
 	next := s.release(2, web(greet("two")), named("db", greet("two")))
 	fault := &faulty{Client: s.engine, calls: 4}
-	fault.at = e.Kill
+	fault.at = e.Stop
 	failure := docker.New(fault, quick()).Apply(t.Context(), next, s)
 	if !apperr.Is(failure, apperr.Unavailable) && fault.happened == "" {
 		t.Fatalf("Apply: %v, want it cut off", failure)

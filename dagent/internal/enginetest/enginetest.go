@@ -86,8 +86,6 @@ func (e *Engine) Resume() {
 	if e.options.LiveRestore {
 		args = append(args, "--live-restore")
 	}
-	// Killed engines leave their process id behind, which may be another's now.
-	_ = os.Remove(filepath.Join(e.folder, "pid"))
 	e.process = e.Command(context.Background(), "dockerd", args...)
 	e.process.Stdout, e.process.Stderr = log, log
 	e.process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -132,24 +130,9 @@ func (e *Engine) await() {
 
 // Stop ends the engine as an update of its package does. With LiveRestore its
 // containers run on.
-func (e *Engine) Stop() { e.end(syscall.SIGTERM) }
-
-// Kill ends the engine's process at once; its containers run on until it is
-// resumed.
-func (e *Engine) Kill() {
+func (e *Engine) Stop() {
 	e.t.Helper()
-	e.end(syscall.SIGKILL)
-	// The next engine brings a containerd of its own.
-	for _, pid := range e.survivors() {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "containerd" {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-}
-
-func (e *Engine) end(signal syscall.Signal) {
-	e.t.Helper()
-	if err := e.process.Process.Signal(signal); err != nil {
+	if err := e.process.Process.Signal(syscall.SIGTERM); err != nil {
 		e.t.Fatalf("end the docker engine: %v", err)
 	}
 	select {
