@@ -235,21 +235,14 @@ func (a *App) prepare(ctx context.Context, s *services, setupToken string) error
 
 // listenForNotices turns the database's notices into hints.
 func (a *App) listenForNotices(ctx context.Context) error {
-	return a.database.db.Listen(ctx, a.log, func(channel, payload string) {
-		switch channel {
-		case postgres.ChannelNode:
-			a.bus.Publish(wake.Node(payload))
-		case postgres.ChannelAgent:
-			a.bus.Publish(wake.Agent(payload))
-		case postgres.ChannelCommand:
-			a.bus.Publish(wake.Command(payload))
-		case postgres.ChannelDelivery:
-			a.bus.Publish(wake.Deliveries())
-		case postgres.ChannelMail:
-			a.bus.Publish(wake.Mails())
-		case postgres.ChannelDeployment:
-			a.bus.Publish(wake.Deployment(payload))
-		}
+	return a.database.db.Listen(ctx, a.log, map[string]func(string){
+		postgres.ChannelNode:       func(id string) { a.bus.Publish(wake.Node(id)) },
+		postgres.ChannelAgent:      func(id string) { a.bus.Publish(wake.Agent(id)) },
+		postgres.ChannelCommand:    func(id string) { a.bus.Publish(wake.Command(id)) },
+		postgres.ChannelDeployment: func(id string) { a.bus.Publish(wake.Deployment(id)) },
+		postgres.ChannelDelivery:   func(string) { a.bus.Publish(wake.Deliveries()) },
+		postgres.ChannelMail:       func(string) { a.bus.Publish(wake.Mails()) },
+		postgres.ChannelRollout:    func(string) { a.bus.Publish(wake.Rollouts()) },
 	}, a.bus.PublishAll)
 }
 

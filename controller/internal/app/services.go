@@ -144,7 +144,9 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 			return s.updates.Answered(ctx, nodeID, r)
 		},
 	})
-	s.updates = update.New(update.Config{Store: db, Commands: s.commands, Library: library, Audit: auditLog, Now: now})
+	s.updates = update.New(update.Config{
+		Store: db, Commands: s.commands, Library: library, Audit: auditLog, Hints: bus.Subscribe(wake.Rollouts()).C, Now: now,
+	})
 	s.deployments = deployment.New(deployment.Config{
 		Store: db, Audit: auditLog, Outbox: outbox, Misuse: misused, Logger: log, Now: now, Watch: watch(bus), Sealer: sealer{},
 		Reference: s.registries.PullReference, Credentials: s.registries.Credentials, StorageURL: s.storages.URL, StorageKeys: s.storages.Keys, Liveness: liveness(db),

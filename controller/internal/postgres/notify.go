@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +24,8 @@ const (
 	ChannelDelivery = "fairlead_delivery"
 	// ChannelMail has no payload: there are e-mails to send.
 	ChannelMail = "fairlead_mail"
+	// ChannelRollout has no payload: there may be something to do for a rollout.
+	ChannelRollout = "fairlead_rollout"
 )
 
 // listenRetry is how soon a lost listening connection is tried again.
@@ -40,14 +44,14 @@ func (db *DB) notifyAll(ctx context.Context, channel string, payloads []uuid.UUI
 	return err
 }
 
-// Listen passes on the notices of every channel until ctx ends. It keeps one
-// connection of its own; when that is lost it connects anew and calls missed,
-// because notices may have been.
-func (db *DB) Listen(ctx context.Context, log *slog.Logger, notice func(channel, payload string), missed func()) error {
+// Listen passes the payloads of notices to the function of their channel until
+// ctx ends. It keeps one connection of its own; when that is lost it connects
+// anew and calls missed, because notices may have been.
+func (db *DB) Listen(ctx context.Context, log *slog.Logger, notices map[string]func(payload string), missed func()) error {
 	retry := time.NewTicker(listenRetry)
 	defer retry.Stop()
 	for {
-		if err := db.listen(ctx, notice, missed); ctx.Err() == nil {
+		if err := db.listen(ctx, notices, missed); ctx.Err() == nil {
 			log.Warn("lost the connection that listens for changes; connecting again", logging.KeyError, err)
 		}
 		select {
@@ -58,13 +62,13 @@ func (db *DB) Listen(ctx context.Context, log *slog.Logger, notice func(channel,
 	}
 }
 
-func (db *DB) listen(ctx context.Context, notice func(channel, payload string), missed func()) error {
+func (db *DB) listen(ctx context.Context, notices map[string]func(payload string), missed func()) error {
 	conn, err := pgx.ConnectConfig(ctx, db.conn.Copy())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	for _, channel := range []string{ChannelNode, ChannelAgent, ChannelCommand, ChannelDeployment, ChannelDelivery} {
+	for _, channel := range slices.Sorted(maps.Keys(notices)) {
 		if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 			return fmt.Errorf("listen to %s: %w", channel, err)
 		}
@@ -75,6 +79,6 @@ func (db *DB) listen(ctx context.Context, notice func(channel, payload string), 
 		if err != nil {
 			return err
 		}
-		notice(n.Channel, n.Payload)
+		notices[n.Channel](n.Payload)
 	}
 }

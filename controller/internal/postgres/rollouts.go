@@ -44,7 +44,7 @@ type rolloutNodeRow struct {
 
 func (rolloutNodeRow) TableName() string { return "rollout_nodes" }
 
-// InsertRollout enters a rollout with its nodes.
+// InsertRollout enters a rollout with its nodes, and wakes who takes it on.
 func (db *DB) InsertRollout(ctx context.Context, r update.Rollout) error {
 	row := rolloutRow{
 		ID: r.ID, TeamID: r.TeamID, ToVersion: r.To, AllowDowngrade: r.AllowDowngrade, State: string(r.State),
@@ -60,7 +60,10 @@ func (db *DB) InsertRollout(ctx context.Context, r update.Rollout) error {
 	nodes := convert(r.Nodes, func(n update.RolloutNode) rolloutNodeRow {
 		return rolloutNodeRow{RolloutID: r.ID, NodeID: n.NodeID, Wave: n.Wave}
 	})
-	return mapError(db.in(ctx).CreateInBatches(&nodes, rolloutBatch).Error, "enter the rollout's nodes")
+	if err := db.in(ctx).CreateInBatches(&nodes, rolloutBatch).Error; err != nil {
+		return mapError(err, "enter the rollout's nodes")
+	}
+	return db.notify(ctx, ChannelRollout, "")
 }
 
 // rolloutBatch is how many nodes are entered at once.
@@ -136,18 +139,24 @@ func (db *DB) ListRollouts(ctx context.Context, teamID uuid.UUID, skip, take int
 	return convert(rows, rolloutRow.toRollout), int(total), mapError(err, "list the rollouts")
 }
 
-// SaveRollout changes where a rollout stands.
+// SaveRollout changes where a rollout stands, and wakes who takes it on.
 func (db *DB) SaveRollout(ctx context.Context, r update.Rollout) error {
 	err := db.in(ctx).Model(&rolloutRow{}).Where("id = ?", r.ID).UpdateColumns(map[string]any{
 		"state": string(r.State), "wave": r.Wave, "error": r.Error, "finished_at": orNull(r.FinishedAt),
 	}).Error
-	return mapError(err, "note where the rollout stands")
+	if err != nil {
+		return mapError(err, "note where the rollout stands")
+	}
+	return db.notify(ctx, ChannelRollout, "")
 }
 
-// SkipNode leaves a node out of a rollout.
+// SkipNode leaves a node out of a rollout, and wakes who takes it on.
 func (db *DB) SkipNode(ctx context.Context, rolloutID, nodeID uuid.UUID, why string) error {
 	err := db.in(ctx).Model(&rolloutNodeRow{}).Where("rollout_id = ? and node_id = ?", rolloutID, nodeID).UpdateColumn("skipped", why).Error
-	return mapError(err, "leave the node out of the rollout")
+	if err != nil {
+		return mapError(err, "leave the node out of the rollout")
+	}
+	return db.notify(ctx, ChannelRollout, "")
 }
 
 // ListRunningRollouts returns the rollouts that are not finished.

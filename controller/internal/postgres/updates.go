@@ -99,10 +99,14 @@ func (db *DB) LockRunningUpdate(ctx context.Context, nodeID uuid.UUID) (node.Upd
 	return row.toUpdate(), mapError(err, "find the node's update")
 }
 
-// SaveUpdate changes where an update stands.
+// SaveUpdate changes where an update stands. At the end of one that is part of
+// a rollout it wakes who takes that on.
 func (db *DB) SaveUpdate(ctx context.Context, u node.Update) error {
 	err := db.in(ctx).Model(&updateRow{}).Where("id = ?", u.ID).UpdateColumns(map[string]any{
 		"phase": string(u.Phase), "error": u.Error, "changed_at": u.ChangedAt, "finished_at": orNull(u.FinishedAt),
 	}).Error
-	return mapError(err, "note where the update stands")
+	if err != nil || u.FinishedAt.IsZero() || u.RolloutID == uuid.Nil {
+		return mapError(err, "note where the update stands")
+	}
+	return db.notify(ctx, ChannelRollout, "")
 }

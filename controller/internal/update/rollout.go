@@ -178,31 +178,31 @@ func (s *Service) finish(ctx context.Context, r Rollout, state RolloutState, why
 	return s.Store.SaveRollout(ctx, r)
 }
 
-// advancePeriod is how often rollouts are looked at.
-const advancePeriod = 2 * time.Second
+// lookEvery backs up the hints, and finds what no hint tells of: a node that
+// was busy and is not any more, an update of which nothing is heard.
+const lookEvery = time.Minute
 
-// Run takes rollouts on until ctx ends. Any controller may do a step of any
-// rollout: they take turns by a lock.
+// Run takes rollouts on until ctx ends: when it starts, at every hint, and now
+// and then. Any controller may do a step of any rollout: they take turns by a
+// lock.
 func (s *Service) Run(ctx context.Context, note func(error)) error {
-	tick := time.NewTicker(advancePeriod)
-	defer tick.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
 		ids, err := s.Store.ListRunningRollouts(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				note(fmt.Errorf("look for rollouts: %w", err))
-			}
-			continue
+		if err != nil && ctx.Err() == nil {
+			note(fmt.Errorf("look for rollouts: %w", err))
 		}
 		for _, id := range ids {
 			if err := s.Advance(ctx, id); err != nil && ctx.Err() == nil {
 				note(fmt.Errorf("go on with the rollout %s: %w", id, err))
 			}
+		}
+		select {
+		case <-s.Hints:
+		case <-look.C:
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }

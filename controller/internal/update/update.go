@@ -60,10 +60,12 @@ type Store interface {
 	LockUpdate(ctx context.Context, nodeID, id uuid.UUID) (node.Update, error)
 	// LockRunningUpdate returns the node's update that is not finished.
 	LockRunningUpdate(ctx context.Context, nodeID uuid.UUID) (node.Update, error)
+	// SaveUpdate changes where an update stands. The end of one that is part of
+	// a rollout is told to whoever takes rollouts on.
 	SaveUpdate(ctx context.Context, u node.Update) error
 
-	// InsertRollout enters a rollout with its nodes; Conflict while the team
-	// has another that is not finished.
+	// InsertRollout enters a rollout with its nodes and tells whoever takes
+	// rollouts on; Conflict while the team has another that is not finished.
 	InsertRollout(ctx context.Context, r Rollout) error
 	// FindRollout returns a rollout with its nodes and where they stand.
 	FindRollout(ctx context.Context, teamID, id uuid.UUID) (Rollout, error)
@@ -71,7 +73,10 @@ type Store interface {
 	// LockRollout is FindRollout of any team, kept as it is until the
 	// transaction ends.
 	LockRollout(ctx context.Context, id uuid.UUID) (Rollout, error)
+	// SaveRollout changes where a rollout stands, and tells whoever takes
+	// rollouts on.
 	SaveRollout(ctx context.Context, r Rollout) error
+	// SkipNode leaves a node out, and tells whoever takes rollouts on.
 	SkipNode(ctx context.Context, rolloutID, nodeID uuid.UUID, why string) error
 	// ListRunningRollouts returns the ids of rollouts that are not finished.
 	ListRunningRollouts(ctx context.Context) ([]uuid.UUID, error)
@@ -83,7 +88,9 @@ type Config struct {
 	Commands *command.Service
 	Library  Library
 	Audit    *audit.Log
-	Now      func() time.Time
+	// Hints tell that there may be something to do for a rollout.
+	Hints <-chan struct{}
+	Now   func() time.Time
 }
 
 // Service updates agents.

@@ -35,6 +35,9 @@ func Deliveries() Topic { return "deliveries" }
 // Mails is the topic of e-mails to send.
 func Mails() Topic { return "mails" }
 
+// Rollouts is about rollouts that there may be something to do for.
+func Rollouts() Topic { return "rollouts" }
+
 // Bus delivers hints. The zero value is not ready; use New.
 type Bus struct {
 	mu        sync.Mutex
