@@ -218,7 +218,7 @@ up: ## from nothing to a deployed sample application on this machine
 
 .PHONY: kube
 kube: machine kube-build ## a Kubernetes cluster of one node on this machine, until ^C
-	@go build -o $(KUBE)/cluster ./crane/kubetest/cmd/kube && $(KUBE)/cluster
+	@go build -o $(KUBE)/cluster ./crane/kubetest/cmd/kubetest && $(KUBE)/cluster
 
 .PHONY: down
 down: ## remove everything that make up made

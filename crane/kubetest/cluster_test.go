@@ -50,6 +50,11 @@ func TestAPodRuns(t *testing.T) {
 		t.Fatalf("the pod does not run: %v\n%+v\n%s", err, last.Status, cluster.Logs(20))
 	}
 
+	// Through the API server to the kubelet, which has to know it.
+	if _, err := pods.GetLogs("nothing", &corev1.PodLogOptions{}).DoRaw(t.Context()); err != nil {
+		t.Errorf("the pod's log: %v", err)
+	}
+
 	kubectl := exec.CommandContext(t.Context(), cluster.Program(), "kubectl", "--kubeconfig", cluster.Kubeconfig(),
 		"get", "pod", "nothing", "--output", "name")
 	out, err := kubectl.CombinedOutput()

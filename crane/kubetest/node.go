@@ -62,13 +62,13 @@ func (p programs) configure(files map[string]string) error {
 func containerdSocket(dir string) string { return filepath.Join(dir, "containerd.sock") }
 
 func (p programs) containerdConfig() string {
-	return strings.NewReplacer("DIR", p.dir, "BIN", p.bin, "PAUSE", pauseImage).Replace(`version = 2
-root = "DIR/containerd/root"
-state = "DIR/containerd/state"
+	return strings.NewReplacer("{DIR}", p.dir, "{BIN}", p.bin, "{PAUSE}", pauseImage).Replace(`version = 2
+root = "{DIR}/containerd/root"
+state = "{DIR}/containerd/state"
 [grpc]
-  address = "DIR/containerd.sock"
+  address = "{DIR}/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "PAUSE"
+  sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
   tolerate_missing_hugetlb_controller = true
   disable_hugetlb_controller = true
@@ -80,10 +80,10 @@ state = "DIR/containerd/state"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "BIN"
-    conf_dir = "DIR/cni"
+    bin_dir = "{BIN}"
+    conf_dir = "{DIR}/cni"
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "DIR/registries"
+    config_path = "{DIR}/registries"
 `)
 }
 
@@ -104,17 +104,17 @@ func cniConfig() string {
 // full disks, swap.
 func (p programs) kubeletConfig(c *credentials) string {
 	return strings.NewReplacer(
-		"CA", c.path("ca.crt"), "CERT", c.path("kubelet.crt"), "KEY", c.path("kubelet.key"),
-		"GROUP", "/"+groupOf(p.dir), "SOCKET", containerdSocket(p.dir),
+		"{CA}", c.path("ca.crt"), "{CERT}", c.path("kubelet.crt"), "{KEY}", c.path("kubelet.key"),
+		"{GROUP}", "/"+groupOf(p.dir), "{SOCKET}", containerdSocket(p.dir),
 	).Replace(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: CA}}
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: {CA}}}
 authorization: {mode: Webhook}
-tlsCertFile: CERT
-tlsPrivateKeyFile: KEY
-containerRuntimeEndpoint: unix://SOCKET
+tlsCertFile: {CERT}
+tlsPrivateKeyFile: {KEY}
+containerRuntimeEndpoint: unix://{SOCKET}
 cgroupDriver: cgroupfs
-cgroupRoot: GROUP
+cgroupRoot: {GROUP}
 failCgroupV1: false
 failSwapOn: false
 oomScoreAdj: 0

@@ -34,6 +34,11 @@ type Subject struct {
 	// Unsupported makes a container ask for something the driver cannot
 	// honor, and returns the key as the API calls it.
 	Unsupported func(*spec.Container) string
+	// Pods is true when containers are pods: a stopped one is gone with its log
+	// and its times, names are kept apart by prefix, what is written to standard
+	// error is not told from the rest, and commands get no environment of
+	// their own.
+	Pods bool
 	// AddForeign runs a container under the engine name that no driver made,
 	// and removes it when the test ends.
 	AddForeign func(t *testing.T, engineName string)
@@ -90,7 +95,11 @@ func Run(t *testing.T, factory Factory) {
 		{"watch tells of changes until its context ends", watchTells},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.run(newBench(t, factory(t)))
+			subject := factory(t)
+			if subject.Pods {
+				t.Parallel() // a cluster takes its time, and has a namespace for each
+			}
+			test.run(newBench(t, subject))
 		})
 	}
 }

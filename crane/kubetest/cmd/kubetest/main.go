@@ -1,4 +1,4 @@
-// Command kube runs a Kubernetes cluster of one node on this machine until it
+// Command kubetest runs a Kubernetes cluster of one node on this machine until it
 // is interrupted, and says how to reach it.
 package main
 
@@ -17,7 +17,7 @@ func main() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		if err := announce(cluster); err != nil {
-			fmt.Fprintln(os.Stderr, "kube:", err)
+			fmt.Fprintln(os.Stderr, "kubetest:", err)
 			return 1
 		}
 		<-ctx.Done()

@@ -1,0 +1,61 @@
+package kube
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+
+	"fairlead.dev/shared/workload"
+)
+
+// failureLogLines is how much of a log goes on a failure card.
+const failureLogLines = 50
+
+// examine notes on a failure card what is known of a pod. It is made to help:
+// what cannot be learnt is left out.
+func (d *Driver) examine(ctx context.Context, pod *corev1.Pod, failure *workload.Failure) {
+	if pod == nil {
+		return
+	}
+	previous := false
+	name := ""
+	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		if t := endedBadly(s); t != nil && (t.ExitCode != 0 || failure.Step == workload.StepHealth) {
+			code := int(t.ExitCode)
+			failure.ExitCode, failure.OOMKilled = &code, t.Reason == "OOMKilled"
+			previous = s.State.Terminated == nil
+			name = s.Name
+			break
+		}
+	}
+	if name == "" && len(pod.Spec.Containers) > 0 {
+		name = pod.Spec.Containers[0].Name
+	}
+	failure.ProbeOutput = d.probeOutput(ctx, pod)
+	lines := int64(failureLogLines)
+	text, err := d.client.CoreV1().Pods(pod.Namespace).
+		GetLogs(pod.Name, &corev1.PodLogOptions{Container: name, TailLines: &lines, Previous: previous}).DoRaw(ctx)
+	if err != nil {
+		d.options.Logger.Debug("read the log of a failed pod", "pod", pod.Name, "error", err)
+		return
+	}
+	if log := strings.TrimRight(string(text), "\n"); log != "" {
+		failure.LogTail = strings.Split(log, "\n")
+	}
+}
+
+// probeOutput is what the kubelet last said of a pod's probes.
+func (d *Driver) probeOutput(ctx context.Context, pod *corev1.Pod) string {
+	events, err := d.client.CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.AndSelectors(
+			fields.OneTermEqualSelector("involvedObject.uid", string(pod.UID)),
+			fields.OneTermEqualSelector("reason", "Unhealthy")).String(),
+	})
+	if err != nil || len(events.Items) == 0 {
+		return ""
+	}
+	return events.Items[len(events.Items)-1].Message
+}
