@@ -52,6 +52,13 @@ func New(t testing.TB) *Controller {
 	return Start(t, pgtest.NewDSN(t), stateDir(t))
 }
 
+// NewQuiet is New for a controller that logs nothing, for benchmarks.
+func NewQuiet(t testing.TB) *Controller {
+	t.Helper()
+	return start(t, pgtest.NewDSN(t), stateDir(t), slog.New(slog.DiscardHandler),
+		"FAIRLEAD_ADMIN_EMAIL="+AdminEmail, "FAIRLEAD_ADMIN_PASSWORD="+AdminPassword)
+}
+
 // NewWith is New with settings, as NAME=value, that differ from those of other
 // tests.
 func NewWith(t *testing.T, settings ...string) *Controller {

@@ -36,7 +36,7 @@ func (o operation) lists() (lists, array bool) {
 
 // multiply makes copies of a row: rows of the table where a column has a value,
 // with other values in some columns. In those n is the number of the copy.
-func (k cast) multiply(t *testing.T, count int, table, column, value string, other map[string]string) {
+func (k cast) multiply(t testing.TB, count int, table, column, value string, other map[string]string) {
 	t.Helper()
 	var pairs []string
 	for name, expression := range other {
@@ -49,7 +49,7 @@ func (k cast) multiply(t *testing.T, count int, table, column, value string, oth
 }
 
 // many makes that many more of everything that the tenant's lists have.
-func (k cast) many(t *testing.T, x tenant, count int) {
+func (k cast) many(t testing.TB, x tenant, count int) {
 	t.Helper()
 	fresh := map[string]string{"id": "gen_random_uuid()", "name": "gen_random_uuid()::text"}
 	with := func(more map[string]string) map[string]string {
@@ -94,7 +94,7 @@ func (k cast) many(t *testing.T, x tenant, count int) {
 }
 
 // statements reads how many statements the requests of a route took so far.
-func statements(t *testing.T, k cast, o operation) int {
+func statements(t testing.TB, k cast, o operation) int {
 	t.Helper()
 	route := regexp.MustCompile(`\{(\w+)\}`).ReplaceAllString(o.Path, ":$1")
 	line := fmt.Sprintf(`fairlead_http_request_statements_sum{method="%s",route="%s"} `, o.Method, route)

@@ -248,7 +248,7 @@ func (k cast) deployments(t *testing.T, count int) []string {
 }
 
 // execute changes the controller's database behind its back.
-func (k cast) execute(t *testing.T, statement string, args ...any) {
+func (k cast) execute(t testing.TB, statement string, args ...any) {
 	t.Helper()
 	db, err := pgx.Connect(t.Context(), k.DSN)
 	if err != nil {

@@ -20,7 +20,7 @@ func (k cast) rows(t *testing.T) map[string]string {
 }
 
 // rowsIn is rows for the team with this slug.
-func rowsIn(t *testing.T, owner *controllertest.Client, slug string) map[string]string {
+func rowsIn(t testing.TB, owner *controllertest.Client, slug string) map[string]string {
 	t.Helper()
 	add := func(path string, body any) string {
 		return owner.Post("/api/"+slug+path, body).Expect(t, http.StatusCreated).String(t, "id")
@@ -51,7 +51,7 @@ type tenant struct {
 }
 
 // newTenant fills a team with one of everything that has an id.
-func (k cast) newTenant(t *testing.T, owner *controllertest.Client, slug string) tenant {
+func (k cast) newTenant(t testing.TB, owner *controllertest.Client, slug string) tenant {
 	t.Helper()
 	rows := rowsIn(t, owner, slug)
 	rows["{teamSlug}"] = slug
