@@ -130,7 +130,7 @@ fuzz: ## every fuzz test of the modules, FUZZ_TIME each
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
 	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
-		if go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker ./dagent/internal/route ./controller/internal/report >"$$out" 2>&1; \
+		if go test -run '^$$' -bench . -benchtime 1x ./e2e/... ./dagent/internal/docker ./dagent/internal/route ./controller/internal/report ./controller/internal/rest/teamapi >"$$out" 2>&1; \
 		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
 	@$(MAKE) bench-fleet FLEET=$(or $(FLEET),2000)
 	@scripts/bench-up.sh

@@ -22,6 +22,15 @@ begin
         using hint = 'rolling back makes a new release; releases go with their deployment';
 end $$;
 
+CREATE FUNCTION public.tell_access_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform pg_notify('fairlead_access', '');
+    return null;
+end
+$$;
+
 CREATE TABLE public.access_tokens (
     id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -810,7 +819,7 @@ CREATE UNIQUE INDEX agents_node_uq ON public.agents USING btree (node_id) WHERE 
 
 CREATE INDEX agents_replica_idx ON public.agents USING btree (replica_id) WHERE connected;
 
-CREATE INDEX audit_log_team_idx ON public.audit_log USING btree (team_id, created_at);
+CREATE INDEX audit_log_team_idx ON public.audit_log USING btree (team_id, created_at, id);
 
 CREATE INDEX commands_deadline_idx ON public.commands USING btree (deadline);
 
@@ -834,7 +843,7 @@ CREATE INDEX deployment_tokens_trust_idx ON public.deployment_tokens USING btree
 
 CREATE INDEX deployments_node_idx ON public.deployments USING btree (node_id, prefix);
 
-CREATE INDEX deployments_team_idx ON public.deployments USING btree (team_id, created_at);
+CREATE INDEX deployments_team_idx ON public.deployments USING btree (team_id, created_at, id);
 
 CREATE INDEX deployments_version_idx ON public.deployments USING btree (version_id);
 
@@ -872,7 +881,7 @@ CREATE INDEX mails_recipient_idx ON public.mails USING btree (recipient, created
 
 CREATE INDEX mails_sender_idx ON public.mails USING btree (sender, created_at);
 
-CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at);
+CREATE INDEX node_events_node_idx ON public.node_events USING btree (node_id, created_at, id);
 
 CREATE INDEX node_updates_node_idx ON public.node_updates USING btree (node_id, started_at DESC);
 
@@ -930,9 +939,13 @@ CREATE UNIQUE INDEX versions_name_uq ON public.versions USING btree (project_id,
 
 CREATE UNIQUE INDEX versions_parent_uq ON public.versions USING btree (parent_id);
 
+CREATE TRIGGER access_tokens_access AFTER DELETE OR UPDATE ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION public.tell_access_changed();
+
 CREATE TRIGGER agents_changed BEFORE UPDATE OF epoch, revoked_at, quarantine ON public.agents FOR EACH ROW WHEN (((old.epoch <> new.epoch) OR (old.revoked_at IS DISTINCT FROM new.revoked_at) OR (old.quarantine <> new.quarantine))) EXECUTE FUNCTION public.mark_changed();
 
 CREATE TRIGGER agents_gone AFTER DELETE ON public.agents FOR EACH ROW EXECUTE FUNCTION public.note_gone_agent();
+
+CREATE TRIGGER deployment_tokens_access AFTER DELETE OR UPDATE ON public.deployment_tokens FOR EACH ROW EXECUTE FUNCTION public.tell_access_changed();
 
 CREATE TRIGGER nodes_changed BEFORE UPDATE OF generation ON public.nodes FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.mark_changed();
 
@@ -941,6 +954,12 @@ CREATE TRIGGER releases_content_final BEFORE UPDATE OF id, deployment_id, number
 CREATE TRIGGER releases_kept BEFORE DELETE ON public.releases FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.refuse_release_change();
 
 CREATE TRIGGER releases_outcome_final BEFORE UPDATE OF outcome, finished_at, failure, digests, began_at ON public.releases FOR EACH ROW WHEN (((old.outcome <> ALL (ARRAY['pending'::text, 'in-progress'::text])) AND (((((old.outcome IS DISTINCT FROM new.outcome) OR (old.finished_at IS DISTINCT FROM new.finished_at)) OR (old.failure IS DISTINCT FROM new.failure)) OR (old.digests IS DISTINCT FROM new.digests)) OR (old.began_at IS DISTINCT FROM new.began_at)))) EXECUTE FUNCTION public.refuse_release_change();
+
+CREATE TRIGGER team_members_access AFTER DELETE OR UPDATE ON public.team_members FOR EACH ROW EXECUTE FUNCTION public.tell_access_changed();
+
+CREATE TRIGGER teams_access AFTER DELETE OR UPDATE OF slug ON public.teams FOR EACH ROW EXECUTE FUNCTION public.tell_access_changed();
+
+CREATE TRIGGER users_access AFTER DELETE OR UPDATE OF email, name, admin ON public.users FOR EACH ROW EXECUTE FUNCTION public.tell_access_changed();
 
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_user_fk FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

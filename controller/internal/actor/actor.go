@@ -4,6 +4,7 @@ package actor
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -59,6 +60,8 @@ type Actor struct {
 	// of the controller itself.
 	TokenID    uuid.UUID
 	Credential Credential
+	// TokenExpiresAt is the zero time for a token that does not expire.
+	TokenExpiresAt time.Time
 	// DeploymentID is the one deployment that a deploy token is for.
 	DeploymentID uuid.UUID
 	// Method is the edge's word for what was called, for the audit log, e.g.

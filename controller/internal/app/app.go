@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fairlead.dev/controller/internal/access"
 	"fairlead.dev/controller/internal/agentrpc"
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/courier"
@@ -42,6 +43,7 @@ type App struct {
 	log      *slog.Logger
 	database *database
 	bus      *wake.Bus
+	access   *access.Cache
 	courier  *notification.Courier
 	// mails is nil where no e-mails are sent.
 	mails   *courier.Courier[mail.Stored]
@@ -69,7 +71,7 @@ type App struct {
 
 // New builds the controller. When it fails, nothing is left running.
 func New(ctx context.Context, c config.Config, log *slog.Logger) (a *App, err error) {
-	a = &App{config: c, log: log, bus: wake.New()}
+	a = &App{config: c, log: log, bus: wake.New(), access: access.New(now)}
 	defer func() {
 		if err != nil {
 			a.close(context.WithoutCancel(ctx))
@@ -242,8 +244,12 @@ func (a *App) listenForNotices(ctx context.Context) error {
 		postgres.ChannelDeployment: func(id string) { a.bus.Publish(wake.Deployment(id)) },
 		postgres.ChannelDelivery:   func(string) { a.bus.Publish(wake.Deliveries()) },
 		postgres.ChannelMail:       func(string) { a.bus.Publish(wake.Mails()) },
+		postgres.ChannelAccess:     func(string) { a.access.Forget() },
 		postgres.ChannelRollout:    func(string) { a.bus.Publish(wake.Rollouts()) },
-	}, a.bus.PublishAll)
+	}, func() {
+		a.access.Forget()
+		a.bus.PublishAll()
+	})
 }
 
 func listen(ctx context.Context, address, what, setting string) (net.Listener, error) {

@@ -88,6 +88,9 @@ type Detail struct {
 	// Waiting says for what a started deployment waits that is not in the
 	// controller's hands; "" when it waits for nothing.
 	Waiting string
+	// SealingKey is what secrets are sealed to; "" while the node's agent has not
+	// told.
+	SealingKey string
 }
 
 func validateNote(note string) error {

@@ -33,8 +33,12 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Detail, error) {
 	if err != nil {
 		return Detail{}, err
 	}
+	key, err := s.Store.NodeSealingKey(ctx, d.Node.ID)
+	if err != nil {
+		return Detail{}, err
+	}
 	waiting, err := s.waiting(ctx, d)
-	return Detail{Deployment: d, Instances: instances, Waiting: waiting}, err
+	return Detail{Deployment: d, Instances: instances, Waiting: waiting, SealingKey: key}, err
 }
 
 // GetInstance returns an instance of a deployment. Errors: NotFound.

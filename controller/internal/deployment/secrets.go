@@ -53,16 +53,6 @@ func (s *Service) InstanceSecrets(ctx context.Context, deploymentID, id uuid.UUI
 	return found, nil
 }
 
-// SealingKey returns what secrets for a deployment's node are sealed to; ""
-// while the node's agent has not told. Errors: NotFound.
-func (s *Service) SealingKey(ctx context.Context, deploymentID uuid.UUID) (string, error) {
-	d, err := s.find(ctx, authz.DeploymentRead, deploymentID)
-	if err != nil {
-		return "", err
-	}
-	return s.Store.NodeSealingKey(ctx, d.Node.ID)
-}
-
 // opensWith reports whether a secret has a value that the holder of the key can
 // open.
 func opensWith(secret spec.Secret, key string) bool {

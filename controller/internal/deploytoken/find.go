@@ -49,7 +49,10 @@ func (s *Service) Authenticate(ctx context.Context, presented string) (actor.Act
 	case !token.Matches(t.Hash, presented), !s.now().Before(t.ExpiresAt):
 		return actor.Actor{}, actor.Team{}, token.Refused()
 	}
-	who := actor.Actor{Kind: actor.DeployToken, ID: t.ID, Name: t.Name, TokenID: t.ID, Credential: actor.Bound, DeploymentID: t.DeploymentID}
+	who := actor.Actor{
+		Kind: actor.DeployToken, ID: t.ID, Name: t.Name, TokenID: t.ID, TokenExpiresAt: t.ExpiresAt, Credential: actor.Bound,
+		DeploymentID: t.DeploymentID,
+	}
 	if t.TrustID != uuid.Nil {
 		who.Credential = actor.Federated
 	}

@@ -156,7 +156,9 @@ type Store interface {
 	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
 	// MarkOfContainers returns a text that changes whenever what agents reported
 	// of a node's containers does; "" while nothing was.
-	MarkOfContainers(ctx context.Context, nodeID uuid.UUID) (string, error)
+	MarkOfContainers(ctx context.Context, teamID, nodeID uuid.UUID) (string, error)
+	// HasNode reports whether a node is the team's.
+	HasNode(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 	ListNodeEvents(ctx context.Context, nodeID uuid.UUID, q EventQuery) ([]Event, int, error)
 }

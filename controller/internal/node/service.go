@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -173,8 +174,12 @@ func (s *Service) Readmit(ctx context.Context, id uuid.UUID) error {
 // Containers returns what was last seen on the node, foreign containers
 // included; with a prefix, only that prefix's.
 func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) ([]workload.Container, error) {
-	if _, err := s.find(ctx, authz.ContainerRead, id); err != nil {
+	team, _, err := authz.Require(ctx, authz.ContainerRead)
+	if err != nil {
 		return nil, err
+	}
+	if there, err := s.Store.HasNode(ctx, team.ID, id); err != nil || !there {
+		return nil, cmp.Or(err, noSuchNode(id))
 	}
 	return s.Store.ListContainers(ctx, id, prefix)
 }
@@ -182,10 +187,11 @@ func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) 
 // ContainersMark returns a text that changes whenever Containers does, and is
 // cheaper to ask for.
 func (s *Service) ContainersMark(ctx context.Context, id uuid.UUID) (string, error) {
-	if _, _, err := authz.Require(ctx, authz.ContainerRead); err != nil {
+	team, _, err := authz.Require(ctx, authz.ContainerRead)
+	if err != nil {
 		return "", err
 	}
-	return s.Store.MarkOfContainers(ctx, id)
+	return s.Store.MarkOfContainers(ctx, team.ID, id)
 }
 
 // Events returns a page of the node's history, newest first, and how many
@@ -220,7 +226,11 @@ func (s *Service) find(ctx context.Context, action authz.Action, id uuid.UUID) (
 	}
 	n, err := s.Store.FindNode(ctx, team.ID, id)
 	if apperr.Is(err, apperr.NotFound) {
-		return Node{}, apperr.New(apperr.NotFound, "no such node").WithField("nodeId", id)
+		return Node{}, noSuchNode(id)
 	}
 	return n, err
+}
+
+func noSuchNode(id uuid.UUID) error {
+	return apperr.New(apperr.NotFound, "no such node").WithField("nodeId", id)
 }

@@ -178,10 +178,10 @@ func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *stri
 }
 
 // MarkOfContainers returns a text that changes when a node's containers do.
-func (db *DB) MarkOfContainers(ctx context.Context, nodeID uuid.UUID) (string, error) {
+func (db *DB) MarkOfContainers(ctx context.Context, teamID, nodeID uuid.UUID) (string, error) {
 	var row struct{ Mark string }
-	err := db.in(ctx).Raw(`select coalesce(string_agg(concat_ws(' ', id, containers_seen_at, encode(containers_hash, 'hex')), ' '), '') as mark
-		from agents where node_id = ? and revoked_at is null`, nodeID).Take(&row).Error
+	err := db.in(ctx).Raw(`select coalesce(string_agg(concat_ws(' ', a.id, a.containers_seen_at, encode(a.containers_hash, 'hex')), ' '), '') as mark
+		from agents a join nodes n on n.id = a.node_id where n.team_id = ? and n.id = ? and a.revoked_at is null`, teamID, nodeID).Take(&row).Error
 	return row.Mark, mapError(err, "look for changes of the node's containers")
 }
 

@@ -154,6 +154,13 @@ func (db *DB) FindNode(ctx context.Context, teamID, id uuid.UUID) (node.Node, er
 	return row.toNode(), mapError(err, "find the node")
 }
 
+// HasNode reports whether a node is the team's.
+func (db *DB) HasNode(ctx context.Context, teamID, id uuid.UUID) (bool, error) {
+	var found []uuid.UUID
+	err := db.in(ctx).Model(&nodeRow{}).Where("team_id = ? and id = ?", teamID, id).Pluck("id", &found).Error
+	return len(found) > 0, mapError(err, "find the node")
+}
+
 // ListNodes returns the team's nodes by name.
 func (db *DB) ListNodes(ctx context.Context, teamID uuid.UUID) ([]node.Node, error) {
 	var rows []nodeView

@@ -22,6 +22,9 @@ const (
 	ChannelDeployment = "fairlead_deployment"
 	// ChannelDelivery has no payload: there are notifications to send.
 	ChannelDelivery = "fairlead_delivery"
+	// ChannelAccess has no payload: somebody may present a token no more, or is
+	// something else in a team. Triggers of the tables tell it.
+	ChannelAccess = "fairlead_access"
 	// ChannelMail has no payload: there are e-mails to send.
 	ChannelMail = "fairlead_mail"
 	// ChannelRollout has no payload: there may be something to do for a rollout.

@@ -105,9 +105,9 @@ func (db *DB) FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (vers
 }
 
 // ListVersions returns a project's versions, newest first.
-func (db *DB) ListVersions(ctx context.Context, projectID uuid.UUID) ([]version.Version, error) {
+func (db *DB) ListVersions(ctx context.Context, teamID, projectID uuid.UUID) ([]version.Version, error) {
 	var rows []versionView
-	err := paged(ctx, db.versionViews(ctx).Where("p.id = ?", projectID).Order("versions.created_at desc, versions.id desc")).Find(&rows).Error
+	err := paged(ctx, db.versionViews(ctx).Where("p.id = ? and p.team_id = ?", projectID, teamID).Order("versions.created_at desc, versions.id desc")).Find(&rows).Error
 	return convert(rows, versionView.toVersion), mapError(err, "list the versions")
 }
 

@@ -43,6 +43,7 @@ func Deploy(ctx context.Context, t testing.TB, db *postgres.DB, versionID, nodeI
 	d := deployment.Deployment{
 		ID: id, TeamID: scope.ID, Version: deployment.Ref{ID: versionID}, Node: deployment.Ref{ID: nodeID},
 		Prefix: "p" + id.String()[24:], Note: "by a test", State: state, CreatedAt: now(), UpdatedAt: now(),
+		Policy: spec.Policy{OnFailure: spec.OnFailureRollback},
 	}
 	if err := db.InsertDeployment(ctx, d, images(ctx, t, db, versionID)); err != nil {
 		t.Fatalf("make a deployment: %v", err)

@@ -73,7 +73,7 @@ func (s *Service) Authenticate(ctx context.Context, presented string) (actor.Act
 	}
 	return actor.Actor{
 		Kind: actor.User, ID: u.ID, Name: u.Name, Email: u.Email,
-		Administrator: u.Admin, TokenID: t.ID, Credential: credentialOf(t.Kind),
+		Administrator: u.Admin, TokenID: t.ID, TokenExpiresAt: t.ExpiresAt, Credential: credentialOf(t.Kind),
 	}, nil
 }
 

@@ -17,10 +17,12 @@ func (s *Service) List(ctx context.Context, projectID uuid.UUID) ([]Version, err
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.store.FindProject(ctx, scope.ID, projectID); err != nil {
-		return nil, err
+	list, err := s.store.ListVersions(ctx, scope.ID, projectID)
+	if err != nil || len(list) > 0 {
+		return list, err
 	}
-	return s.store.ListVersions(ctx, projectID)
+	_, err = s.store.FindProject(ctx, scope.ID, projectID) // there may be none in it, or no such project
+	return list, err
 }
 
 // Get returns a version and its deployments. Errors: NotFound.

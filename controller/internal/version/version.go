@@ -78,7 +78,7 @@ type Store interface {
 	LockVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (Version, error)
 	// FindDefaultVersion returns the project's default version.
 	FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (Version, error)
-	ListVersions(ctx context.Context, projectID uuid.UUID) ([]Version, error)
+	ListVersions(ctx context.Context, teamID, projectID uuid.UUID) ([]Version, error)
 	// SetDefaultVersion makes one version of a project its only default.
 	SetDefaultVersion(ctx context.Context, projectID, id uuid.UUID, at time.Time, by string) error
 	// CopyContent gives a version without images those of another, with their

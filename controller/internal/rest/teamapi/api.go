@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
 
+	"fairlead.dev/controller/internal/access"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/logging"
@@ -38,6 +39,9 @@ type api struct {
 // document.
 func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
 	installProblems()
+	if deps.Access == nil {
+		deps.Access = access.New(deps.Now)
+	}
 	config := huma.DefaultConfig("Fairlead team API", buildinfo.Version())
 	config.Info.Description = "Deploys containers to nodes you do not want to open a port on."
 	config.OpenAPIPath = "/openapi"
@@ -130,8 +134,14 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 	a.takeKeys(&op, r)
 	a.takeRevisions(&op, r)
 	a.takePages(&op, r)
+	forgets := mayChangeAccess(r)
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
+		if forgets {
+			// Before the answer: from then on it counts here. Other controllers are
+			// told by the database.
+			a.deps.Access.Forget()
+		}
 		if err != nil {
 			return nil, problemOf(a.log.With(logging.KeyRequest, requestID(ctx)), err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/logging"
 )
@@ -45,12 +46,49 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 	}
 	slug, method := ctx.Param("teamSlug"), strings.ToLower(ctx.Method())
 	enter := func(ctx context.Context) (context.Context, error) { return a.enter(ctx, presented, slug, method) }
-	inner, err := enter(withAgain(inner, enter))
+	inner, err := a.remember(withAgain(inner, enter), presented, slug, method)
 	if err != nil {
 		a.fail(ctx, err)
 		return
 	}
 	next(huma.WithContext(ctx, inner))
+}
+
+// remember is enter for those who were here a moment ago.
+func (a *api) remember(ctx context.Context, presented, slug, method string) (context.Context, error) {
+	e, generation, known := a.deps.Access.Find(presented, slug)
+	if known {
+		e.Actor.Method = method
+		if ctx = actor.With(ctx, e.Actor); slug != "" {
+			ctx = actor.WithTeam(ctx, e.Team)
+		}
+		return ctx, nil
+	}
+	ctx, err := a.enter(ctx, presented, slug, method)
+	if err != nil {
+		return nil, err
+	}
+	if e.Actor, err = actor.From(ctx); err != nil {
+		return nil, err
+	}
+	if slug != "" {
+		if e.Team, err = actor.TeamFrom(ctx); err != nil {
+			return nil, err
+		}
+	}
+	a.deps.Access.Keep(generation, presented, slug, e)
+	return ctx, nil
+}
+
+// mayChangeAccess tells whether a route may end somebody's right to something.
+// What is done all the time and can't is named here; everything else may.
+func mayChangeAccess(r route) bool {
+	switch {
+	case r.method == http.MethodGet, r.action == authz.DeploymentStart, r.action == authz.ContainerAct:
+		return false
+	default:
+		return true
+	}
 }
 
 // enter returns a context with the actor who presents a token, and with the

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/controllertest"
 	"fairlead.dev/shared/workload/workloadtest"
@@ -18,6 +20,7 @@ type storyteller struct {
 	cast
 	owner  *controllertest.Client
 	values map[string]string
+	db     *pgx.Conn
 }
 
 // tell calls an endpoint, expects the status, and checks the answer.
@@ -28,12 +31,45 @@ func (s *storyteller) tell(who *controllertest.Client, endpoint string, body any
 		s.t.Fatalf("%s is not in the inventory", endpoint)
 	}
 	s.tried[endpoint] = true
+	before := s.audited()
 	r := who.Do(d.method(), d.at(s.values), body)
 	if r.Status != status {
 		s.t.Fatalf("%s: status %d, want %d: %s", endpoint, r.Status, status, r.Body)
 	}
 	s.check(endpoint, r)
+	if d.method() != http.MethodGet && !changesNothing(endpoint) && s.audited() == before {
+		s.t.Errorf("%s left nothing in the audit log", endpoint)
+	}
 	return r
+}
+
+// changesNothing names the documented endpoints that change nothing, whatever
+// their method: one reads, one sends a message.
+func changesNothing(endpoint string) bool {
+	return endpoint == "POST /api/users/me" || endpoint == "POST /api/{teamSlug}/notifications/{notificationId}/test"
+}
+
+// audited is the number of the newest row of the audit log.
+func (s *storyteller) audited() (newest int64) {
+	s.t.Helper()
+	if err := s.db.QueryRow(s.t.Context(), "select coalesce(max(id), 0) from audit_log").Scan(&newest); err != nil {
+		s.t.Fatal(err)
+	}
+	return newest
+}
+
+// mustBeRedacted checks that no secret of the story is in the audit log or in
+// the nodes' histories.
+func (s *storyteller) mustBeRedacted(secrets ...string) {
+	s.t.Helper()
+	for _, secret := range secrets {
+		var found int
+		err := s.db.QueryRow(s.t.Context(), `select (select count(*) from audit_log a where strpos(a::text, $1) > 0)
+			+ (select count(*) from node_events e where strpos(e::text, $1) > 0)`, secret).Scan(&found)
+		if err != nil || found > 0 {
+			s.t.Errorf("%d rows of the audit log show %q (%v)", found, secret, err)
+		}
+	}
 }
 
 // make is tell for what has an id, which is kept for the parameter.
@@ -65,6 +101,12 @@ func TestEveryDocumentedEndpointWorks(t *testing.T) {
 		contract: newContract(t, k.Controller), cast: k, owner: k.people[actor.Owner],
 		values: map[string]string{"{teamSlug}": "acme", "{teamId}": k.teamID},
 	}
+	db, err := pgx.Connect(t.Context(), k.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(t.Context()) }()
+	s.db = db
 	s.peoplesPart()
 	s.registriesPart()
 	s.nodesPart()
@@ -73,6 +115,7 @@ func TestEveryDocumentedEndpointWorks(t *testing.T) {
 	s.containersPart()
 	s.viewsPart()
 	s.endsPart()
+	s.mustBeRedacted("registry-s3cret", "storage-s3cret", "open sesame", "hook-s3cret", s.owner.Token())
 	for endpoint := range s.inventory {
 		if !s.tried[endpoint] {
 			t.Errorf("%s was not tried", endpoint)
@@ -113,7 +156,7 @@ func (s *storyteller) peoplesPart() {
 
 func (s *storyteller) registriesPart() {
 	const registries, storages = "/api/{teamSlug}/registries", "/api/{teamSlug}/storages"
-	login := object{"imageNamePrefix": "acme", "user": "u", "token": "t"}
+	login := object{"imageNamePrefix": "acme", "user": "u", "token": "registry-s3cret"}
 	with := func(key, value string) object {
 		d := object{key: value}
 		for k, v := range login {
@@ -133,7 +176,7 @@ func (s *storyteller) registriesPart() {
 	s.make("POST "+registries, "{registryId}", object{"type": "unchecked", "details": object{"url": "registry.example:5000"}, "name": "ours"})
 	s.see("GET " + registries)
 
-	s.make("POST "+storages, "{storageId}", object{"name": "files", "description": "d", "icon": "i", "url": "s3.example.com", "accessKey": "a", "secretKey": "b"})
+	s.make("POST "+storages, "{storageId}", object{"name": "files", "description": "d", "icon": "i", "url": "s3.example.com", "accessKey": "a", "secretKey": "storage-s3cret"})
 	s.see("GET " + storages)
 	s.see("GET " + storages + "/options")
 	s.see("GET " + storages + "/{storageId}")
@@ -264,7 +307,7 @@ func (s *storyteller) viewsPart() {
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	s.t.Cleanup(receiver.Close)
 	for _, kind := range []string{"discord", "slack", "teams", "rocket", "mattermost"} {
-		draft := object{"name": kind, "type": kind, "url": receiver.URL, "active": true, "enabledEvents": []string{"deployment-created", "version-created", "node-added", "user-invited"}}
+		draft := object{"name": kind, "type": kind, "url": receiver.URL + "/hook-s3cret", "active": true, "enabledEvents": []string{"deployment-created", "version-created", "node-added", "user-invited"}}
 		s.make("POST "+all, "{notificationId}", draft)
 		s.see("GET " + one)
 		draft["active"] = false

@@ -156,12 +156,8 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[de
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.deps.Deployments.SealingKey(ctx, in.DeploymentID)
-	if err != nil {
-		return nil, err
-	}
 	out := deploymentDetailOutput{
-		PublicKey:        textOrNil(key),
+		PublicKey:        textOrNil(d.SealingKey),
 		DeploymentOutput: toDeploymentOutput(d.Deployment),
 		Environment:      each(d.Environment, toKeyValue),
 		Instances:        each(d.Instances, toInstanceOutput),

@@ -172,10 +172,12 @@ func readBody(ctx huma.Context) ([]byte, error) {
 	// A test's recorder has no deadlines.
 	_ = ctx.SetReadDeadline(time.Now().Add(keyReadTimeout))
 	body, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), MaxBodyBytes+1))
-	_ = ctx.SetReadDeadline(time.Time{})
 	if err != nil {
+		// The deadline stays: the server reads what is left of the body before it
+		// answers.
 		return nil, apperr.Wrap(apperr.Invalid, err, "the body did not come in whole and in time")
 	}
+	_ = ctx.SetReadDeadline(time.Time{})
 	return body, nil
 }
 

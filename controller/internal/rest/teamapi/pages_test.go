@@ -21,7 +21,8 @@ func (o operation) lists() (lists, array bool) {
 	content, _ := success["content"].(map[string]any)
 	media, _ := content["application/json"].(map[string]any)
 	schema, _ := media["schema"].(map[string]any)
-	if o.Method != http.MethodGet || o.Path == "/api/templates" { // those come with the program
+	// Templates come with the program, what is in a registry from there.
+	if o.Method != http.MethodGet || o.Path == "/api/templates" || strings.Contains(o.Path, "/registries/{registryId}/") {
 		return false, false
 	}
 	kind, _ := json.Marshal(schema["type"])
@@ -83,6 +84,10 @@ func (k cast) many(t testing.TB, x tenant, count int) {
 		from generate_series(1, $2::int) n`, id("{deploymentId}"), count)
 	k.execute(t, `insert into deployment_events (deployment_id, release, type, level, lines, created_at)
 		select $1, 1, 'log', 'info', '["x"]', now() from generate_series(1, $2::int) n`, id("{deploymentId}"), count)
+	k.execute(t, `insert into notification_deliveries (notification_id, event, message, due_at, created_at, finished_at)
+		select $1, 'version-created', '{}', now(), now(), now() from generate_series(1, $2::int) n`, id("{notificationId}"), count)
+	k.execute(t, `insert into rollouts (id, team_id, to_version, state, waves, created_at, created_by, finished_at)
+		select gen_random_uuid(), $1, 'v', 'successful', 1, now(), 'x', now() from generate_series(1, $2::int) n`, id("{teamId}"), count)
 	k.execute(t, `insert into node_events (node_id, event, data, created_at) select $1, 'x', '{}', now() from generate_series(1, $2::int) n`, id("{nodeId}"), count)
 	k.execute(t, `insert into audit_log (team_id, actor_type, actor_name, method, event, data, created_at)
 		select $1, 'system', 'x', '', 'x', '{}', now() from generate_series(1, $2::int) n`, id("{teamId}"), count)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/access"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
@@ -50,6 +51,7 @@ type Deps struct {
 	Templates    *template.Service
 	OIDCTrusts   *oidctrust.Service
 	Idempotency  *idempotency.Service
+	Access       *access.Cache
 	Health       Health
 	Updates      *update.Service
 	// SignScript returns the release key's signature over an install script.

@@ -74,6 +74,10 @@ func (k cast) newTenant(t testing.TB, owner *controllertest.Client, slug string)
 	rows["{tokenId}"] = owner.Post("/api/tokens", object{"name": "of " + slug, "expirationInDays": 1}).Expect(t, http.StatusCreated).String(t, "id")
 	rows["{userId}"] = owner.Post("/api/teams/"+rows["{teamId}"]+"/users", object{"email": "friend@" + slug + ".example.com", "firstName": "Some"}).
 		Expect(t, http.StatusCreated).String(t, "id")
+	// No agents are there to be replaced, so that one can't be made by a request.
+	rows["{rolloutId}"] = uuid.NewString()
+	k.execute(t, `insert into rollouts (id, team_id, to_version, state, waves, created_at, created_by)
+		values ($1, $2, 'v', 'running', 1, now(), 'x')`, rows["{rolloutId}"], rows["{teamId}"])
 	return tenant{owner, rows}
 }
 
