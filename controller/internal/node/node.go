@@ -45,7 +45,7 @@ type Node struct {
 	// Agent is what is known of the agent that serves the node; its ID is the
 	// zero UUID when there is none.
 	Agent Agent
-	// InUse tells that deployments are placed on the node.
+	// InUse tells that deployments are placed on the node; lists don't tell.
 	InUse bool
 	// Installation is the live install script's; zero when there is none.
 	Installation Installation

@@ -113,7 +113,11 @@ func (r nodeView) toNode() node.Node {
 	}
 }
 
-func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
+// isInUse is a column of one node; for each of many it would cost a scan of all
+// deployments where most are on few nodes.
+const isInUse = "exists (select from deployments d where d.node_id = nodes.id)"
+
+func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID, inUse string) *gorm.DB {
 	return db.in(ctx).Table("nodes").Select(`nodes.*,
 			a.id as agent_id, coalesce(a.version, '') as agent_version, coalesce(a.address, '') as address,
 			coalesce(a.engine_name, '') as engine_name, coalesce(a.engine_version, '') as engine_version,
@@ -129,7 +133,7 @@ func (db *DB) nodeViews(ctx context.Context, teamID uuid.UUID) *gorm.DB {
 			coalesce(a.engine_error, '') as engine_error, a.engine_error_at,
 			coalesce(f.reason, '') as refusal_reason, coalesce(f.message, '') as refusal_message,
 			coalesce(f.address, '') as refusal_address, f.at as refusal_at,
-			exists (select from deployments d where d.node_id = nodes.id) as in_use,
+			`+inUse+` as in_use,
 			i.id as installation_id, i.script, coalesce(i.command, '') as command, i.expires_at`).
 		Joins("left join agents a on a.node_id = nodes.id and a.revoked_at is null").
 		Joins("left join lateral (select * from node_updates where node_id = nodes.id order by started_at desc limit 1) u on true").
@@ -150,7 +154,7 @@ func (db *DB) InsertNode(ctx context.Context, n node.Node) error {
 // FindNode returns a node of the team.
 func (db *DB) FindNode(ctx context.Context, teamID, id uuid.UUID) (node.Node, error) {
 	var row nodeView
-	err := db.nodeViews(ctx, teamID).Where("nodes.id = ?", id).Take(&row).Error
+	err := db.nodeViews(ctx, teamID, isInUse).Where("nodes.id = ?", id).Take(&row).Error
 	return row.toNode(), mapError(err, "find the node")
 }
 
@@ -161,10 +165,11 @@ func (db *DB) HasNode(ctx context.Context, teamID, id uuid.UUID) (bool, error) {
 	return len(found) > 0, mapError(err, "find the node")
 }
 
-// ListNodes returns the team's nodes by name.
+// ListNodes returns the team's nodes by name. It does not look whether they are
+// in use.
 func (db *DB) ListNodes(ctx context.Context, teamID uuid.UUID) ([]node.Node, error) {
 	var rows []nodeView
-	err := paged(ctx, db.nodeViews(ctx, teamID).Order("nodes.name")).Find(&rows).Error
+	err := paged(ctx, db.nodeViews(ctx, teamID, "false").Order("nodes.name")).Find(&rows).Error
 	return convert(rows, nodeView.toNode), mapError(err, "list the nodes")
 }
 
