@@ -32,6 +32,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"run", "--allow-host-paths", "srv"}, exitUsage, "", `"srv" must be absolute`},
 		{[]string{"run", "--allow-capabilities", "NET_ADMIN,ROOT"}, exitUsage, "", `"ROOT" is not a capability`},
 		{[]string{"run", "--allow-host-network", "maybe"}, exitUsage, "", `"maybe" is neither true nor false`},
+		{[]string{"run", "--keep-releases", "-1"}, exitUsage, "", `"-1" is not a number of releases`},
+		{[]string{"run", "--min-free-disk", "much"}, exitUsage, "", `"much" is not a size`},
 		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
 		{[]string{"doctor", "--state-dir", "/nonexistent"}, exitFailed, "FAIL  folder       /nonexistent is not there", ""},
 		{[]string{"run", "--state-dir", t.TempDir()}, exitNotEnrolled, "", "install script"},
@@ -55,24 +57,29 @@ func TestSettings(t *testing.T) {
 		"DAGENT_ALLOW_LOCAL_STORAGE": "1",
 		"DAGENT_ALLOW_CAPABILITIES":  "NET_ADMIN, cap_sys_time",
 		"DAGENT_SECRETS_DIR":         "/run/secrets-of-agent",
+		"DAGENT_KEEP_RELEASES":       "5",
+		"DAGENT_MIN_FREE_DISK":       "500MiB",
+		"DAGENT_ENGINE_DISK":         "/disk",
 		"DAGENT_LOG_FORMAT":          "text",
 		"DAGENT_LOG_LEVEL":           "debug",
 	}
+	usual := app.Images{KeepReleases: 3, MinFreeDisk: 1 << 30}
 	for _, c := range []struct {
 		name string
 		args []string
 		env  map[string]string
 		want settings
 	}{
-		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir}, "json", "info"}},
+		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir, Images: usual}, "json", "info"}},
 		{"environment", nil, env, settings{app.Config{
 			StateDir: "/from/script", DockerHost: "tcp://engine:2375", SecretsDir: "/run/secrets-of-agent",
+			Images: app.Images{KeepReleases: 5, MinFreeDisk: 500 << 20, EngineDisk: "/disk"},
 			Policy: docker.Policy{HostPaths: []string{"/srv", "/data"}, HostNetwork: true, LocalStorage: true, Capabilities: []string{"NET_ADMIN", "cap_sys_time"}},
 		}, "text", "debug"}},
-		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--secrets-dir=", "--allow-host-paths=", "--allow-host-network=false", "--allow-local-storage=", "--allow-capabilities=", "--log-level", "warn"}, env,
+		{"flags win", []string{"--state-dir", "/s", "--docker-host", "unix:///d", "--secrets-dir=", "--allow-host-paths=", "--allow-host-network=false", "--allow-local-storage=", "--allow-capabilities=", "--keep-releases=0", "--min-free-disk=0", "--engine-disk=", "--log-level", "warn"}, env,
 			settings{app.Config{StateDir: "/s", DockerHost: "unix:///d"}, "text", "warn"}},
 		{"the agent's own name wins", nil, map[string]string{"DAGENT_STATE_DIR": "/own", "FAIRLEAD_STATE_DIR": "/shared"},
-			settings{app.Config{StateDir: "/own"}, "json", "info"}},
+			settings{app.Config{StateDir: "/own", Images: usual}, "json", "info"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stderr bytes.Buffer

@@ -34,6 +34,7 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 		"folder on a tmpfs, the same on the host, for secrets that are files (DAGENT_SECRETS_DIR)")
 	allow := policyFlags(flags, getenv)
 	routing := routingFlags(flags, getenv)
+	images := imageFlags(flags, getenv)
 	flags.StringVar(&s.logFormat, "log-format", cmp.Or(getenv("DAGENT_LOG_FORMAT"), "json"), "json or text (DAGENT_LOG_FORMAT)")
 	flags.StringVar(&s.logLevel, "log-level", cmp.Or(getenv("DAGENT_LOG_LEVEL"), "info"), "debug, info, warn or error (DAGENT_LOG_LEVEL)")
 	err := flags.Parse(args)
@@ -44,6 +45,9 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 		return s, tell(stderr, "dagent: %q is not understood", flags.Arg(0))
 	}
 	if s.app.Policy, err = allow.policy(); err != nil {
+		return s, tell(stderr, "dagent: %v", err)
+	}
+	if s.app.Images, err = images.images(); err != nil {
 		return s, tell(stderr, "dagent: %v", err)
 	}
 	if s.app.Routing, err = routing.routing(); err != nil {

@@ -37,6 +37,8 @@ type Config struct {
 	UpdateID string
 	// Routing says how what deployments expose is served.
 	Routing Routing
+	// Images says which images stay on the engine and when none is pulled.
+	Images Images
 }
 
 // folderSecrets is where in the state folder the sealed records of secret files
@@ -75,6 +77,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
+		Images: config.openImages(log), Disk: config.disk(engine, log),
 	})
 	agent = agentrt.New(agentrt.Config{
 		Replacer: replacer, UpdateID: config.UpdateID,
@@ -82,11 +85,12 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var routes errgroup.Group
-	routes.Go(func() error { return driver.RunRoutes(ctx) })
+	var beside errgroup.Group
+	beside.Go(func() error { return driver.RunRoutes(ctx) })
+	beside.Go(func() error { return driver.RunPruning(ctx) })
 	err = agent.Run(ctx)
 	cancel()
-	return errors.Join(err, routes.Wait())
+	return errors.Join(err, beside.Wait())
 }
 
 // openSecrets returns nil where there is no place for secret files: the agent

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/docker/docker/client"
 
@@ -20,7 +21,7 @@ func Diagnose(ctx context.Context, config Config, out io.Writer) (healthy bool, 
 	}
 	return doctor.Print(ctx, doctor.Config{
 		StateDir: config.StateDir,
-		Engine:   func(ctx context.Context) (string, error) { return engineLine(ctx, config.DockerHost) },
+		Engine:   func(ctx context.Context) (string, error) { return config.engineLine(ctx) },
 		EngineFix: "Start the Docker Engine, or name its address in DOCKER_HOST; in a container the agent needs the socket mounted, " +
 			"and outside of one a user who may use it",
 		Again: "make a new install script for the node and run it here",
@@ -28,8 +29,8 @@ func Diagnose(ctx context.Context, config Config, out io.Writer) (healthy bool, 
 }
 
 // engineLine is what there is to know about the engine.
-func engineLine(ctx context.Context, host string) (string, error) {
-	engine, err := docker.Connect(host)
+func (c Config) engineLine(ctx context.Context) (string, error) {
+	engine, err := docker.Connect(c.DockerHost)
 	if err != nil {
 		return "", err
 	}
@@ -41,6 +42,10 @@ func engineLine(ctx context.Context, host string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask the Docker Engine at %s about itself: %w", engine.DaemonHost(), err)
 	}
-	return fmt.Sprintf("Docker %s (API %s) at %s, %s/%s, cgroup v%s, storage %s", info.ServerVersion, engine.ClientVersion(),
-		engine.DaemonHost(), info.OSType, info.Architecture, info.CgroupVersion, info.Driver), nil
+	room := "unknown room for images"
+	if free, folder, err := c.disk(engine, slog.New(slog.DiscardHandler)).Free(ctx); err == nil {
+		room = fmt.Sprintf("%d MiB free for images at %s", free>>20, folder)
+	}
+	return fmt.Sprintf("Docker %s (API %s) at %s, %s/%s, cgroup v%s, storage %s, %s", info.ServerVersion, engine.ClientVersion(),
+		engine.DaemonHost(), info.OSType, info.Architecture, info.CgroupVersion, info.Driver, room), nil
 }

@@ -29,6 +29,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 	lock := d.changing.of(dep.Prefix)
 	lock.Lock()
 	defer lock.Unlock()
+	defer a.useImages(ctx)()
 
 	a.run(ctx)
 	failure := a.failure

@@ -24,6 +24,7 @@ import (
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"fairlead.dev/dagent/internal/imageledger"
 	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
@@ -56,6 +57,8 @@ type Engine interface {
 	ContainerExecInspect(ctx context.Context, execID string) (container.ExecInspect, error)
 
 	ImagePull(ctx context.Context, reference string, options image.PullOptions) (io.ReadCloser, error)
+	ImageList(ctx context.Context, options image.ListOptions) ([]image.Summary, error)
+	ImageRemove(ctx context.Context, reference string, options image.RemoveOptions) ([]image.DeleteResponse, error)
 	ImageImport(ctx context.Context, source image.ImportSource, reference string, options image.ImportOptions) (io.ReadCloser, error)
 	ImageInspect(ctx context.Context, reference string, options ...client.ImageInspectOption) (image.InspectResponse, error)
 
@@ -100,12 +103,17 @@ type Options struct {
 	Filler Filler
 	// Secrets keeps the files of secrets; nil refuses secrets that are files.
 	Secrets *secretfile.Store
+	// Images remembers which images the driver brought to the node and which
+	// the last releases run; nil removes no image ever.
+	Images *imageledger.Ledger
+	// Disk is where the engine keeps images; nil lets them be pulled unasked.
+	Disk Disk
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
-// calls but what the labels on the engine's objects say.
+// calls but what the labels on the engine's objects say, and Options.Images.
 type Driver struct {
 	engine  Engine
 	options Options
@@ -120,6 +128,9 @@ type Driver struct {
 	// secretsInUse keeps files of secrets from being removed while a container
 	// is made that will mount them.
 	secretsInUse sync.RWMutex
+	// imagesInUse is held for reading while a deployment is applied, from the
+	// pull of its images on, and alone while images are pruned.
+	imagesInUse sync.RWMutex
 	// importing keeps the image of the filler from being made twice.
 	importing sync.Mutex
 	// heard has an entry when something happened to a container; see RunRoutes.

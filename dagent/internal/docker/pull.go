@@ -85,16 +85,23 @@ type pulled struct {
 	pinned string
 	// checked is true when the image has a health check.
 	checked bool
+	// id is the engine's of the image.
+	id string
+}
+
+func pulledAs(named string, local image.InspectResponse) pulled {
+	return pulled{pinned: named, checked: hasCheck(local), id: local.ID}
 }
 
 // pullAll pulls every image and returns what each reference resolved to.
 func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[string]pulled, error) {
 	images := make([]pulled, len(list))
+	in := &intake{Driver: d, story: s}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelPulls)
 	for i, r := range list {
 		group.Go(func() (err error) {
-			if images[i], err = d.pull(ctx, r, s); err != nil {
+			if images[i], err = in.pull(ctx, r); err != nil {
 				return &pullError{r.instanceID, err}
 			}
 			return nil
@@ -110,7 +117,8 @@ func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[str
 	return resolved, nil
 }
 
-func (d *Driver) pull(ctx context.Context, r request, s *story) (pulled, error) {
+func (d *intake) pull(ctx context.Context, r request) (pulled, error) {
+	s := d.story
 	named, err := reference.ParseDockerRef(r.reference)
 	if err != nil {
 		return pulled{}, apperr.Wrap(apperr.Invalid, err, "pull image %s", r.reference)
@@ -118,11 +126,18 @@ func (d *Driver) pull(ctx context.Context, r request, s *story) (pulled, error) 
 	if _, digested := named.(reference.Canonical); digested {
 		if local, err := d.engine.ImageInspect(ctx, named.String()); err == nil {
 			s.info(r.instanceID, "image %s is already here", r.reference)
-			return pulled{named.String(), hasCheck(local)}, nil
+			return pulledAs(named.String(), local), nil
 		}
 	}
 	auth, err := encodeAuth(r.auth)
 	if err != nil {
+		return pulled{}, err
+	}
+	if err := d.begin(ctx, r.reference); err != nil {
+		if local, current := d.current(ctx, named, r); current {
+			s.info(r.instanceID, "image %s is already here", r.reference)
+			return pulledAs(pin(named, local), local), nil
+		}
 		return pulled{}, err
 	}
 	err = d.download(ctx, named, auth, r, s)
@@ -135,7 +150,8 @@ func (d *Driver) pull(ctx context.Context, r request, s *story) (pulled, error) 
 	case err != nil:
 		return pulled{}, err
 	}
-	return pulled{pin(named, local), hasCheck(local)}, nil
+	d.brought(named.String(), local.ID)
+	return pulledAs(pin(named, local), local), nil
 }
 
 // hasCheck reports whether an image has a health check.

@@ -89,28 +89,50 @@ func (r *registry) stop() {
 // push puts the test program into the registry and off the engine.
 func (r *registry) push(s *site, reference string) {
 	s.Helper()
+	r.pushImage(s, programImage, reference)
+}
+
+// auth is the engine's word for the credentials of user "reader".
+func (r *registry) auth(s *site) string {
+	s.Helper()
+	text, err := json.Marshal(map[string]string{"username": "reader", "password": secret})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return base64.URLEncoding.EncodeToString(text)
+}
+
+// pushImage puts an image that the engine has under another name into the
+// registry, and takes the new name off the engine.
+func (r *registry) pushImage(s *site, name, reference string) {
+	s.Helper()
 	ctx := s.Context()
-	if err := s.engine.ImageTag(ctx, programImage, reference); err != nil {
+	if err := s.engine.ImageTag(ctx, name, reference); err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
 		_, _ = s.engine.ImageRemove(context.WithoutCancel(ctx), reference, image.RemoveOptions{Force: true})
 	})
-	auth, err := json.Marshal(map[string]string{"username": "reader", "password": secret})
+	stream, err := s.engine.ImagePush(ctx, reference, image.PushOptions{RegistryAuth: r.auth(s)})
 	if err != nil {
 		s.Fatal(err)
 	}
-	stream, err := s.engine.ImagePush(ctx, reference, image.PushOptions{RegistryAuth: base64.URLEncoding.EncodeToString(auth)})
-	if err != nil {
-		s.Fatal(err)
-	}
-	said, err := io.ReadAll(stream)
-	if err := errors.Join(err, stream.Close()); err != nil || strings.Contains(string(said), "errorDetail") {
-		s.Fatalf("push %s: %v\n%s", reference, err, said)
+	if said := drain(s, stream); strings.Contains(said, "errorDetail") {
+		s.Fatalf("push %s: %s", reference, said)
 	}
 	if _, err := s.engine.ImageRemove(ctx, reference, image.RemoveOptions{}); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// drain reads what the engine says to its end.
+func drain(t testing.TB, stream io.ReadCloser) string {
+	t.Helper()
+	said, err := io.ReadAll(stream)
+	if err := errors.Join(err, stream.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return string(said)
 }
 
 func TestPullFromARegistry(t *testing.T) {

@@ -35,6 +35,9 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 	if err == nil {
 		err = d.dropSecrets(ctx)
 	}
+	if err == nil && d.options.Images != nil {
+		err = d.options.Images.ForgetPrefix(prefix) // what ran under it is pruned with the next release, or in time
+	}
 	if err != nil {
 		return &workload.Failure{Step: workload.StepRemove, Err: err}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 )
@@ -189,7 +190,8 @@ func (a *applying) park(ctx context.Context, o owned, found []owned) error {
 	_, err := a.engine.ContainerUpdate(ctx, o.id, container.UpdateConfig{
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 	})
-	if err != nil {
+	// Podman can't be told, and does not start what it was told to stop.
+	if err != nil && !cerrdefs.IsNotFound(err) {
 		return engineError(err, "end the restarts of container %s", o.engineName)
 	}
 	name := fmt.Sprintf("%s%s%d", o.base, suffixFailed, a.dep.Release)

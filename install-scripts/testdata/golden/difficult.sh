@@ -36,6 +36,7 @@ STEADY_SECONDS=10
 # What containers may have of this host and how they are served, for whoever
 # installs the agent to say.
 POLICY='DAGENT_ALLOW_HOST_PATHS DAGENT_ALLOW_HOST_NETWORK DAGENT_ALLOW_CAPABILITIES DAGENT_ALLOW_LOCAL_STORAGE
+DAGENT_KEEP_RELEASES DAGENT_MIN_FREE_DISK
 DAGENT_ROUTING DAGENT_DEFAULT_DOMAIN DAGENT_HTTP_PORT DAGENT_HTTPS_PORT DAGENT_ACME_EMAIL DAGENT_ACME_DIRECTORY DAGENT_ACME_ROOTS
 DAGENT_TRUSTED_PROXIES DAGENT_EDGE_IMAGE
 DAGENT_TRAEFIK_NETWORK DAGENT_TRAEFIK_ENTRYPOINT DAGENT_TRAEFIK_SECURE_ENTRYPOINT DAGENT_TRAEFIK_CERT_RESOLVER'
@@ -97,7 +98,9 @@ DAGENT_ALLOW_HOST_PATHS (folders, separated by ':'), DAGENT_ALLOW_HOST_NETWORK
 (true), DAGENT_ALLOW_CAPABILITIES (separated by ',') and
 DAGENT_ALLOW_LOCAL_STORAGE (true), how they are served from DAGENT_ROUTING (edge,
 traefik or off), DAGENT_DEFAULT_DOMAIN, DAGENT_ACME_EMAIL and the others of the
-manual; what is not set stays as it was installed.
+manual, of how many releases images stay from DAGENT_KEEP_RELEASES (3), and what
+must be free for a pull from DAGENT_MIN_FREE_DISK (1GiB); what is not set stays
+as it was installed.
 
 Exit code: 0 done, 1 failed (what was there before is back), 2 wrong option.
 USAGE
