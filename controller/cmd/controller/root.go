@@ -119,7 +119,7 @@ func parseRootAct(args []string) (act rootAct, rest []string, err error) {
 func (a rootAct) run(ctx context.Context, roots *root.Service, out io.Writer) error {
 	switch a.command {
 	case "prepare":
-		r, err := roots.Prepare()
+		r, err := roots.Prepare(ctx)
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"time"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/pgserver"
@@ -28,8 +30,8 @@ func WithRoots(ctx context.Context, c config.Config, log *slog.Logger, seen time
 	if err != nil {
 		return err
 	}
-	err = do(ctx, root.New(root.Config{
-		Ring: roots, Store: d.db, Now: now, Seen: seen, Issued: agent.CertificateLifetime + pki.Skew,
+	err = do(actor.With(ctx, actor.Actor{Kind: actor.System, Name: "controller root"}), root.New(root.Config{
+		Ring: roots, Store: d.db, Audit: audit.New(d.db, now), Now: now, Seen: seen, Issued: agent.CertificateLifetime + pki.Skew,
 	}))
 	if err == nil {
 		// Controllers that do not run now must find it when they start.

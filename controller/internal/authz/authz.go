@@ -122,6 +122,11 @@ const (
 	AgentStreamRefused Action = "agent.stream-refused"
 	// AgentReportRefused: an agent spoke of what belongs to another node.
 	AgentReportRefused Action = "agent.report-refused"
+	// RootPrepare, RootPromote and RootRetire: a step of replacing the private
+	// root was taken on the controller's own command line.
+	RootPrepare Action = "root.prepare"
+	RootPromote Action = "root.promote"
+	RootRetire  Action = "root.retire"
 )
 
 // own holds what needs no team.

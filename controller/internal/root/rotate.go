@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -17,6 +19,7 @@ const shown = 20
 type Config struct {
 	Ring  Ring
 	Store Store
+	Audit *audit.Log
 	Now   func() time.Time
 	// Seen is how recently an agent must have been connected for a step to
 	// wait for it.
@@ -71,7 +74,13 @@ func (s *Service) progress(ctx context.Context, r Root) (Progress, error) {
 
 // Prepare makes the next root, of which connected agents are told at once and
 // others when they return. Conflict when there is one already.
-func (s *Service) Prepare() (Root, error) { return s.Ring.Prepare() }
+func (s *Service) Prepare(ctx context.Context) (Root, error) {
+	r, err := s.Ring.Prepare()
+	if err != nil {
+		return r, err
+	}
+	return r, s.record(ctx, authz.RootPrepare, r, false)
+}
 
 // Promote lets the next root sign from now on. Precondition when there is none,
 // or when an agent that was seen recently does not trust it yet and force is
@@ -83,7 +92,11 @@ func (s *Service) Promote(ctx context.Context, force bool) (Root, error) {
 			return Root{}, err
 		}
 	}
-	return s.Ring.Promote()
+	r, err := s.Ring.Promote()
+	if err != nil {
+		return r, err
+	}
+	return r, s.record(ctx, authz.RootPromote, r, force)
 }
 
 // Retire gives up the root whose SHA-256 begins so. NotFound when there is none
@@ -117,7 +130,19 @@ func (s *Service) Retire(ctx context.Context, prefix string, force bool) (Root, 
 				until.UTC().Format(time.RFC3339))
 		}
 	}
-	return r, s.Ring.Retire(r.SHA256)
+	if err := s.Ring.Retire(r.SHA256); err != nil {
+		return r, err
+	}
+	return r, s.record(ctx, authz.RootRetire, r, force)
+}
+
+// record writes a step that was taken to the audit log. Roots are files, so it
+// can't be one transaction; the error says that the step was taken.
+func (s *Service) record(ctx context.Context, step authz.Action, r Root, force bool) error {
+	if err := s.Audit.Record(ctx, step, map[string]any{"sha256": r.SHA256, "force": force}); err != nil {
+		return fmt.Errorf("the step was taken (%s of the root %.16s), but could not be written to the audit log: %w", step, r.SHA256, err)
+	}
+	return nil
 }
 
 // trusted fails with Precondition, naming agents, while some that were seen

@@ -8,11 +8,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"fairlead.dev/controller/internal/agent"
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/controllertest"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/postgres"
@@ -44,7 +48,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.db.Close() })
-	s.Service = root.New(root.Config{Ring: s.ring, Store: s.db, Now: time.Now, Seen: time.Hour, Issued: agent.CertificateLifetime})
+	s.Service = root.New(root.Config{Ring: s.ring, Store: s.db, Audit: audit.New(s.db, time.Now), Now: time.Now, Seen: time.Hour, Issued: agent.CertificateLifetime})
 	return s
 }
 
@@ -175,11 +179,11 @@ func TestARootIsReplacedWithoutAFlagDay(t *testing.T) {
 	gone.stop(t)
 
 	// Prepared: who is there learns it at once, without a restart of anything.
-	next, err := s.Prepare()
+	next, err := s.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Prepare(); !apperr.Is(err, apperr.Conflict) {
+	if _, err := s.Prepare(t.Context()); !apperr.Is(err, apperr.Conflict) {
 		t.Errorf("a second next root: %v", err)
 	}
 	here.awaitTrust(t, old, next.SHA256)
@@ -284,7 +288,7 @@ func TestWhoMissedItAllIsToldSo(t *testing.T) {
 	late := s.install(t, "late")
 	s.awaitCount(t, old, 1, 1)
 	late.stop(t)
-	if _, err := s.Prepare(); err != nil {
+	if _, err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// Nobody was seen in the last zero seconds: nobody is waited for.
@@ -294,6 +298,10 @@ func TestWhoMissedItAllIsToldSo(t *testing.T) {
 	}
 	if _, err := s.Retire(t.Context(), old, false); err != nil {
 		t.Fatal(err)
+	}
+	want := []string{"root.prepare " + s.ring.Pin() + " false", "root.promote " + s.ring.Pin() + " false", "root.retire " + old + " false"}
+	if got := s.audited(t); !slices.Equal(got, want) {
+		t.Errorf("the audit log tells of %q, want %q", got, want)
 	}
 	controllertest.Await(t, "the controller has one root", func() (bool, string) {
 		got := s.shown(t, s.ring.Accepted()...)
@@ -315,7 +323,7 @@ func TestWhoMissedItAllIsToldSo(t *testing.T) {
 func TestANextRootCanBeGivenUp(t *testing.T) {
 	s := newSite(t)
 	n := s.install(t, "one")
-	next, err := s.Prepare()
+	next, err := s.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,4 +336,29 @@ func TestANextRootCanBeGivenUp(t *testing.T) {
 	if _, err := s.Promote(t.Context(), true); !apperr.Is(err, apperr.Precondition) {
 		t.Errorf("promoted what is not there: %v", err)
 	}
+	// What was done is written down; what was refused was not done.
+	want := []string{"root.prepare " + next.SHA256 + " false", "root.retire " + next.SHA256 + " false"}
+	if got := s.audited(t); !slices.Equal(got, want) {
+		t.Errorf("the audit log tells of %q, want %q", got, want)
+	}
+}
+
+// audited returns the steps that the audit log tells of.
+func (s *site) audited(t *testing.T) (steps []string) {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), s.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(t.Context())) }()
+	rows, err := db.Query(t.Context(), `select event || ' ' || (data::jsonb ->> 'sha256') || ' ' || (data::jsonb ->> 'force')
+		from audit_log where event like 'root.%' order by id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps
 }
