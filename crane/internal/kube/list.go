@@ -74,6 +74,12 @@ func (w world) container(deployment *appsv1.Deployment) workload.Container {
 	}
 	c := identify(deployment, uid)
 	describeTemplate(&c, deployment.Spec.Template.Spec)
+	// While new pods come up the old ones serve.
+	if !slices.ContainsFunc(pods, runs) {
+		if serving := slices.DeleteFunc(w.podsOfOlder(deployment, set), func(p *corev1.Pod) bool { return !runs(p) }); len(serving) > 0 {
+			pods = serving
+		}
+	}
 	switch {
 	case len(pods) > 0:
 		describePod(&c, pods[0])
@@ -86,6 +92,22 @@ func (w world) container(deployment *appsv1.Deployment) workload.Container {
 		c.State, c.Reason = spec.StateWaiting, "no pod yet"
 	}
 	return c
+}
+
+// runs reports whether a pod's first container runs.
+func runs(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil
+}
+
+// podsOfOlder returns the pods of a deployment's replica sets but one.
+func (w world) podsOfOlder(deployment *appsv1.Deployment, but *appsv1.ReplicaSet) []*corev1.Pod {
+	var found []*corev1.Pod
+	for _, set := range w.replicaSets {
+		if metav1.IsControlledBy(set, deployment) && (but == nil || set.UID != but.UID) {
+			found = append(found, w.podsOf(set)...)
+		}
+	}
+	return found
 }
 
 func (w world) containerOfJob(job *batchv1.Job) workload.Container {

@@ -1,0 +1,107 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+// silence hears nothing.
+func silence() workload.Reporter { return workload.ReporterFunc(func(workload.Event) {}) }
+
+// release renders one workload as the controller does.
+func release(prefix string, number int64, change func(*spec.Container)) spec.Deployment {
+	name := "web"
+	c := spec.Container{Name: &name}
+	change(&c)
+	d := spec.Normalize(spec.Deployment{ID: "deployment-" + prefix, Prefix: prefix, Release: number, Workloads: []spec.Workload{{
+		InstanceID: "instance-web", Image: spec.Image{Reference: programImage}, Container: c,
+	}}})
+	d.Workloads[0].Hash = spec.Hash(d.Workloads[0])
+	return d
+}
+
+func TestVolumesAndWhatOthersMadeOutliveTheDeployment(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "keeping"
+	d := release(prefix, 1, func(c *spec.Container) {
+		c.Volumes = []spec.Volume{{Name: "data", Path: "/data", Size: "1Mi"}}
+	})
+	if err := s.Apply(t.Context(), d, silence()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), prefix, silence()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.CoreV1().PersistentVolumeClaims(prefix).Get(t.Context(), "web-data", metav1.GetOptions{}); err != nil {
+		t.Errorf("the volume after Remove: %v", err)
+	}
+	if _, err := s.client.CoreV1().Namespaces().Get(t.Context(), prefix, metav1.GetOptions{}); err != nil {
+		t.Errorf("the namespace that holds it: %v", err)
+	}
+
+	s.addForeign(t, "shared-others")
+	shared := release("shared", 1, func(*spec.Container) {})
+	if err := s.Apply(t.Context(), shared, silence()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "shared", silence()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.AppsV1().Deployments("shared").Get(t.Context(), "others", metav1.GetOptions{}); err != nil {
+		t.Errorf("what others made after Remove: %v", err)
+	}
+}
+
+func TestSecretsOfAReleaseStayUntilTheNextIsGood(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "secretive"
+	with := func(value string, args ...string) func(*spec.Container) {
+		return func(c *spec.Container) {
+			c.Secrets = []spec.Secret{{Key: "PASSWORD", Value: value}}
+			for _, a := range args {
+				c.Args = append(c.Args, spec.Key{Key: a})
+			}
+		}
+	}
+	secrets := func() (names []string) {
+		list, err := s.client.CoreV1().Secrets(prefix).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range list.Items {
+			if strings.HasPrefix(secret.Name, "web-secret-") {
+				names = append(names, secret.Name)
+			}
+			if secret.Name == "fairlead-release" && bytes.Contains(secret.Data["objects.json.gz"], []byte("hush")) {
+				t.Error("the record of the release holds a secret's value")
+			}
+		}
+		return names
+	}
+	if err := s.Apply(t.Context(), release(prefix, 1, with("hush-one")), silence()); err != nil {
+		t.Fatal(err)
+	}
+	first := secrets()
+	if err := s.Apply(t.Context(), release(prefix, 2, with("hush-two", "exit", "1")), silence()); err == nil {
+		t.Fatal("a release that ends succeeded")
+	}
+	if now := secrets(); len(first) != 1 || !strings.Contains(strings.Join(now, " "), first[0]) {
+		t.Errorf("after a failed release there are the secrets %q, want that of the good one, %q", now, first)
+	}
+	if err := s.Apply(t.Context(), release(prefix, 3, with("hush-three")), silence()); err != nil {
+		t.Fatal(err)
+	}
+	if now := secrets(); len(now) != 1 || now[0] == first[0] {
+		t.Errorf("after the next good release there are the secrets %q, want its own only (it was %q)", now, first)
+	}
+}
