@@ -129,6 +129,7 @@ func TestCommandsActOnOurContainersOnly(t *testing.T) {
 	s.awaitContainers(t, "/neighbour running", "shop/web running")
 	s.admin.Post(containers+"/restart", nil).Expect(t, http.StatusNoContent)
 	s.admin.Get(containers+"/log?take=5").Expect(t, http.StatusOK)
+	s.admin.Get(containers+"/log?take=5&release=1").Expect(t, http.StatusNotFound) // this agent keeps none
 	s.admin.Get(containers+"/log?take=5000").Expect(t, http.StatusBadRequest)
 
 	s.admin.Post(s.nodePath()+"/containers/neighbour/stop", nil).Expect(t, http.StatusForbidden)

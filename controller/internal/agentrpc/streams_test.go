@@ -456,3 +456,17 @@ func (s site) join(t *testing.T, email, role string) {
 		on conflict (team_id, user_id) do update set role = excluded.role`, role, email)
 	must(t, err)
 }
+
+func TestALogOfAReleaseIsAskedFor(t *testing.T) {
+	s := newSite(t)
+	p := newPuppet(t, s, s.node, "bulk")
+	opened := make(chan *controllertest.Events, 1)
+	go func() { opened <- s.admin.Follow(s.nodePath()+"/shop/containers/web/log?release=3", "") }()
+	request := p.request()
+	p.carry(request.GetStreamId())
+	(<-opened).Close()
+	if logs := request.GetLogs(); logs.GetPrefix() != "shop" || logs.GetName() != "web.release-3" {
+		t.Errorf("the agent was asked for %v", logs)
+	}
+	s.admin.Get(s.nodePath()+"/shop/containers/web/log?release=-1").Expect(t, http.StatusBadRequest)
+}

@@ -77,7 +77,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
-		Images: config.openImages(log), Disk: config.disk(engine, log),
+		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log),
 	})
 	agent = agentrt.New(agentrt.Config{
 		Replacer: replacer, UpdateID: config.UpdateID,

@@ -25,6 +25,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"fairlead.dev/dagent/internal/imageledger"
+	"fairlead.dev/dagent/internal/keptlog"
 	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
@@ -108,6 +109,9 @@ type Options struct {
 	Images *imageledger.Ledger
 	// Disk is where the engine keeps images; nil lets them be pulled unasked.
 	Disk Disk
+	// KeptLogs keeps the last lines of containers that are removed; nil keeps
+	// none.
+	KeptLogs *keptlog.Store
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }

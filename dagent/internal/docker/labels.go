@@ -93,6 +93,7 @@ type owned struct {
 	imageID    string
 	digest     string
 	place      place
+	release    int64
 	state      string
 	// ends is true when the container is meant to end.
 	ends bool
@@ -133,6 +134,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 	if n := c.Labels[labelReplica]; n != "" {
 		o.base += "-" + n
 	}
+	o.release, _ = strconv.ParseInt(c.Labels[labelRelease], 10, 64) // ours is a number
 	switch rest, _ := strings.CutPrefix(o.engineName, o.base); {
 	case !strings.HasPrefix(o.engineName, o.base):
 		o.place = placeStray

@@ -20,9 +20,18 @@ import (
 // maxLine is where a line without an end is cut.
 const maxLine = 64 << 10
 
-// Logs reads the log of a container.
+// Logs reads the log of a container; of one that is gone, what was kept of it. A
+// name that ends with ".release-" and a number asks for the log of the container
+// that served in that release.
 func (d *Driver) Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error {
+	id, release := splitRelease(id)
 	seen, err := d.find(ctx, id)
+	if err == nil && !served(seen, release) {
+		err = apperr.New(apperr.NotFound, "find container %s of release %d: it is gone, and no log of it is kept", id.Name, release)
+	}
+	if apperr.Is(err, apperr.NotFound) {
+		return d.readKept(id, release, err, opts, line)
+	}
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func (d *Driver) end(ctx context.Context, o owned) error {
 	if err := d.stop(ctx, o.id); err != nil && !cerrdefs.IsNotFound(err) {
 		return engineError(err, "stop container %s", o.engineName)
 	}
+	d.keepLog(ctx, o)
 	if err := d.discard(ctx, o.id); err != nil {
 		return engineError(err, "remove container %s", o.engineName)
 	}

@@ -182,6 +182,7 @@ func (a *applying) startServing(ctx context.Context, found []owned, again func(o
 func (a *applying) park(ctx context.Context, o owned, found []owned) error {
 	for _, earlier := range found {
 		if earlier.place == placeFailed && earlier.base == o.base {
+			a.keepLog(ctx, earlier)
 			if err := a.discard(ctx, earlier.id); err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ type containerLogInput struct {
 	Prefix      string `path:"prefix" maxLength:"63"`
 	Name        string `path:"name" maxLength:"63"`
 	Take        int    `query:"take" default:"100" minimum:"1" maximum:"1000" doc:"How many of the last lines"`
+	Release     int64  `query:"release" minimum:"1" doc:"Of the container that served in this release of its deployment, which may be gone"`
 	Follow      bool   `query:"follow" doc:"Answer as a stream of server-sent events and go on with new lines"`
 	Accept      string `header:"Accept" doc:"text/event-stream is another way to ask for follow"`
 	LastEventID string `header:"Last-Event-ID" maxLength:"64" doc:"Id of the last event that was seen: the stream goes on after it"`
@@ -33,6 +34,16 @@ type containerLogInput struct {
 
 func (in *containerLogInput) streams() bool {
 	return in.Follow || strings.Contains(in.Accept, eventStream)
+}
+
+// container names whose log is asked for. Agents keep logs of containers that
+// are gone, and find the one of a release by this ending of a name.
+func (in *containerLogInput) container() workload.ContainerID {
+	id := workload.ContainerID{Prefix: in.Prefix, Name: in.Name}
+	if in.Release > 0 {
+		id.Name += ".release-" + strconv.FormatInt(in.Release, 10)
+	}
+	return id
 }
 
 type containerLogOutput struct {
@@ -55,7 +66,7 @@ func (a *api) containerLog(ctx context.Context, in *containerLogInput) (*streame
 		return a.followContainerLog(ctx, in)
 	}
 	r, err := a.deps.Commands.Do(ctx, command.Request{
-		NodeID: in.NodeID, Operation: command.ReadLogs, Container: workload.ContainerID{Prefix: in.Prefix, Name: in.Name}, Tail: in.Take,
+		NodeID: in.NodeID, Operation: command.ReadLogs, Container: in.container(), Tail: in.Take,
 	})
 	if err != nil {
 		return nil, err
@@ -77,7 +88,7 @@ func (a *api) followContainerLog(ctx context.Context, in *containerLogInput) (*s
 		return nil, err
 	}
 	request := bulk.Request{
-		Container: workload.ContainerID{Prefix: in.Prefix, Name: in.Name},
+		Container: in.container(),
 		Logs:      &bulk.Logs{Tail: in.Take, Follow: true},
 	}
 	if in.LastEventID != "" {
