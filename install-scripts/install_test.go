@@ -327,3 +327,39 @@ func TestPolicyIsHandedOverAndKept(t *testing.T) {
 		t.Errorf("a folder that is not there: ok %t, %s", ok, out)
 	}
 }
+
+// A script made with an address for the certificate authority has the agent
+// serve by its own proxy; what the machine says since, wins.
+func TestAddressForTheCertificateAuthorityIsHandedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.params.ACMEEmail = "o'neil+`id`@example.org"
+	expect := func(when, email, routing string) {
+		t.Helper()
+		handed := "\n" + w.field(t, `{{range .Config.Env}}{{println .}}{{end}}`) + "\n"
+		for _, want := range []string{"\nDAGENT_ACME_EMAIL=" + email + "\n", "\nDAGENT_ROUTING=" + routing + "\n"} {
+			if !strings.Contains(handed, want) {
+				t.Errorf("%s the agent is not given %q:%s", when, want, handed)
+			}
+		}
+	}
+	w.must(t, dash)
+	expect("installed", w.params.ACMEEmail, "edge")
+	if out := w.must(t, dash); !strings.Contains(out, "nothing to do") {
+		t.Errorf("again: %s", out)
+	}
+	if out, ok := w.run(t, dash, []string{"DAGENT_ACME_EMAIL=ann@example.org", "DAGENT_ROUTING=off"}); !ok {
+		t.Fatal(out)
+	}
+	expect("told otherwise", "ann@example.org", "off")
+	if out, ok := execute(t, nil, []string{filepath.Join(w.params.RootPath, "install.sh")}, "dash"); !ok || !strings.Contains(out, "nothing to do") {
+		t.Errorf("the kept script: ok %t\n%s", ok, out)
+	}
+	expect("by the kept script", "ann@example.org", "off")
+	w.params.ACMEEmail = ""
+	w.must(t, dash)
+	expect("by a script that says nothing", "ann@example.org", "off")
+	w.params.ACMEEmail = "bob@example.org"
+	w.must(t, dash)
+	expect("by a newer script", "bob@example.org", "edge")
+}

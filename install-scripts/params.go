@@ -22,6 +22,7 @@ const (
 	DefaultContainerName = "fairlead-agent"
 
 	maxText     = 255
+	maxEmail    = 254
 	maxURL      = 1024
 	maxPath     = 1024
 	maxToken    = 512
@@ -48,6 +49,11 @@ type Params struct {
 	// DefaultRootPath. It must be absolute, must not be a folder of the system
 	// itself and must not hold ':' or control characters.
 	RootPath string
+	// ACMEEmail is where the certificate authority may write about the
+	// certificates of what the node serves; with one the node serves by the
+	// agent's own proxy. Empty leaves both to whoever runs the script. ASCII
+	// only, at most 254 bytes.
+	ACMEEmail string
 	// ContainerName of the agent; empty means DefaultContainerName. Agents that
 	// share an engine need names of their own.
 	ContainerName string
@@ -98,6 +104,7 @@ var (
 	containerPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 	imagePattern     = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	hostPattern      = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
+	localPartPattern = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
 	urlPathPattern   = regexp.MustCompile(`^(/[A-Za-z0-9._~+-]+)*$`)
 )
 
@@ -151,6 +158,9 @@ func (p Params) validate() error {
 	}
 	if err := checkRootPath(p.RootPath); err != nil {
 		return err
+	}
+	if p.ACMEEmail != "" && !emailAddress(p.ACMEEmail) {
+		return refuse("ACMEEmail", "must be an e-mail address such as admin@example.org")
 	}
 	if len(p.ReleaseKey) != ed25519.PublicKeySize {
 		return refuse("ReleaseKey", "must be an Ed25519 public key")
@@ -260,6 +270,14 @@ func digest(text string) bool {
 
 func host(text string) bool {
 	return len(text) <= 253 && (hostPattern.MatchString(text) || net.ParseIP(text) != nil)
+}
+
+// emailAddress takes addresses that certificate authorities do: ASCII, without
+// a name or quotes, at a host with a dot.
+func emailAddress(text string) bool {
+	local, domain, found := strings.Cut(text, "@")
+	return found && len(text) <= maxEmail && len(local) <= 64 && localPartPattern.MatchString(local) &&
+		hostPattern.MatchString(domain) && strings.Contains(domain, ".") && net.ParseIP(domain) == nil
 }
 
 func port(text string) bool {

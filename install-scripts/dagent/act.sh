@@ -191,12 +191,57 @@ commit() {
 	fi
 }
 
+# remove_edge removes the proxy that the agent ran, its network and its image.
+remove_edge() {
+	for id in $(docker ps --all --quiet --no-trunc --filter "label=dev.fairlead.edge=$ROOT_PATH/edge"); do
+		name=$(container "$id" '{{.Name}}')
+		if [ -n "$DRY" ]; then
+			say "would remove the proxy's container ${name#/}: what it serves is no longer served"
+			continue
+		fi
+		docker stop --time 15 "$id" >/dev/null
+		docker rm --force --volumes "$id" >/dev/null
+		say "removed the proxy's container ${name#/}"
+	done
+	for id in $(docker network ls --quiet --no-trunc --filter "label=dev.fairlead.edge=$ROOT_PATH/edge"); do
+		name=$(docker network inspect --format '{{.Name}}' "$id")
+		if [ -n "$DRY" ]; then
+			say "would remove the network $name"
+		elif docker network rm "$id" >/dev/null 2>&1; then
+			say "removed the network $name"
+		else
+			# An agent that is installed here again goes on with it.
+			warn "the network $name stays: containers that keep running are in it; when they are gone: docker network rm $name"
+		fi
+	done
+	# What the agent wrote down is what it loaded; any other image is not its own.
+	[ -f "$ROOT_PATH/edge-image.json" ] || return 0
+	image=$(cat "$ROOT_PATH/edge-image.json")
+	image=${image#*'"image":"'}
+	image=${image%%'"'*}
+	case ${image#sha256:} in '' | *[!0-9a-f]* | "$image") return 0 ;; esac
+	docker image inspect "$image" >/dev/null 2>&1 || return 0
+	if [ -n "$DRY" ]; then
+		say "would remove the proxy's image"
+	else
+		docker image rm "$image" >/dev/null 2>&1 || warn "the proxy's image $image stays: something else uses it"
+	fi
+}
+
+# filler_of ID: the image that this agent fills volumes with. It holds the
+# agent's own program and is named after its digest.
+filler_of() {
+	docker cp "$1:$(container "$1" '{{.Path}}')" "$WORK/program" >/dev/null 2>&1 || return 0
+	printf 'fairlead/filler:%s' "$(sha256_of "$WORK/program" | cut -c 1-16)"
+	rm -f "$WORK/program"
+}
+
 # keep_script leaves this script on the node, without its token, so that the
 # agent can be removed or brought in order later: the controller serves a script
 # only until its token is used.
 keep_script() {
 	[ -f "$0" ] || return 0
-	grep -v '^ENROLMENT=' "$0" >"$ROOT_PATH/install.sh.new"
+	grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' "$0" >"$ROOT_PATH/install.sh.new"
 	mv "$ROOT_PATH/install.sh.new" "$ROOT_PATH/install.sh"
 }
 

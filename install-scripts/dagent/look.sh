@@ -195,8 +195,14 @@ installed_setting() {
 }
 
 # check_policy takes what containers may have of this host from the environment,
-# and from the installed agent what the environment does not say.
+# what that does not say from this script, and the rest from the installed agent.
 check_policy() {
+	# The copy of this script that stays on the machine does not say it again:
+	# by then somebody may have said otherwise.
+	if [ -n "${ACME_EMAIL:-}" ]; then
+		DAGENT_ACME_EMAIL=${DAGENT_ACME_EMAIL-$ACME_EMAIL}
+		DAGENT_ROUTING=${DAGENT_ROUTING-edge}
+	fi
 	for name in $POLICY; do
 		eval "said=\${$name+yes}"
 		if [ -z "$said" ]; then eval "$name=\$(installed_setting $name)"; fi

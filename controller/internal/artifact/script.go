@@ -31,7 +31,7 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 	}
 	script, err = installscripts.Render(installscripts.Params{
 		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
-		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath,
+		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath, ACMEEmail: r.ACMEEmail,
 		ContainerName: containerName(r.NodeID),
 		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
 	})
@@ -56,8 +56,14 @@ func containerName(nodeID uuid.UUID) string {
 // it; any other is our own fault.
 func scriptError(err error) error {
 	var field *installscripts.FieldError
-	if errors.As(err, &field) && field.Field == "RootPath" {
+	if !errors.As(err, &field) {
+		return err
+	}
+	switch field.Field {
+	case "RootPath":
 		return apperr.InvalidField("rootPath", nil, "%s", field.Reason)
+	case "ACMEEmail":
+		return apperr.InvalidField("dagentTraefik.acmeEmail", nil, "%s", field.Reason)
 	}
 	return err
 }

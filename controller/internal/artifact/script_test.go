@@ -66,4 +66,10 @@ func TestWhatCannotBeInstalledIsRefused(t *testing.T) {
 	if !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "/etc") {
 		t.Errorf("root path in /etc: %v, want Invalid", err)
 	}
+	r = request()
+	r.ACMEEmail = "ann"
+	_, _, err = scripts(t, "amd64").Render(r)
+	if !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "dagentTraefik.acmeEmail") {
+		t.Errorf("no e-mail address: %v, want Invalid that names it", err)
+	}
 }

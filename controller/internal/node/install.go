@@ -35,7 +35,9 @@ type InstallOptions struct {
 	Type       Type
 	ScriptType string
 	// RootPath is the host folder for the agent's state; "" means the default.
-	RootPath  string
+	RootPath string
+	// ACMEEmail is what a certificate authority is told of the node's proxy,
+	// which the agent is then to run; "" means that nothing is said of it.
 	ACMEEmail string
 }
 
@@ -45,8 +47,10 @@ type ScriptRequest struct {
 	NodeID   uuid.UUID
 	NodeName string
 	RootPath string
-	Token    string
-	ExpireAt time.Time
+	// ACMEEmail is that of InstallOptions.
+	ACMEEmail string
+	Token     string
+	ExpireAt  time.Time
 }
 
 // Renderer makes install scripts.
@@ -98,7 +102,7 @@ func (s *Service) CreateScript(ctx context.Context, id uuid.UUID, o InstallOptio
 	token := newToken()
 	expireAt := now.Add(s.TokenLifetime)
 	content, command, err := s.Renderer.Render(ScriptRequest{
-		TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, RootPath: o.RootPath, Token: token, ExpireAt: expireAt,
+		TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, RootPath: o.RootPath, ACMEEmail: o.ACMEEmail, Token: token, ExpireAt: expireAt,
 	})
 	if err != nil {
 		return Script{}, err
@@ -174,8 +178,6 @@ func (o InstallOptions) supported() error {
 		return apperr.New(apperr.Unsupported, "install scripts are made for docker nodes only").WithField("type", o.Type)
 	case o.ScriptType != "shell":
 		return apperr.New(apperr.Unsupported, "install scripts are made for shell only").WithField("scriptType", o.ScriptType)
-	case o.ACMEEmail != "":
-		return apperr.New(apperr.Unsupported, "the agent does not set up a reverse proxy").WithField("dagentTraefik", nil)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ ENROLMENT='{"controller":"fairlead.example.org:8443","rootSha256":"0123456789abc
 EXPIRES='2026-01-02T03:04:05Z'
 EXPIRES_EPOCH='1767323045'
 ROOT_PATH='/var/lib/fairlead-agent'
+ACME_EMAIL='admin@example.org'
 CONTAINER='fairlead-agent'
 IMAGE='fairlead/dagent:1.2.3'
 VERSION='1.2.3'
@@ -90,7 +91,8 @@ Run again it changes nothing when there is nothing to change.
 
   --dry-run       check everything and say what would be done; change nothing
   --enrol-again   forget this node's key and enrol with the token in this script
-  --uninstall     remove the agent; the containers it started keep running
+  --uninstall     remove the agent and its proxy; the containers it started
+                  keep running
   --show          print what this script carries, except the token
   --version       print the version of the agent this script installs
   --help          print this
@@ -104,8 +106,8 @@ DAGENT_ALLOW_HOST_PATHS (folders, separated by ':'), DAGENT_ALLOW_HOST_NETWORK
 DAGENT_ALLOW_LOCAL_STORAGE (true), how they are served from DAGENT_ROUTING (edge,
 traefik or off), DAGENT_DEFAULT_DOMAIN, DAGENT_ACME_EMAIL and the others of the
 manual, of how many releases images stay from DAGENT_KEEP_RELEASES (3), and what
-must be free for a pull from DAGENT_MIN_FREE_DISK (1GiB); what is not set stays
-as it was installed.
+must be free for a pull from DAGENT_MIN_FREE_DISK (1GiB); what is not set is what
+this script was made with, or stays as it was installed.
 
 Exit code: 0 done, 1 failed (what was there before is back), 2 wrong option.
 USAGE
@@ -315,8 +317,14 @@ installed_setting() {
 }
 
 # check_policy takes what containers may have of this host from the environment,
-# and from the installed agent what the environment does not say.
+# what that does not say from this script, and the rest from the installed agent.
 check_policy() {
+	# The copy of this script that stays on the machine does not say it again:
+	# by then somebody may have said otherwise.
+	if [ -n "${ACME_EMAIL:-}" ]; then
+		DAGENT_ACME_EMAIL=${DAGENT_ACME_EMAIL-$ACME_EMAIL}
+		DAGENT_ROUTING=${DAGENT_ROUTING-edge}
+	fi
 	for name in $POLICY; do
 		eval "said=\${$name+yes}"
 		if [ -z "$said" ]; then eval "$name=\$(installed_setting $name)"; fi
@@ -543,12 +551,57 @@ commit() {
 	fi
 }
 
+# remove_edge removes the proxy that the agent ran, its network and its image.
+remove_edge() {
+	for id in $(docker ps --all --quiet --no-trunc --filter "label=dev.fairlead.edge=$ROOT_PATH/edge"); do
+		name=$(container "$id" '{{.Name}}')
+		if [ -n "$DRY" ]; then
+			say "would remove the proxy's container ${name#/}: what it serves is no longer served"
+			continue
+		fi
+		docker stop --time 15 "$id" >/dev/null
+		docker rm --force --volumes "$id" >/dev/null
+		say "removed the proxy's container ${name#/}"
+	done
+	for id in $(docker network ls --quiet --no-trunc --filter "label=dev.fairlead.edge=$ROOT_PATH/edge"); do
+		name=$(docker network inspect --format '{{.Name}}' "$id")
+		if [ -n "$DRY" ]; then
+			say "would remove the network $name"
+		elif docker network rm "$id" >/dev/null 2>&1; then
+			say "removed the network $name"
+		else
+			# An agent that is installed here again goes on with it.
+			warn "the network $name stays: containers that keep running are in it; when they are gone: docker network rm $name"
+		fi
+	done
+	# What the agent wrote down is what it loaded; any other image is not its own.
+	[ -f "$ROOT_PATH/edge-image.json" ] || return 0
+	image=$(cat "$ROOT_PATH/edge-image.json")
+	image=${image#*'"image":"'}
+	image=${image%%'"'*}
+	case ${image#sha256:} in '' | *[!0-9a-f]* | "$image") return 0 ;; esac
+	docker image inspect "$image" >/dev/null 2>&1 || return 0
+	if [ -n "$DRY" ]; then
+		say "would remove the proxy's image"
+	else
+		docker image rm "$image" >/dev/null 2>&1 || warn "the proxy's image $image stays: something else uses it"
+	fi
+}
+
+# filler_of ID: the image that this agent fills volumes with. It holds the
+# agent's own program and is named after its digest.
+filler_of() {
+	docker cp "$1:$(container "$1" '{{.Path}}')" "$WORK/program" >/dev/null 2>&1 || return 0
+	printf 'fairlead/filler:%s' "$(sha256_of "$WORK/program" | cut -c 1-16)"
+	rm -f "$WORK/program"
+}
+
 # keep_script leaves this script on the node, without its token, so that the
 # agent can be removed or brought in order later: the controller serves a script
 # only until its token is used.
 keep_script() {
 	[ -f "$0" ] || return 0
-	grep -v '^ENROLMENT=' "$0" >"$ROOT_PATH/install.sh.new"
+	grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' "$0" >"$ROOT_PATH/install.sh.new"
 	mv "$ROOT_PATH/install.sh.new" "$ROOT_PATH/install.sh"
 }
 
@@ -638,7 +691,7 @@ uninstall_agent() {
 	check_root_path
 	check_record
 	stop_if_problems
-	say "removing the agent; the containers it started keep running, and the controller keeps the node until it is deleted there"
+	say "removing the agent and its proxy; the containers it started keep running, and the controller keeps the node until it is deleted there"
 	for name in "$CONTAINER-next" "$CONTAINER" "$CONTAINER-previous"; do
 		id=$(container "$name" '{{.Id}}')
 		[ -n "$id" ] || continue
@@ -648,15 +701,21 @@ uninstall_agent() {
 			say "would remove the container $name and its image"
 			continue
 		fi
+		filler=$(filler_of "$id")
 		docker stop --time 30 "$id" >/dev/null
 		docker rm --force "$id" >/dev/null
 		remove_image "$image" "$tag" || warn "the image $tag stays: something else uses it"
+		if [ -n "$filler" ] && docker image inspect "$filler" >/dev/null 2>&1; then
+			docker image rm "$filler" >/dev/null 2>&1 || warn "the image $filler stays: something else uses it"
+		fi
 		say "removed the container $name"
 	done
+	remove_edge
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		commands spool seen.json trouble secrets release-keys update.json update.proof update.tar update.tar.part \
-		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new; do
+		begun.json commands spool seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
+		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new \
+		edge edge-image.json edge-image.json.new edge.tar edge.tar.part; do
 		[ -e "$ROOT_PATH/$name" ] || continue
 		if [ -n "$DRY" ]; then
 			say "would remove $ROOT_PATH/$name"
@@ -668,6 +727,8 @@ uninstall_agent() {
 		say "nothing was changed"
 		return 0
 	fi
+	# What was being written when the agent was killed.
+	rm -rf "$ROOT_PATH"/.new-*
 	# Containers that keep running may have files in here: those stay until the
 	# machine starts anew, and are in memory alone.
 	rmdir "/run/$CONTAINER/secrets" "/run/$CONTAINER" 2>/dev/null || :

@@ -188,7 +188,9 @@ func (s *storyteller) nodesPart() {
 	const all, one = "/api/{teamSlug}/nodes", "/api/{teamSlug}/nodes/{nodeId}"
 	s.make("POST "+all, "{nodeId}", object{"name": "one", "description": "d", "icon": "i"})
 	s.do("PUT "+one, object{"name": "One", "description": "in the shop"})
-	s.tell(s.owner, "POST "+one+"/script", object{"type": "docker", "scriptType": "shell", "rootPath": "/srv/agent"}, 201)
+	s.tell(s.owner, "POST "+one+"/script", object{
+		"type": "docker", "scriptType": "shell", "rootPath": "/srv/agent", "dagentTraefik": object{"acmeEmail": "ann@example.org"},
+	}, 201)
 	s.see("GET " + one) // with its script
 	s.tell(s.Anonymous(s.t), "GET "+one+"/script", nil, 200)
 	s.do("DELETE "+one+"/script", nil)

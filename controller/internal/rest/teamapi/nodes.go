@@ -129,8 +129,8 @@ type scriptInput struct {
 		ScriptType    string    `json:"scriptType" enum:"shell,powershell"`
 		RootPath      string    `json:"rootPath,omitempty" doc:"Host folder for the agent's state"`
 		DagentTraefik *struct {
-			ACMEEmail string `json:"acmeEmail"`
-		} `json:"dagentTraefik,omitempty" doc:"Not supported yet"`
+			ACMEEmail string `json:"acmeEmail" minLength:"1" maxLength:"254" doc:"E-mail address the certificate authority is told"`
+		} `json:"dagentTraefik,omitempty" doc:"Has the agent run its own proxy, which gets certificates for what deployments expose with TLS"`
 	}
 }
 
