@@ -44,11 +44,20 @@ require (
 require github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 
 require (
+	github.com/compose-spec/compose-go/v2 v2.9.0
 	github.com/letsencrypt/pebble/v2 v2.10.0
+	github.com/mattn/go-shellwords v1.0.12
 	github.com/miekg/dns v1.1.73
 )
 
-require github.com/letsencrypt/challtestsrv v1.4.2 // indirect
+require (
+	github.com/docker/go-connections v0.8.2 // indirect
+	github.com/docker/go-units v0.5.0 // indirect
+	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
+	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
+	github.com/xhit/go-str2duration/v2 v2.1.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)
 
 require (
 	filippo.io/age v1.2.1 // indirect

@@ -58,7 +58,7 @@ func newREST(a *App, s *services, vault *keys.Vault, metrics *prometheus.Registr
 		Log: a.log, Now: now,
 		Users: s.users, Tokens: s.tokens, Teams: s.teams, Nodes: s.nodes, Updates: s.updates, Commands: s.commands,
 		Facts: report.NewFacts(s.db), Deployments: s.deployments, DeployTokens: s.deployTokens, Registries: s.registries, Storages: s.storages,
-		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, OIDCTrusts: s.oidcTrusts,
+		Projects: s.projects, Versions: s.versions, Images: s.images, Templates: s.templates, Compose: s.compose, OIDCTrusts: s.oidcTrusts,
 		Idempotency: s.idempotency, Access: a.access,
 		Health: a.database, SignScript: s.signScript, SignScriptFor: s.library.SignScript,
 		Notifications: s.notifications, Streams: s.streams.service,

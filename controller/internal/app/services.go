@@ -19,6 +19,8 @@ import (
 	"fairlead.dev/controller/internal/artifact"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/compose"
+	"fairlead.dev/controller/internal/composefile"
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/courier"
 	"fairlead.dev/controller/internal/deployment"
@@ -73,6 +75,7 @@ type services struct {
 	versions      *version.Service
 	images        *image.Service
 	templates     *template.Service
+	compose       *compose.Service
 	oidcTrusts    *oidctrust.Service
 	idempotency   *idempotency.Service
 	notifications *notification.Service
@@ -161,6 +164,9 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	}
 	s.templates = template.New(template.Config{
 		Library: builtIn, Store: db, Teams: s.teams, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
+	})
+	s.compose = compose.New(compose.Config{
+		Reader: composefile.Reader{}, Store: db, Audit: auditLog, Registries: s.registries, Projects: s.projects, Versions: s.versions, Images: s.images,
 	})
 	s.agents = agent.New(agent.Config{
 		Store: db, Authority: k.Roots, Audit: auditLog, Now: now,

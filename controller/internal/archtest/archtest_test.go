@@ -30,7 +30,7 @@ const (
 // packages, each with those of the others it may use.
 func edges() map[string][]string {
 	return map[string][]string{
-		"app":           {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound", "replica", "registrycheck", "smtp"},
+		"app":           {"rest", "agentrpc", "postgres", "dispatch", "wake", "artifact", "keys", "config", "pgserver", "webhook", "templatefile", "oidc", "outbound", "replica", "registrycheck", "smtp", "composefile"},
 		"rest":          {},
 		"agentrpc":      {"dispatch", "wake", "bulkpb"},
 		"replica":       {"bulkpb"}, // the controllers on one database call each other
@@ -46,6 +46,7 @@ func edges() map[string][]string {
 		"webhook":       {"outbound"}, // calls the receivers of notifications
 		"smtp":          {},           // hands e-mails to a mail server
 		"templatefile":  {},           // reads the templates that come with the program
+		"composefile":   {},           // reads Compose files
 		"config":        {},
 		"pgserver":      {},
 		"archtest":      {},

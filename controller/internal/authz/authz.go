@@ -97,6 +97,9 @@ const (
 	StorageDelete Action = "storage.delete"
 )
 
+// ComposeImport makes a project of a Compose file; what it makes is checked once more.
+const ComposeImport Action = "compose.import"
+
 // Actions any authenticated caller may take for itself, outside of teams.
 const (
 	TeamList    Action = "team.list"
@@ -147,7 +150,7 @@ func own(a Action) bool {
 func least(a Action) (actor.Role, bool) {
 	switch a {
 	case TeamRead, TeamLeave, DashboardRead, RegistryRead, ProjectRead, VersionRead, ImageRead, NodeRead, ContainerRead, DeploymentRead,
-		ProjectCreate, ProjectUpdate, VersionCreate, VersionUpdate, VersionDelete,
+		ProjectCreate, ProjectUpdate, ComposeImport, VersionCreate, VersionUpdate, VersionDelete,
 		ImageCreate, ImageUpdate, ImageDelete, ContainerAct,
 		DeploymentCreate, DeploymentUpdate, DeploymentDelete, DeploymentStart,
 		DeploymentPlan, DeploymentRollback, ReleaseHold, ReleaseUnhold,

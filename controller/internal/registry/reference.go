@@ -76,6 +76,23 @@ func Reference(r Registry, name, tag string) (string, error) {
 	return named.String(), nil
 }
 
+// Below returns an image as it is named below the registry, with tag or digest;
+// ok is false when the image, a complete reference, is not of the registry.
+func (d Details) Below(image string) (below string, ok bool) {
+	return strings.CutPrefix(image, d.base()+"/")
+}
+
+// PlaceOf returns where an image, a complete reference, comes from in the words
+// that registries are added with: the host, and on Docker Hub the prefix.
+func PlaceOf(image string) string {
+	host, path, _ := strings.Cut(image, "/")
+	prefix, _, nested := strings.Cut(path, "/")
+	if host == dockerIO && nested {
+		return host + "/" + prefix
+	}
+	return host
+}
+
 // base is what stands before the names of a registry's images.
 func (d Details) base() string {
 	switch d.Type {

@@ -120,3 +120,26 @@ func FuzzParseImage(f *testing.F) {
 		}
 	})
 }
+
+func TestBelow(t *testing.T) {
+	hub := registry.Details{Type: registry.Hub, ImageNamePrefix: "library"}
+	own := registry.Details{Type: registry.V2, URL: "registry.example.com:5000/group"}
+	for _, c := range []struct {
+		of    registry.Details
+		image string
+		below string
+		place string
+	}{
+		{hub, "docker.io/library/nginx:1", "nginx:1", "docker.io/library"},
+		{hub, "docker.io/libraryx/nginx:1", "", "docker.io/libraryx"},
+		{hub, "ghcr.io/library/nginx:1", "", "ghcr.io"},
+		{own, "registry.example.com:5000/group/sub/app@" + digest, "sub/app@" + digest, "registry.example.com:5000"},
+		{own, "registry.example.com:5000/grouped/app:1", "", "registry.example.com:5000"},
+		{registry.Details{Type: registry.GitHub, ImageNamePrefix: "acme", URL: "ghcr.io"}, "ghcr.io/acme/app:1", "app:1", "ghcr.io"},
+	} {
+		below, ok := c.of.Below(c.image)
+		if place := registry.PlaceOf(c.image); ok != (c.below != "") || ok && below != c.below || place != c.place {
+			t.Errorf("%+v has %s as %q, %v; from %q", c.of, c.image, below, ok, place)
+		}
+	}
+}

@@ -45,6 +45,7 @@ func keyedBodies(rows map[string]string) map[string]any {
 	return map[string]any{
 		"POST /api/teams":                                    m{"name": "Second", "slug": "second"},
 		"POST /api/templates":                                m{"id": "gitea", "name": "of-template", "teamSlug": "acme", "type": "versionless"},
+		"POST /api/{teamSlug}/compose":                       m{"compose": "services: {web: {image: nginx}}", "name": "of-compose"},
 		"POST /api/{teamSlug}/nodes":                         m{"name": "keyed"},
 		"POST /api/{teamSlug}/registries":                    m{"name": "keyed", "type": "unchecked", "details": m{"url": "keyed.example.com"}},
 		"POST /api/{teamSlug}/storages":                      m{"name": "keyed", "url": "s3.example.com", "accessKey": "an-access-key", "secretKey": "hunter2-of-storage"},

@@ -122,6 +122,7 @@ func (o operation) body(t *testing.T) any {
 		"PATCH /api/{teamSlug}/projects/{projectId}/versions/{versionId}/images/{imageId}": map[string]any{"tag": "1"},
 		"POST /api/{teamSlug}/oidc-trusts":                                                 named(map[string]any{"provider": "github", "deploymentId": id, "conditions": map[string]any{"repository_id": []string{"1"}}}),
 		"POST /api/templates":                                                              named(map[string]any{"id": "gitea", "teamSlug": "acme", "type": "versionless"}),
+		"POST /api/{teamSlug}/compose":                                                     map[string]any{"compose": "services: {web: {image: nginx}}", "name": "some-name", "dryRun": true},
 		"POST /api/{teamSlug}/deployments":                                                 map[string]any{"versionId": id, "nodeId": id, "prefix": "some"},
 		"POST /api/{teamSlug}/projects/{projectId}/versions/{versionId}/increase":          named(nil),
 		"POST /api/{teamSlug}/deployments/{deploymentId}/copy":                             map[string]any{"nodeId": id, "prefix": "some"},

@@ -11,6 +11,7 @@ import (
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/compose"
 	"fairlead.dev/controller/internal/dashboard"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
@@ -49,6 +50,7 @@ type Deps struct {
 	Versions     *version.Service
 	Images       *image.Service
 	Templates    *template.Service
+	Compose      *compose.Service
 	OIDCTrusts   *oidctrust.Service
 	Idempotency  *idempotency.Service
 	Access       *access.Cache
@@ -106,6 +108,7 @@ func (a *api) routes() {
 	a.versionRoutes()
 	a.imageRoutes()
 	a.templateRoutes()
+	a.composeRoutes()
 	a.oidcTrustRoutes()
 }
 
