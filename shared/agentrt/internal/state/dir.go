@@ -9,7 +9,7 @@
 //	                 cert.next while a renewed certificate is on trial;
 //	                 trust.pem once the controller changed its roots
 //	identity.new/    the identity that an enrolment under way will become
-//	assignments.pb   the assignment set, registry credentials included
+//	assignments.pb   the assignment set, passwords of registries sealed
 //	results.json     how each prefix's last finished assignment ended
 //	begun.json       what was begun with under an expected plan
 //	commands         the journal of commands; see package command

@@ -33,7 +33,7 @@ func (d *Dir) Assignments() (*agentv1.AssignmentSet, error) {
 	if err := proto.Unmarshal(content, set); err != nil {
 		return nil, apperr.Wrap(apperr.Invalid, err, "%s is broken", fileAssignments)
 	}
-	return set, nil
+	return set, d.openCredentials(set)
 }
 
 // DropAssignments puts a stored set aside that cannot be used, for people to
@@ -47,7 +47,11 @@ func (d *Dir) DropAssignments() error {
 
 // SetAssignments stores the set. When it returns nil the set is on the disk.
 func (d *Dir) SetAssignments(set *agentv1.AssignmentSet) error {
-	content, err := proto.Marshal(set)
+	sealed, err := d.sealCredentials(set)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", fileAssignments, err)
+	}
+	content, err := proto.Marshal(sealed)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", fileAssignments, err)
 	}
