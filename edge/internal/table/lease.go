@@ -1,6 +1,7 @@
 package table
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -15,6 +16,9 @@ const failedFor = 2 * time.Second
 // backend is what is known of an upstream.
 type backend struct {
 	inFlight int
+	// turn counts up with what is picked in the table: the smallest is the one
+	// that has waited longest.
+	turn uint64
 	// failed is when it could not be reached.
 	failed time.Time
 	// unused is true when no route has it: it goes with its last request.
@@ -39,7 +43,7 @@ func (t *Table) Lease(host, path string) *Lease {
 
 // Next picks an upstream of the route that the request takes now, which is
 // another when routes were changed after the request began: the healthy one
-// with the fewest requests under way. What was picked before counts as failed.
+// with the fewest requests under way, by turns where several have. What was picked before counts as failed.
 // Looking and counting are one step, so that whoever changes the routes and
 // then looks at the counts misses no request.
 func (l *Lease) Next() (edgeapi.Upstream, bool) {
@@ -61,9 +65,12 @@ func (l *Lease) Next() (edgeapi.Upstream, bool) {
 		if d := l.penalty(a) - l.penalty(b); d != 0 {
 			return d
 		}
-		return t.backends[a.ID].inFlight - t.backends[b.ID].inFlight
+		x, y := t.backends[a.ID], t.backends[b.ID]
+		return cmp.Or(cmp.Compare(x.inFlight, y.inFlight), cmp.Compare(x.turn, y.turn))
 	})
 	l.at = best.ID
+	t.turns++
+	t.backends[best.ID].turn = t.turns
 	t.backends[best.ID].inFlight++
 	return best, true
 }

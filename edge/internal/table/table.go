@@ -28,7 +28,9 @@ type Table struct {
 	// see is changed, which takes no time.
 	changing sync.Mutex
 	mu       sync.Mutex
-	content  content
+	// turns counts the picks; see backend.
+	turns   uint64
+	content content
 	// hosts are the routes of each host, the longest path first.
 	hosts map[string][]*edgeapi.Route
 	// backends are the upstreams that routes have or requests are at, by id.

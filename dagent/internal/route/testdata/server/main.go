@@ -22,8 +22,10 @@ func main() {
 		os.Exit(0)
 	}()
 	release := os.Getenv("RELEASE")
+	host, _ := os.Hostname() // only shown
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Release", release)
+		w.Header().Set("X-Server", host)
 		fmt.Fprintf(w, "release %s path %s host %s proto %s", release, r.URL.Path, r.Host, r.Header.Get("X-Forwarded-Proto"))
 	})
 	http.HandleFunc("/upload", func(w http.ResponseWriter, r *http.Request) {
