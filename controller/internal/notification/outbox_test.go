@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,23 @@ func (w *world) tell(t *testing.T, ctx context.Context, event notification.Event
 // so that it sees a clock that jumps.
 func (w *world) run(t *testing.T, clock func() time.Time) {
 	t.Helper()
+	w.runOn(t, w.db, clock)
+}
+
+// settling is a store that tells when a try was written down.
+type settling struct {
+	*postgres.DB
+	settled chan struct{}
+}
+
+func (s settling) SettleDelivery(ctx context.Context, id int64, a notification.Attempt, again time.Time) error {
+	err := s.DB.SettleDelivery(ctx, id, a, again)
+	s.settled <- struct{}{}
+	return err
+}
+
+func (w *world) runOn(t *testing.T, store notification.DeliveryStore, clock func() time.Time) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	hints := make(chan struct{})
@@ -111,7 +129,7 @@ func (w *world) run(t *testing.T, clock func() time.Time) {
 			}
 		}
 	}()
-	courier := notification.NewCourier(w.db, w.receiver, w.vault, hints, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
+	courier := notification.NewCourier(store, w.receiver, w.vault, hints, slog.New(slog.NewTextHandler(t.Output(), nil)), clock)
 	go func() { ended <- courier.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
@@ -123,10 +141,15 @@ func (w *world) run(t *testing.T, clock func() time.Time) {
 
 func (w *world) await(t *testing.T, count int) {
 	t.Helper()
+	w.awaitOn(t, w.told, count)
+}
+
+func (w *world) awaitOn(t *testing.T, told <-chan struct{}, count int) {
+	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for range count {
 		select {
-		case <-w.told:
+		case <-told:
 		case <-deadline:
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -181,20 +204,27 @@ func TestADeliveryThatFailsIsTriedAgainAndGivenUp(t *testing.T) {
 	if err := w.tell(t, w.ctx, notification.NodeAdded); err != nil {
 		t.Fatal(err)
 	}
-	// A clock on which hours pass between two looks.
-	var mu sync.Mutex
-	at := now()
-	w.run(t, func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		at = at.Add(3 * time.Hour)
-		return at
-	})
-	w.await(t, courier.MaxAttempts+1)
+	// A clock on which hours pass, but none while a try is under way: it would
+	// be taken for one whose controller died.
+	var passed atomic.Int64
+	began, store := now(), settling{w.db, make(chan struct{}, 100)}
+	w.runOn(t, store, func() time.Time { return began.Add(time.Duration(passed.Load())) })
+	w.awaitOn(t, store.settled, 2)
+	for range courier.MaxAttempts - 1 {
+		passed.Add(int64(3 * time.Hour))
+		w.awaitOn(t, store.settled, 1)
+	}
+	// The clock goes on, and nothing is tried any more: what is told next would
+	// come after it.
+	passed.Add(int64(3 * time.Hour))
+	if err := w.tell(t, w.ctx, notification.NodeAdded); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitOn(t, store.settled, 2)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	tries := map[string]int{}
-	for _, d := range w.got {
+	for _, d := range w.got[:len(w.got)-2] {
 		tries[d.URL]++
 	}
 	if tries["https://example.com/down"] != courier.MaxAttempts || tries["https://example.com/gone"] != 1 {
