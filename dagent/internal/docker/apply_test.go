@@ -68,8 +68,8 @@ func TestHostPortInUseNamesItsOwner(t *testing.T) {
 	owner := "foreign-" + s.prefix
 	addForeign(t, s.engine, owner, mapping(port))
 	failure := s.applyFails(s.release(2, web(publishes(port))))
-	if failure.Step != workload.StepStart || !apperr.Is(failure, apperr.Conflict) || !failure.RolledBack {
-		t.Errorf("failure card %+v, want a conflict at start", failure)
+	if failure.Step != workload.StepCheck || !apperr.Is(failure, apperr.Conflict) || !failure.RolledBack {
+		t.Errorf("failure card %+v, want a conflict before anything was touched", failure)
 	}
 	for _, want := range []string{fmt.Sprint(port), owner} {
 		if !strings.Contains(failure.Error(), want) {
