@@ -114,7 +114,7 @@ func TestUninstallRemovesTheAgentsProxyAndNoOther(t *testing.T) {
 	filler := importFiller(t)
 	// What an agent that has seen everything leaves in its folder.
 	for _, name := range []string{
-		"edge/certificates/key.pem", "edge/admin.sock", "edge-image.json", "edge.tar", "edge.tar.part", "begun.json", "images.json", ".images-1",
+		"edge/certificates/key.pem", "edge/admin.sock", "edge-image.json", "edge.tar", "edge.tar.part", "begun.json", "images.json", ".images-1", "logs/web.log.gz",
 		"secrets/key", "release-keys.new", "update.json", "update.tar", "assignments.pb", "results.json", ".new-123", "spool/1",
 	} {
 		file := filepath.Join(w.params.RootPath, name)

@@ -82,7 +82,7 @@ func build(ctx context.Context) error {
 
 // removeImages removes what nodes pulled and loaded.
 func removeImages() {
-	for _, reference := range []string{rig.registry + "/*", "fairlead/dagent:" + programVersion} {
+	for _, reference := range []string{rig.registry + "/*", "fairlead/dagent:" + programVersion, "fairlead/edge:" + programVersion} {
 		for _, id := range lines(try("docker", "images", "--quiet", "--no-trunc", reference)) {
 			try("docker", "image", "rm", "--force", id)
 		}

@@ -24,8 +24,9 @@ import (
 //
 // What holds the prefix is the previous release, whichever deployment made it.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
-	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}, attempt: rand.Text()}
+	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}, attempt: rand.Text(), routesDone: func() {}}
 	defer a.story.end()
+	defer func() { a.routesDone() }()
 	lock := d.changing.of(dep.Prefix)
 	lock.Lock()
 	defer lock.Unlock()
@@ -53,8 +54,10 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 // applying is one Apply at work.
 type applying struct {
 	*Driver
-	dep   spec.Deployment
-	story *story
+	// routesDone lets go of what was made ready for the release's routes.
+	routesDone func()
+	dep        spec.Deployment
+	story      *story
 	// attempt is on a label of every container that is made.
 	attempt string
 	decision
@@ -150,7 +153,9 @@ func (a *applying) prepareRoutes(ctx context.Context) *workload.Failure {
 	if a.options.Router == nil {
 		return nil
 	}
-	if err := a.options.Router.Prepare(ctx, a.dep); err != nil {
+	done, err := a.options.Router.Prepare(ctx, a.dep)
+	a.routesDone = done
+	if err != nil {
 		return a.fail(ctx, workload.StepCheck, nil, "", err)
 	}
 	return nil

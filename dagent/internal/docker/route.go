@@ -26,7 +26,9 @@ type Router interface {
 	// Prepare has ready what the routes of a deployment need, before anything
 	// is created for it: the network that the plan names, the proxy. It fails
 	// with Conflict when another deployment of the node has one of the routes.
-	Prepare(ctx context.Context, d spec.Deployment) error
+	// What was made ready stays until done is called, which is never nil; from
+	// then on Tidy goes by the containers that are there.
+	Prepare(ctx context.Context, d spec.Deployment) (done func(), err error)
 	// Move makes the containers the ones that get the requests of the prefix,
 	// all at once. No request is dropped: those under way go on where they
 	// are. Without containers the prefix has no routes any more.

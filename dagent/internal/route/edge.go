@@ -264,6 +264,9 @@ func (e *Edge) awaitEdge(ctx context.Context) error {
 func (e *Edge) retire(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.preparing.Load() > 0 {
+		return nil
+	}
 	if there, err := e.there(ctx); err != nil || !there {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,8 @@ func (e *Edge) load(ctx context.Context) (id string, err error) {
 		return "", fmt.Errorf("load the edge's image: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(archive)) }()
-	answer, err := e.engine.ImageLoad(ctx, file)
+	// The engine's client closes what it can close.
+	answer, err := e.engine.ImageLoad(ctx, io.NopCloser(file))
 	if err != nil {
 		return "", apperr.Wrap(apperr.Unavailable, err, "load the edge's image")
 	}

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -83,6 +84,9 @@ type Edge struct {
 	name string
 	// mu keeps two from changing the edge's container at once.
 	mu sync.Mutex
+	// preparing counts the deployments that need the edge and may have no
+	// container yet that tells so.
+	preparing atomic.Int64
 	// told is what the edge was told last, by prefix, as JSON.
 	toldMu sync.Mutex
 	told   map[string]string
@@ -124,18 +128,22 @@ func (e *Edge) Plan(d spec.Deployment, w spec.Workload) (docker.RoutePlan, []err
 
 // Prepare has the edge running, and makes sure that no other deployment has
 // one of the routes.
-func (e *Edge) Prepare(ctx context.Context, d spec.Deployment) error {
+func (e *Edge) Prepare(ctx context.Context, d spec.Deployment) (done func(), err error) {
+	nothing := func() {}
 	routes, refused := routesOf(d, e.options.DefaultDomain)
 	if len(refused) > 0 {
-		return refused[0]
+		return nothing, refused[0]
 	}
 	if len(routes) == 0 {
-		return nil
+		return nothing, nil
 	}
+	// Before the edge is made sure of: whoever removes it later sees this.
+	e.preparing.Add(1)
+	done = sync.OnceFunc(func() { e.preparing.Add(-1) })
 	if err := e.ensure(ctx); err != nil {
-		return err
+		return done, err
 	}
-	return e.client.check(ctx, d.Prefix, routes)
+	return done, e.client.check(ctx, d.Prefix, routes)
 }
 
 // Move sends the requests of a prefix to the targets.

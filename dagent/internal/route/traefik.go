@@ -53,11 +53,12 @@ func (t *Traefik) Plan(d spec.Deployment, w spec.Workload) (docker.RoutePlan, []
 
 // Prepare finds two workloads that ask for the same. What other deployments
 // ask for, Traefik alone knows.
-func (t *Traefik) Prepare(_ context.Context, d spec.Deployment) error {
+func (t *Traefik) Prepare(_ context.Context, d spec.Deployment) (done func(), err error) {
+	done = func() {}
 	if _, refused := routesOf(d, t.options.DefaultDomain); len(refused) > 0 {
-		return refused[0]
+		return done, refused[0]
 	}
-	return nil
+	return done, nil
 }
 
 // Move does nothing.

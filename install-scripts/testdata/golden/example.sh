@@ -713,7 +713,7 @@ uninstall_agent() {
 	remove_edge
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		begun.json images.json commands spool seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
+		begun.json images.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new \
 		edge edge-image.json edge-image.json.new edge.tar edge.tar.part; do
 		[ -e "$ROOT_PATH/$name" ] || continue
