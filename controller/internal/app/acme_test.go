@@ -38,6 +38,8 @@ type authority struct {
 func newAuthority(t *testing.T, port int) authority {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	// By itself it refuses one request in twenty, to try its clients out.
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
 	names, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
