@@ -78,15 +78,15 @@ func TestWhatCannotBeDeployed(t *testing.T) {
 			{"internal": 8081, "external": port, "address": "127.0.0.1"},
 		}
 		must(t, d.project.ConfigureImage(t.Context(), d.image, client.Object{"ports": ports}))
-		d.mustFail(t, "start", fmt.Sprint(port))
+		d.mustFail(t, "check", fmt.Sprint(port))
 		d.mustGreet(t, "hello")
 		_ = taken.Close()
 		d.deploy(t)
 	})
 
 	t.Run("a key the agent does not support", func(t *testing.T) {
-		d := n.newSample(t, client.Object{"routing": client.Object{"domain": "shop.example.org"}})
-		failure := d.mustFail(t, "", "routing")
+		d := n.newSample(t, client.Object{"useLoadBalancer": true})
+		failure := d.mustFail(t, "", "useLoadBalancer")
 		if failure.Kind != "unsupported" {
 			t.Errorf("the failure is of the kind %q", failure.Kind)
 		}

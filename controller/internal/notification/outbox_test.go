@@ -224,8 +224,10 @@ func TestADeliveryThatFailsIsTriedAgainAndGivenUp(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	tries := map[string]int{}
-	for _, d := range w.got[:len(w.got)-2] {
-		tries[d.URL]++
+	for _, d := range w.got {
+		if d.ID == w.got[0].ID || d.ID == w.got[1].ID {
+			tries[d.URL]++
+		}
 	}
 	if tries["https://example.com/down"] != courier.MaxAttempts || tries["https://example.com/gone"] != 1 {
 		t.Errorf("tries %v", tries)

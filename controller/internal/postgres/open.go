@@ -26,9 +26,10 @@ const (
 	reservedConns           = 8
 	defaultStatementTimeout = 30 * time.Second
 
-	// A transaction that waits for its own program this long is a leak, and
-	// holds locks.
-	idleInTransaction = time.Minute
+	// A transaction that waits for its own program this long is a leak, or that
+	// of a controller whose way to the database is cut. Its locks must not keep
+	// another controller from taking over the agents.
+	idleInTransaction = 10 * time.Second
 
 	// Connections are made anew now and then, so that a name which moves to
 	// another server takes its clients along.

@@ -627,6 +627,10 @@ put_back() {
 	else
 		docker image rm "$IMAGE" >/dev/null 2>&1 || :
 		[ -e "$ROOT_PATH/identity" ] || rm -f "$ROOT_PATH/lock" "$ROOT_PATH/session" "$ROOT_PATH/release-keys"
+		# What the agent made before it was refused, where it holds nothing: a key
+		# of secrets is of no use where no secrets are kept.
+		if rmdir "$ROOT_PATH/secrets/sets" 2>/dev/null; then rm -f "$ROOT_PATH/secrets/key"; fi
+		rmdir "$ROOT_PATH/secrets" "$ROOT_PATH/logs" "$ROOT_PATH/edge" "/run/$CONTAINER/secrets" "/run/$CONTAINER" 2>/dev/null || :
 		rmdir "$ROOT_PATH" 2>/dev/null || :
 	fi
 }
