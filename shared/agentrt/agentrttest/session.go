@@ -137,7 +137,7 @@ func (s *Session) WelcomeWith(t testing.TB, change func(*agentv1.Welcome)) {
 	t.Helper()
 	w := &agentv1.Welcome{
 		Protocol: protocol.VersionMax, Capabilities: Capabilities(),
-		SessionId: "s", Epoch: 1, HeartbeatPeriodMs: 200,
+		SessionId: "s", Epoch: 1, HeartbeatPeriodMs: 2_000, // a busy machine is silent for a second
 		Backoff: &agentv1.Backoff{BaseMs: 10, CapMs: 50, ResetAfterMs: 1},
 	}
 	change(w)
