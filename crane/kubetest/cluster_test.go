@@ -21,7 +21,23 @@ import (
 	"fairlead.dev/crane/kubetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+// beKilled makes the test program start a second cluster and wait for its end.
+const beKilled = "FAIRLEAD_KUBETEST_BE_KILLED"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beKilled) != "" {
+		os.Exit(kubetest.Run(beRunning))
+	}
+	os.Exit(kubetest.Main(m))
+}
+
+// beRunning says where the cluster is and waits to be killed.
+func beRunning(cluster *kubetest.Cluster) int {
+	if _, err := os.Stdout.WriteString("running " + cluster.Dir + "\n"); err != nil {
+		return 1
+	}
+	select {}
+}
 
 func TestAPodRuns(t *testing.T) {
 	cluster := kubetest.Running(t)
@@ -63,22 +79,9 @@ func TestAPodRuns(t *testing.T) {
 	}
 }
 
-// beKilled makes the test program start a second cluster and wait for its end.
-const beKilled = "FAIRLEAD_KUBETEST_BE_KILLED"
-
-func TestBeKilled(t *testing.T) {
-	if os.Getenv(beKilled) == "" {
-		t.Skip("is run by TestAKilledClusterLeavesNoProcess")
-	}
-	if _, err := os.Stdout.WriteString("running " + kubetest.Running(t).Dir + "\n"); err != nil {
-		t.Fatal(err)
-	}
-	<-t.Context().Done()
-}
-
 func TestAKilledClusterLeavesNoProcess(t *testing.T) {
 	kubetest.Running(t) // or there is none to do without
-	second := exec.Command("/proc/self/exe", "-test.run=^TestBeKilled$")
+	second := exec.Command("/proc/self/exe")
 	second.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_KUBETEST_") })
 	// In a folder of its own: numbers of processes mean something else there, so
 	// that it would take this cluster for one that was killed.

@@ -21,8 +21,8 @@ import (
 // for. An interrupted call leaves the record as it was: the next one goes on,
 // or comes back to it.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
-	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}}
-	defer a.story.end()
+	a := &applying{Driver: d, dep: dep, story: workload.NewStory(report, d.options.Now)}
+	defer a.story.End()
 
 	failure := a.run(ctx)
 	if failure == nil {
@@ -32,7 +32,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 		return failure // told to stop: the next call goes on
 	}
 	if failure.Step == workload.StepHealth && dep.Policy.OnFailure == spec.OnFailureNotify {
-		a.story.warn(failure.InstanceID, "%v; it stays, as the deployment's policy says", failure)
+		a.story.Warn(failure.InstanceID, "%v; it stays, as the deployment's policy says", failure)
 		if err := a.finish(ctx); err != nil {
 			return &workload.Failure{Step: workload.StepRetire, Err: err}
 		}
@@ -43,7 +43,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 		failure.RolledBack = serves && err == nil
 		failure.Err = errors.Join(failure.Err, err)
 	}
-	a.story.tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
+	a.story.Tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
 	return failure
 }
 
@@ -51,7 +51,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 type applying struct {
 	*Driver
 	dep   spec.Deployment
-	story *story
+	story *workload.Story
 	// good is what the last good release applied.
 	good record
 	// wanted is everything that this release consists of, applied or kept.
@@ -83,7 +83,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	if err != nil {
 		return fail(workload.StepCheck, "", err)
 	}
-	if a.sight, err = a.watchNamespace(ctx, a.dep.Prefix); err != nil {
+	if a.sight, err = a.follow(ctx, a.dep.Prefix); err != nil {
 		return fail(workload.StepCheck, "", err)
 	}
 	defer a.sight.close()
@@ -92,7 +92,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	for i, wl := range a.dep.Workloads {
 		// A workload waits for those before it that can tell whether they are
 		// ready: it may need them.
-		for len(pending) > 0 && slices.ContainsFunc(pending, rollout.probed) {
+		if slices.ContainsFunc(pending, rollout.probed) {
 			if failure := a.await(ctx, pending); failure != nil {
 				return failure
 			}
@@ -150,7 +150,7 @@ func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, kept boo
 		r.generation = put.GetGeneration() // the last is the Deployment or the Job
 	}
 	if !kept {
-		a.story.info(wl.InstanceID, "%s is applied", wl.Name())
+		a.story.Info(wl.InstanceID, "%s is applied", wl.Name())
 	}
 	return r, nil
 }
@@ -184,7 +184,7 @@ func (a *applying) retire(ctx context.Context, named record) error {
 			return err
 		}
 		if u.GetKind() == "Deployment" || u.GetKind() == "Job" {
-			a.story.info("", "%s is no longer named and was deleted", u.GetName())
+			a.story.Info("", "%s is no longer named and was deleted", u.GetName())
 		}
 	}
 	return nil
@@ -198,6 +198,9 @@ func (a *applying) putBack(ctx context.Context) (serves bool, err error) {
 	}
 	var pending []rollout
 	for _, u := range a.good {
+		if u.GetKind() == "Job" {
+			continue // it is still there and has run: it must not run again
+		}
 		put, err := a.put(ctx, u, false)
 		if err != nil {
 			return false, fmt.Errorf("put the previous release back: %w", err)
@@ -209,12 +212,16 @@ func (a *applying) putBack(ctx context.Context) (serves bool, err error) {
 	// Secrets of the good release are still there and not in its record.
 	keep := slices.Clone(a.good)
 	if len(a.good) > 0 {
-		keep = append(keep, a.secretsOf(ctx)...)
+		secrets, err := a.secrets(ctx)
+		if err != nil {
+			return false, fmt.Errorf("put the previous release back: %w", err)
+		}
+		keep = append(keep, secrets...)
 	}
 	if err := a.retire(ctx, keep); err != nil {
 		return false, fmt.Errorf("put the previous release back: %w", err)
 	}
-	if a.sight, err = a.watchNamespace(ctx, a.dep.Prefix); err != nil {
+	if a.sight, err = a.follow(ctx, a.dep.Prefix); err != nil {
 		return false, err
 	}
 	defer a.sight.close()
@@ -224,14 +231,11 @@ func (a *applying) putBack(ctx context.Context) (serves bool, err error) {
 	return len(a.good) > 0, nil
 }
 
-// secretsOf are all secrets of the namespace: which of them the good release
-// needs only its pods tell, so that they stay until a release is good.
-func (a *applying) secretsOf(ctx context.Context) record {
+// secrets are all of ours in the namespace. Which of them the good release needs
+// only its pods tell, so they stay until a release is good.
+func (a *applying) secrets(ctx context.Context) (record, error) {
 	all, err := a.owned(ctx, a.dep.Prefix, ours)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(all, func(u *unstructured.Unstructured) bool { return u.GetKind() != "Secret" })
+	return slices.DeleteFunc(all, func(u *unstructured.Unstructured) bool { return u.GetKind() != "Secret" }), err
 }
 
 // named makes of an applied object the little that waiting for it needs.

@@ -64,7 +64,9 @@ func (d *Driver) build(dep spec.Deployment, w spec.Workload) (built, error) {
 		return b, err
 	}
 	b.initContainers(w, &pod, main)
-	b.pullSecret(dep, w, &pod)
+	if err := b.pullSecret(dep, w, &pod); err != nil {
+		return b, err
+	}
 	pod.Containers = []corev1.Container{main}
 	template := corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: podLabels(b.name), Annotations: map[string]string{}},
@@ -174,16 +176,16 @@ func (b *built) environment(dep spec.Deployment, w spec.Workload) []corev1.EnvFr
 }
 
 // pullSecret adds the credentials of the image's registry.
-func (b *built) pullSecret(dep spec.Deployment, w spec.Workload, pod *corev1.PodSpec) {
+func (b *built) pullSecret(dep spec.Deployment, w spec.Workload, pod *corev1.PodSpec) error {
 	auth := w.Image.Auth
 	if auth == nil {
-		return
+		return nil
 	}
 	text, err := json.Marshal(map[string]any{"auths": map[string]any{
 		auth.Server: map[string]string{"username": auth.Username, "password": auth.Password},
 	}})
 	if err != nil {
-		return // strings can be encoded
+		return fmt.Errorf("encode the credentials of registry %s: %w", auth.Server, err)
 	}
 	content := map[string]string{corev1.DockerConfigJsonKey: string(text)}
 	// Not of the content: other credentials for the same image change no pod.
@@ -193,6 +195,7 @@ func (b *built) pullSecret(dep spec.Deployment, w spec.Workload, pod *corev1.Pod
 		Data: bytesOf(content), Type: corev1.SecretTypeDockerConfigJson,
 	})
 	pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: name}}
+	return nil
 }
 
 // contentHash is a short name for content.

@@ -3,6 +3,7 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -83,6 +84,9 @@ func (p *problems) check(c spec.Container) {
 		}
 	}
 	for i, s := range c.Secrets {
+		if strings.HasPrefix(s.Key, spec.SecretFolder+"/") {
+			p.unsupported(fmt.Sprintf("secrets[%d].key", i), "secrets as files are not built yet; give the name of a variable")
+		}
 		if s.Required && s.Value == "" {
 			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
 		}

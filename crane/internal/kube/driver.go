@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -50,8 +51,8 @@ type Driver struct {
 	objects dynamic.Interface
 	config  *rest.Config
 	options Options
-	// seen is what Watch keeps up to date while it runs.
-	seen *caches
+	// seen is what Watch follows while it runs.
+	seen atomic.Pointer[sight]
 }
 
 var _ workload.Driver = (*Driver)(nil)
@@ -95,7 +96,7 @@ func New(config *rest.Config, options Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the cluster: %w", err)
 	}
-	return &Driver{client: client, objects: objects, config: config, options: options, seen: &caches{}}, nil
+	return &Driver{client: client, objects: objects, config: config, options: options}, nil
 }
 
 // Info describes the cluster. Its id is that of its system's namespace, which

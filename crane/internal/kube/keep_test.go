@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -103,5 +104,55 @@ func TestSecretsOfAReleaseStayUntilTheNextIsGood(t *testing.T) {
 	}
 	if now := secrets(); len(now) != 1 || now[0] == first[0] {
 		t.Errorf("after the next good release there are the secrets %q, want its own only (it was %q)", now, first)
+	}
+}
+
+func TestAJobThatHasRunDoesNotRunAgainWhenAReleaseIsPutBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "jobs"
+	jobs := s.client.BatchV1().Jobs(prefix)
+	with := func(number int64, args ...string) spec.Deployment {
+		d := release(prefix, number, func(c *spec.Container) {
+			for _, a := range args {
+				c.Args = append(c.Args, spec.Key{Key: a})
+			}
+		})
+		job := release(prefix, number, func(c *spec.Container) {
+			name, no := "migrate", spec.RestartNo
+			c.Name, c.RestartPolicy = &name, &no
+			c.Args = []spec.Key{{Key: "exit"}, {Key: "0"}}
+			c.ExpectedState = &spec.ExpectedState{State: spec.StateExited}
+		})
+		d.Workloads = append(job.Workloads, d.Workloads...)
+		return d
+	}
+	if err := s.Apply(t.Context(), with(1), silence()); err != nil {
+		t.Fatal(err)
+	}
+	// As the cluster does by itself with jobs that have a time to live.
+	background := metav1.DeletePropagationBackground
+	if err := jobs.DeleteCollection(t.Context(), metav1.DeleteOptions{PropagationPolicy: &background}, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	failing := with(2, "exit", "1")
+	failing.Workloads = failing.Workloads[1:]
+	if err := s.Apply(t.Context(), failing, silence()); err == nil {
+		t.Fatal("a release that ends succeeded")
+	}
+	list, err := jobs.List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 0 {
+		t.Errorf("after the release was put back there are the jobs %+v (%v), want none", list.Items, err)
+	}
+}
+
+func TestSecretsAsFilesAreRefusedByName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	err := s.Check(release("files", 1, func(c *spec.Container) {
+		c.Secrets = []spec.Secret{{Key: "/run/secrets/password", Value: "hush"}}
+	}))
+	if !apperr.Is(err, apperr.Unsupported) || !strings.Contains(err.Error(), "secrets[0].key") {
+		t.Errorf("Check: %v, want the key refused by its name", err)
 	}
 }

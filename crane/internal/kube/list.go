@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/distribution/reference"
 	appsv1 "k8s.io/api/apps/v1"
@@ -182,7 +181,7 @@ func health(pod *corev1.Pod, status corev1.ContainerStatus) string {
 		return ""
 	case status.Ready:
 		return "healthy"
-	case status.Started == nil || !*status.Started || time.Since(pod.CreationTimestamp.Time) < time.Minute:
+	case status.Started == nil || !*status.Started:
 		return "starting"
 	default:
 		return "unhealthy"

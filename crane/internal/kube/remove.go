@@ -15,8 +15,8 @@ import (
 // ended. Volumes stay; the namespace goes when we made it and it holds nothing
 // else.
 func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Reporter) error {
-	s := &story{report: report, now: d.options.Now}
-	defer s.end()
+	s := workload.NewStory(report, d.options.Now)
+	defer s.End()
 	all, err := d.owned(ctx, prefix, ours)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 		return err
 	}
 	if !deleted {
-		s.info("", "namespace %s stays: it holds volumes or what others made, or was there before", prefix)
+		s.Info("", "namespace %s stays: it holds volumes or what others made, or was there before", prefix)
 	}
 	return nil
 }

@@ -77,7 +77,10 @@ func (a *applying) await(ctx context.Context, pending []rollout) *workload.Failu
 				a.examine(ctx, v.pod, failed)
 			}
 			if v.done {
-				a.story.state(v.seen)
+				a.story.Tell(workload.Event{
+					Level: workload.LevelInfo, InstanceID: v.seen.InstanceID, State: v.seen.State, Reason: v.seen.Reason, Digest: v.seen.ImageDigest,
+					Lines: []string{fmt.Sprintf("%s is %s", v.seen.ID.Name, v.seen.State)},
+				})
 			}
 			return v.done
 		})

@@ -24,8 +24,8 @@ import (
 //
 // What holds the prefix is the previous release, whichever deployment made it.
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
-	a := &applying{Driver: d, dep: dep, story: &story{report: report, now: d.options.Now}, attempt: rand.Text(), routesDone: func() {}}
-	defer a.story.end()
+	a := &applying{Driver: d, dep: dep, story: workload.NewStory(report, d.options.Now), attempt: rand.Text(), routesDone: func() {}}
+	defer a.story.End()
 	defer func() { a.routesDone() }()
 	lock := d.changing.of(dep.Prefix)
 	lock.Lock()
@@ -47,7 +47,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 			failure.Err = errors.Join(failure.Err, engineError(err, "put the previous release back"))
 		}
 	}
-	a.story.tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
+	a.story.Tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
 	return failure
 }
 
@@ -57,7 +57,7 @@ type applying struct {
 	// routesDone lets go of what was made ready for the release's routes.
 	routesDone func()
 	dep        spec.Deployment
-	story      *story
+	story      *workload.Story
 	// attempt is on a label of every container that is made.
 	attempt string
 	decision
@@ -108,7 +108,7 @@ func (a *applying) verdict() error {
 		return nil
 	}
 	failure := a.unhealthy[0]
-	a.story.tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
+	a.story.Tell(workload.Event{Level: workload.LevelError, InstanceID: failure.InstanceID, Lines: []string{failure.Error()}})
 	return failure
 }
 
@@ -142,7 +142,7 @@ func (a *applying) survey(ctx context.Context) *workload.Failure {
 	}
 	for reference, p := range seen.images {
 		if p.doubt != nil {
-			a.story.warn("", "it could not be found out what image %s stands for now (%v); what runs it goes on", reference, p.doubt)
+			a.story.Warn("", "it could not be found out what image %s stands for now (%v); what runs it goes on", reference, p.doubt)
 		}
 	}
 	return nil

@@ -66,7 +66,7 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	}
 	if s.replica <= 1 {
 		for _, note := range notes(s.Container) {
-			a.story.warn(s.InstanceID, "%s: %s", s.base, note)
+			a.story.Warn(s.InstanceID, "%s: %s", s.base, note)
 		}
 	}
 	if err := errors.Join(s.problems.refused...); err != nil {
@@ -87,7 +87,7 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	if s.next, err = a.create(ctx, s.blueprint, s.base+suffixNext, s.Workload); err != nil {
 		return a.fail(ctx, workload.StepCreate, s, "", err)
 	}
-	a.story.tell(workload.Event{
+	a.story.Tell(workload.Event{
 		Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{"created container " + s.base},
 		State: spec.StateWaiting, Reason: container.StateCreated, Digest: digest,
 	})
@@ -126,7 +126,7 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 // keep makes sure that a container that needs no change does what it should.
 func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure {
 	unchanged := func(state spec.ContainerState) {
-		a.story.tell(workload.Event{
+		a.story.Tell(workload.Event{
 			Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{s.base + " is unchanged"},
 			State: state, Reason: s.old.state, Digest: s.old.digest,
 		})
@@ -157,27 +157,27 @@ func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure
 }
 
 func (a *applying) startAndAwait(ctx context.Context, t *turn, s *slot, id string) *workload.Failure {
-	a.story.info(s.InstanceID, "starting %s", s.base)
+	a.story.Info(s.InstanceID, "starting %s", s.base)
 	if err := a.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return a.fail(ctx, workload.StepStart, s, id, a.startError(ctx, s.base, err))
 	}
 	want := a.expected(s.Workload)
 	t.started()
 	if want.State == spec.StateRunning {
-		a.story.state(s.InstanceID, spec.StateRunning, "starting", "started %s", s.base)
+		a.story.State(s.InstanceID, spec.StateRunning, "starting", "started %s", s.base)
 	}
 	said, err := a.awaitState(t.ctx, id, want, s.gate, a.bell) //nolint:contextcheck // the turn's context is made of ctx
 	if t.halted() {
 		return nil
 	}
 	if err == nil {
-		a.story.state(s.InstanceID, want.State, string(want.State), "%s is ready", s.base)
+		a.story.State(s.InstanceID, want.State, string(want.State), "%s is ready", s.base)
 		return nil
 	}
 	failure := a.card(ctx, workload.StepHealth, s, id, err)
 	a.note(failure, id, said)
 	if policy := a.dep.Policy.OnFailure; policy == spec.OnFailureKeep || policy == spec.OnFailureNotify {
-		a.story.warn(s.InstanceID, "%v; it is put in place all the same", failure)
+		a.story.Warn(s.InstanceID, "%v; it is put in place all the same", failure)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.unhealthy = append(a.unhealthy, failure)
@@ -227,7 +227,7 @@ func (a *applying) standBy(ctx context.Context, s *slot, list []*retiree) error 
 		}
 		a.mu.Unlock()
 		h.once.Do(func() {
-			a.story.info(s.InstanceID, "stopping %s, which cannot run beside its successor", r.engineName)
+			a.story.Info(s.InstanceID, "stopping %s, which cannot run beside its successor", r.engineName)
 			h.err = a.stop(ctx, r.id)
 		})
 		if h.err != nil {

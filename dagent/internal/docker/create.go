@@ -88,7 +88,7 @@ func (a *applying) ensureNetwork(ctx context.Context, name string) error {
 	if err != nil {
 		return engineError(err, "create network %s", name)
 	}
-	a.story.info("", "created network %s", name)
+	a.story.Info("", "created network %s", name)
 	return nil
 }
 

@@ -69,7 +69,7 @@ func (a *applying) fillOnce(ctx, halted context.Context, s *slot) error {
 // of the configuration container, then those of the storage.
 func (a *applying) fill(ctx context.Context, s *slot) error {
 	if cc := s.Container.ConfigContainer; cc != nil {
-		a.story.info(s.InstanceID, "copying %s of image %s into volume %s", cc.Path, cc.Image, cc.Volume)
+		a.story.Info(s.InstanceID, "copying %s of image %s into volume %s", cc.Path, cc.Image, cc.Volume)
 		if err := a.fillFromImage(ctx, s, *cc, a.pulled[cc.Image].pinned); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (a *applying) fill(ctx context.Context, s *slot) error {
 		if err != nil {
 			return err
 		}
-		a.story.info(s.InstanceID, "filled volume %s from bucket %s: %s", st.Path, st.Bucket, told)
+		a.story.Info(s.InstanceID, "filled volume %s from bucket %s: %s", st.Path, st.Bucket, told)
 	}
 	return nil
 }

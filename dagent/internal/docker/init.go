@@ -32,7 +32,7 @@ func (a *applying) runInit(ctx, waits context.Context, s *slot, ic spec.InitCont
 	if err != nil {
 		return "", err
 	}
-	a.story.info(s.InstanceID, "running init container %s", ic.Name)
+	a.story.Info(s.InstanceID, "running init container %s", ic.Name)
 	if err := a.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return id, engineError(err, "start init container %s", ic.Name)
 	}
@@ -65,6 +65,6 @@ func (a *applying) storyOfInit(ctx context.Context, s *slot, ic spec.InitContain
 		a.options.Logger.Warn("read the log of an init container", "container", seen.Name, "error", err)
 	}
 	if len(lines) > 0 {
-		a.story.tell(workload.Event{Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: lines})
+		a.story.Tell(workload.Event{Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: lines})
 	}
 }

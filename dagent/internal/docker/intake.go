@@ -9,6 +9,7 @@ import (
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
 )
 
 // Disk is where the engine keeps images.
@@ -23,7 +24,7 @@ type Disk interface {
 // pulled, if any has to be.
 type intake struct {
 	*Driver
-	story *story
+	story *workload.Story
 
 	once sync.Once
 	// refused is why nothing may be pulled.

@@ -168,15 +168,15 @@ func (a *applying) useImages(ctx context.Context) (end func()) {
 			return
 		}
 		if err != nil {
-			a.story.warn("", "%v; no images are removed", err)
+			a.story.Warn("", "%v; no images are removed", err)
 			return
 		}
 		gone, _, err := a.PruneImages(ctx)
 		if err != nil {
-			a.story.warn("", "not all images that nothing needs any more could be removed: %v", err)
+			a.story.Warn("", "not all images that nothing needs any more could be removed: %v", err)
 		}
 		if len(gone) > 0 {
-			a.story.info("", "removed %d image(s) that no container and none of the last %d releases uses, up to %s: %s",
+			a.story.Info("", "removed %d image(s) that no container and none of the last %d releases uses, up to %s: %s",
 				len(gone), a.options.Images.Keep(), units.HumanSize(float64(sizeOf(gone))), strings.Join(namesOf(gone), ", "))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
 )
 
 const (
@@ -94,7 +95,7 @@ func pulledAs(named string, local image.InspectResponse) pulled {
 }
 
 // pullAll pulls every image and returns what each reference resolved to.
-func (d *Driver) pullAll(ctx context.Context, list []request, s *story) (map[string]pulled, error) {
+func (d *Driver) pullAll(ctx context.Context, list []request, s *workload.Story) (map[string]pulled, error) {
 	images := make([]pulled, len(list))
 	in := &intake{Driver: d, story: s}
 	group, ctx := errgroup.WithContext(ctx)
@@ -125,7 +126,7 @@ func (d *intake) pull(ctx context.Context, r request) (pulled, error) {
 	}
 	if _, digested := named.(reference.Canonical); digested {
 		if local, err := d.engine.ImageInspect(ctx, named.String()); err == nil {
-			s.info(r.instanceID, "image %s is already here", r.reference)
+			s.Info(r.instanceID, "image %s is already here", r.reference)
 			return pulledAs(named.String(), local), nil
 		}
 	}
@@ -135,7 +136,7 @@ func (d *intake) pull(ctx context.Context, r request) (pulled, error) {
 	}
 	if err := d.begin(ctx, r.reference); err != nil {
 		if local, current := d.current(ctx, named, r); current {
-			s.info(r.instanceID, "image %s is already here", r.reference)
+			s.Info(r.instanceID, "image %s is already here", r.reference)
 			return pulledAs(pin(named, local), local), nil
 		}
 		return pulled{}, err
@@ -146,7 +147,7 @@ func (d *intake) pull(ctx context.Context, r request) (pulled, error) {
 	case err == nil && missing != nil:
 		return pulled{}, engineError(missing, "look at image %s after it was pulled", r.reference)
 	case err != nil && apperr.Is(err, apperr.Unavailable) && missing == nil && ctx.Err() == nil:
-		s.warn(r.instanceID, "the registry of image %s cannot be reached (%v); continuing with the image that is already here", r.reference, err)
+		s.Warn(r.instanceID, "the registry of image %s cannot be reached (%v); continuing with the image that is already here", r.reference, err)
 	case err != nil:
 		return pulled{}, err
 	}
@@ -190,8 +191,8 @@ func encodeAuth(auth *spec.RegistryAuth) (string, error) {
 }
 
 // download has the engine pull an image, and folds its progress into events.
-func (d *Driver) download(ctx context.Context, named reference.Named, auth string, r request, s *story) (err error) {
-	s.info(r.instanceID, "pulling image %s", r.reference)
+func (d *Driver) download(ctx context.Context, named reference.Named, auth string, r request, s *workload.Story) (err error) {
+	s.Info(r.instanceID, "pulling image %s", r.reference)
 	stream, err := d.engine.ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
 	if err != nil {
 		return registryError(err, "pull", r.reference)
@@ -204,7 +205,7 @@ func (d *Driver) download(ctx context.Context, named reference.Named, auth strin
 		var message pullMessage
 		switch err := decoder.Decode(&message); {
 		case errors.Is(err, io.EOF):
-			s.info(r.instanceID, "pulled image %s%s", r.reference, layers.digest)
+			s.Info(r.instanceID, "pulled image %s%s", r.reference, layers.digest)
 			return nil
 		case err != nil:
 			return engineError(err, "pull image %s: read the engine's progress", r.reference)
@@ -214,7 +215,7 @@ func (d *Driver) download(ctx context.Context, named reference.Named, auth strin
 		layers.add(message)
 		if now := d.options.Now(); !now.Before(next) {
 			next = now.Add(progressInterval)
-			s.info(r.instanceID, "pulling image %s: %s", r.reference, layers)
+			s.Info(r.instanceID, "pulling image %s: %s", r.reference, layers)
 		}
 	}
 }

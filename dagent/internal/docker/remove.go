@@ -13,8 +13,8 @@ import (
 // Remove stops and removes every container of ours under the prefix, and the
 // networks made for it that nobody uses any more. Volumes with a name stay.
 func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Reporter) error {
-	s := &story{report: report, now: d.options.Now}
-	defer s.end()
+	s := workload.NewStory(report, d.options.Now)
+	defer s.End()
 	err := d.reach(ctx)
 	var found []owned
 	if err == nil {

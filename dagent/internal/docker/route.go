@@ -151,9 +151,9 @@ func (a *applying) drainRoutes(ctx context.Context, ending []owned) {
 	left, err := a.options.Router.Drain(ctx, ids)
 	switch {
 	case err != nil:
-		a.story.warn("", "the requests that the old containers still have could not be waited for: %v", err)
+		a.story.Warn("", "the requests that the old containers still have could not be waited for: %v", err)
 	case left > 0:
-		a.story.warn("", "requests cut off at the end of the drain time: %d", left)
+		a.story.Warn("", "requests cut off at the end of the drain time: %d", left)
 	}
 }
 

@@ -47,7 +47,7 @@ func (a *applying) settle(ctx context.Context) (err error) {
 }
 
 func (a *applying) settleOnce(ctx context.Context, found []owned) error {
-	a.story.info("", "putting right what an interrupted deployment left behind")
+	a.story.Info("", "putting right what an interrupted deployment left behind")
 	stopped := stoppedFor(found)
 	for _, o := range found {
 		// The engine may still be at a stop that it was told before.
@@ -96,7 +96,7 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 		return false, err
 	}
 	if err := a.routeToServing(ctx, a.dep.Prefix); err != nil {
-		a.story.warn("", "the routes are put back as soon as they can be: %v", err) // by SyncRoutes
+		a.story.Warn("", "the routes are put back as soon as they can be: %v", err) // by SyncRoutes
 	}
 	for _, o := range found {
 		switch {
@@ -168,7 +168,7 @@ func (a *applying) startServing(ctx context.Context, found []owned, again func(o
 			serves = serves || !o.ended() || o.ends
 			continue
 		}
-		a.story.info(o.instance, "starting %s again", o.engineName)
+		a.story.Info(o.instance, "starting %s again", o.engineName)
 		if err := a.engine.ContainerStart(ctx, o.id, container.StartOptions{}); err != nil {
 			return false, a.startError(ctx, o.engineName, err)
 		}
@@ -197,10 +197,10 @@ func (a *applying) park(ctx context.Context, o owned, found []owned) error {
 	}
 	name := fmt.Sprintf("%s%s%d", o.base, suffixFailed, a.dep.Release)
 	if err := a.rename(ctx, o, name); err != nil {
-		a.story.warn(o.instance, "the failed container cannot be kept as %s: %v", name, err)
+		a.story.Warn(o.instance, "the failed container cannot be kept as %s: %v", name, err)
 		return a.discard(ctx, o.id)
 	}
-	a.story.info(o.instance, "the failed container is kept as %s", name)
+	a.story.Info(o.instance, "the failed container is kept as %s", name)
 	return nil
 }
 

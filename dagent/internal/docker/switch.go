@@ -56,7 +56,7 @@ func (a *applying) drain(ctx context.Context) *workload.Failure {
 	if !busy || a.dep.Policy.DrainSeconds <= 0 {
 		return nil
 	}
-	a.story.info("", "draining the old containers for %d s", a.dep.Policy.DrainSeconds)
+	a.story.Info("", "draining the old containers for %d s", a.dep.Policy.DrainSeconds)
 	drained := time.NewTimer(time.Duration(a.dep.Policy.DrainSeconds) * time.Second)
 	defer drained.Stop()
 	select {
@@ -90,7 +90,7 @@ func (a *applying) retire(ctx context.Context) *workload.Failure {
 }
 
 // endAll stops and removes containers.
-func (d *Driver) endAll(ctx context.Context, list []owned, s *story) error {
+func (d *Driver) endAll(ctx context.Context, list []owned, s *workload.Story) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelEnds)
 	for _, o := range list {
@@ -98,7 +98,7 @@ func (d *Driver) endAll(ctx context.Context, list []owned, s *story) error {
 			if err := d.end(ctx, o); err != nil {
 				return err
 			}
-			s.info(o.instance, "removed the old container %s", o.base)
+			s.Info(o.instance, "removed the old container %s", o.base)
 			return nil
 		})
 	}

@@ -2,14 +2,12 @@ package kube
 
 import (
 	"context"
-	"sync/atomic"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/informers"
 )
 
 // world is what was seen of the cluster at one moment.
@@ -20,34 +18,28 @@ type world struct {
 	pods        []*corev1.Pod
 }
 
-// caches hold the world while somebody watches it, so that looking costs the
-// API server nothing.
-type caches struct {
-	informers atomic.Pointer[informers.SharedInformerFactory]
-}
-
-// look sees the whole cluster: from the caches while they are kept, else by
-// asking.
+// look sees the whole cluster: as Watch sees it while that runs, at no cost to
+// the API server, else by asking.
 func (d *Driver) look(ctx context.Context) (world, error) {
-	if f := d.seen.informers.Load(); f != nil {
-		return cached(*f)
+	if s := d.seen.Load(); s != nil {
+		return s.world()
 	}
 	return d.lookAt(ctx, metav1.NamespaceAll)
 }
 
-func cached(f informers.SharedInformerFactory) (world, error) {
+func (s *sight) world() (world, error) {
 	var w world
 	var err error
-	if w.deployments, err = f.Apps().V1().Deployments().Lister().List(labels.Everything()); err != nil {
+	if w.deployments, err = s.factory.Apps().V1().Deployments().Lister().List(labels.Everything()); err != nil {
 		return w, clusterError(err, "read what was seen of the cluster")
 	}
-	if w.replicaSets, err = f.Apps().V1().ReplicaSets().Lister().List(labels.Everything()); err != nil {
+	if w.replicaSets, err = s.factory.Apps().V1().ReplicaSets().Lister().List(labels.Everything()); err != nil {
 		return w, clusterError(err, "read what was seen of the cluster")
 	}
-	if w.jobs, err = f.Batch().V1().Jobs().Lister().List(labels.Everything()); err != nil {
+	if w.jobs, err = s.factory.Batch().V1().Jobs().Lister().List(labels.Everything()); err != nil {
 		return w, clusterError(err, "read what was seen of the cluster")
 	}
-	w.pods, err = f.Core().V1().Pods().Lister().List(labels.Everything())
+	w.pods, err = s.factory.Core().V1().Pods().Lister().List(labels.Everything())
 	return w, clusterError(err, "read what was seen of the cluster")
 }
 
