@@ -21,6 +21,8 @@ import (
 )
 
 // raw connects as a program does that speaks TLS and nothing else for certain.
+// It verifies nobody: what is tested is what the controller bears, not whom
+// such a program trusts.
 func (s site) raw(t *testing.T, own ...tls.Certificate) *tls.Conn {
 	t.Helper()
 	conn, err := tls.Dial("tcp", s.AgentAddr, &tls.Config{
@@ -262,7 +264,7 @@ func TestHostileHandshakesHarmNobody(t *testing.T) {
 	_, _ = rand.Read(noise)
 	var hello bytes.Buffer
 	pipe, other := net.Pipe()
-	go func() {
+	go func() { // only its first bytes are wanted; it comes to no certificate to verify
 		_ = tls.Client(pipe, &tls.Config{InsecureSkipVerify: true}).Handshake()
 	}()
 	first := make([]byte, 4096)

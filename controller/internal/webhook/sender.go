@@ -1,6 +1,6 @@
-// Package webhook brings messages to chat receivers over HTTP, each in its own
-// format, and calls nobody inside the network it runs in unless it is allowed
-// to.
+// Package webhook brings messages to receivers over HTTP: to chats each in its
+// own format, to programs as signed Standard Webhooks. It calls nobody inside
+// the network it runs in unless it is allowed to.
 package webhook
 
 import (
