@@ -37,11 +37,11 @@ func container(c check, conf Container) {
 	secretFiles(c, conf)
 	keys(c.at("commands"), conf.Commands)
 	keys(c.at("args"), conf.Args)
-	initContainers(c.at("initContainers"), conf.InitContainers)
-	keys(c.at("networks"), conf.Networks)
+	initContainers(c.at("initContainers"), conf)
+	networks(c.at("networks"), conf.Networks)
 	pairs(c.at("dockerLabels"), conf.DockerLabels, wordKey)
-	pairs(c.at("capabilities"), conf.Capabilities, wordKey)
-	keys(c.at("customHeaders"), conf.CustomHeaders)
+	capabilities(c.at("capabilities"), conf.Capabilities)
+	headers(c.at("customHeaders"), conf.CustomHeaders)
 	pairs(c.at("extraLBAnnotations"), conf.ExtraLBAnnotations, wordKey)
 	markers(c.at("annotations"), conf.Annotations)
 	markers(c.at("labels"), conf.Labels)
@@ -49,25 +49,16 @@ func container(c check, conf Container) {
 		oneOf(c.at("logConfig.driver"), &conf.LogConfig.Driver)
 		pairs(c.at("logConfig.options"), conf.LogConfig.Options, wordKey)
 	}
-	if conf.ExpectedState != nil {
-		oneOf(c.at("expectedState.state"), &conf.ExpectedState.State)
-		c.at("expectedState.timeout").that(conf.ExpectedState.TimeoutSeconds >= 0, conf.ExpectedState.TimeoutSeconds, "must not be negative")
-	}
-	if h := conf.HealthCheckConfig; h != nil {
-		probes := h.LivenessProbe != "" || h.ReadinessProbe != "" || h.StartupProbe != ""
-		c.at("healthCheckConfig.port").that(h.Port > 0 && h.Port <= 65535 || h.Port == 0 && !probes, h.Port, "must be 1 to 65535")
-	}
+	expectedState(c.at("expectedState"), conf.ExpectedState)
+	healthCheck(c.at("healthCheckConfig"), conf.HealthCheckConfig)
 	if r := conf.ResourceConfig; r != nil {
 		resources(c.at("resourceConfig.limits"), r.Limits)
 		resources(c.at("resourceConfig.requests"), r.Requests)
 	}
-	if cc := conf.ConfigContainer; cc != nil {
-		c.at("configContainer.image").that(cc.Image != "", cc.Image, "is missing")
-		c.at("configContainer.volume").that(hasVolume(conf, cc.Volume), cc.Volume, "is not the name of one of the volumes")
-	}
-	if s := conf.Storage; s != nil && s.StorageID != "" {
-		c.at("storage.path").that(hasVolume(conf, s.Path), s.Path, "is not the name of one of the volumes")
-	}
+	configContainer(c.at("configContainer"), conf)
+	storage(c.at("storage"), conf)
+	routing(c.at("routing"), conf.Routing)
+	metrics(c.at("metrics"), conf.Metrics)
 }
 
 func ports(c check, conf Container) {
@@ -100,7 +91,7 @@ func ports(c check, conf Container) {
 }
 
 func port(c check, value int32) {
-	c.that(value > 0 && value <= 65535, value, "must be 1 to 65535")
+	c.that(value > 0 && value <= maxPort, value, "must be 1 to %d", maxPort)
 }
 
 func portRange(c check, r Range) {
@@ -132,6 +123,7 @@ func volumes(c check, list []Volume) {
 		if v.Type != "" {
 			oneOf(c.at("type"), &v.Type)
 		}
+		c.at("class").that(v.Class == "" || fileName.MatchString(v.Class), v.Class, "must be the name of a storage class")
 		c.at("size").that(v.Size == "" || quantity.MatchString(v.Size), v.Size, "must be a quantity such as 512Mi or 1G")
 	}
 }
@@ -148,21 +140,21 @@ func hasVolume(conf Container, name string) bool {
 	return false
 }
 
-func initContainers(c check, list []InitContainer) {
-	bounded(c, len(list))
+func initContainers(c check, conf Container) {
+	bounded(c, len(conf.InitContainers))
 	names := map[string]bool{}
-	for i, ic := range list {
+	for i, ic := range conf.InitContainers {
 		c := c.at("[%d]", i)
 		label(c.at("name"), ic.Name)
 		c.at("name").that(!names[ic.Name], ic.Name, "is used twice")
 		names[ic.Name] = true
-		c.at("image").that(ic.Image != "", ic.Image, "is missing")
+		image(c.at("image"), ic.Image)
 		keys(c.at("command"), ic.Command)
 		keys(c.at("args"), ic.Args)
 		pairs(c.at("environment"), ic.Environment, environmentKey)
 		bounded(c.at("volumes"), len(ic.Volumes))
 		for j, v := range ic.Volumes {
-			c.at("volumes[%d].name", j).that(v.Name != "", v.Name, "is missing")
+			c.at("volumes[%d].name", j).that(v.Name != "" && hasVolume(conf, v.Name), v.Name, "is not the name of one of the volumes")
 			absolute(c.at("volumes[%d].path", j), v.Path)
 		}
 	}

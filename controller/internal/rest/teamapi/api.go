@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,7 +135,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 	a.takeKeys(&op, r)
 	a.takeRevisions(&op, r)
 	a.takePages(&op, r)
-	forgets := mayChangeAccess(r)
+	forgets, body := mayChangeAccess(r), placesOf(reflect.TypeFor[I]())
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if forgets {
@@ -143,7 +144,9 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 			a.deps.Access.Forget()
 		}
 		if err != nil {
-			return nil, problemOf(a.log.With(logging.KeyRequest, requestID(ctx)), err)
+			problem := problemOf(a.log.With(logging.KeyRequest, requestID(ctx)), err)
+			body.point(problem)
+			return nil, problem
 		}
 		return out, nil
 	})

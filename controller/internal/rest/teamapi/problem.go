@@ -26,7 +26,8 @@ type Problem struct {
 	Errors []Fault `json:"errors,omitempty"`
 
 	Message  string `json:"message" doc:"Same as detail"`
-	Property string `json:"property,omitempty" doc:"The field at fault"`
+	Property string `json:"property,omitempty" doc:"The field at fault, e.g. config.ports[0].internal"`
+	Pointer  string `json:"pointer,omitempty" doc:"The same as a JSON pointer into the request's body (RFC 6901), e.g. /config/ports/0/internal; not there for what is no part of the body"`
 	Value    any    `json:"value,omitempty" doc:"What the field held, or the id it collides with"`
 	Reason   string `json:"error,omitempty" doc:"A stable word for programs"`
 
@@ -37,6 +38,7 @@ type Problem struct {
 // Fault is one field at fault.
 type Fault struct {
 	Property string `json:"property"`
+	Pointer  string `json:"pointer,omitempty" doc:"JSON pointer into the request's body (RFC 6901)"`
 	Message  string `json:"message"`
 	Value    any    `json:"value,omitempty"`
 }
@@ -116,9 +118,9 @@ func problemOf(log *slog.Logger, err error) *Problem {
 		p.after = laterUnknown
 	}
 	if e.Field != "" && e.Kind == apperr.Invalid {
-		p.Errors = append(p.Errors, Fault{e.Field, e.Message, e.Value})
+		p.Errors = append(p.Errors, Fault{Property: e.Field, Message: e.Message, Value: e.Value})
 		for _, other := range faults(e.Err) {
-			p.Errors = append(p.Errors, Fault{other.Field, other.Message, other.Value})
+			p.Errors = append(p.Errors, Fault{Property: other.Field, Message: other.Message, Value: other.Value})
 		}
 	}
 	return p
@@ -164,6 +166,9 @@ func humaProblem(status int, message string, errs ...error) huma.StatusError {
 				fault.Property = strings.TrimPrefix(fault.Property+"."+missing, ".")
 				fault.Message = "is missing"
 			}
+			if strings.HasPrefix(detail.Location, "body") {
+				fault.Pointer = pointerTo(fault.Property)
+			}
 			if showable(fault.Property) {
 				fault.Value = short(detail.Value)
 			}
@@ -172,7 +177,7 @@ func humaProblem(status int, message string, errs ...error) huma.StatusError {
 	}
 	if len(p.Errors) > 0 {
 		first := p.Errors[0]
-		p.Property, p.Value = first.Property, first.Value
+		p.Property, p.Pointer, p.Value = first.Property, first.Pointer, first.Value
 		if first.Message != "" {
 			p.Message = strings.TrimPrefix(first.Property+": "+first.Message, ": ")
 			p.Detail = p.Message
