@@ -1,22 +1,38 @@
 #!/bin/sh
 # place.sh: read by up.sh and down.sh, which share where things are. The state
-# folder holds everything that make up makes; ports chosen once are kept in it.
-# HTTP_PORT, AGENT_PORT, APP_PORT and REGISTRY_PORT choose others the first time.
+# folder holds everything that make up makes, the chosen ports too: HTTP_PORT,
+# AGENT_PORT, APP_PORT and REGISTRY_PORT choose others, and those stay chosen.
 # shellcheck disable=SC2034 # used by the readers
 
 STATE=$(pwd)/.fairlead
 BIN=$(pwd)/bin
 EMAIL=admin@fairlead.local
 
-: "${HTTP_PORT:=8080}" "${AGENT_PORT:=8443}" "${APP_PORT:=8090}" "${REGISTRY_PORT:=5000}"
-# shellcheck disable=SC1091 # made by up.sh
-if [ -e "$STATE/ports" ]; then . "$STATE/ports"; fi
-CONTROLLER=http://127.0.0.1:$HTTP_PORT
-
 say() { printf '==> %s\n' "$*"; }
 die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
 	exit 1
+}
+
+# kept NAME DEFAULT: the port chosen the last time.
+kept() {
+	sed -n "s/^$1=//p" "$STATE/ports" 2>/dev/null | grep . || echo "$2"
+}
+
+: "${HTTP_PORT:=$(kept HTTP_PORT 8080)}" "${AGENT_PORT:=$(kept AGENT_PORT 8443)}"
+: "${APP_PORT:=$(kept APP_PORT 8090)}" "${REGISTRY_PORT:=$(kept REGISTRY_PORT 5000)}"
+CONTROLLER=http://127.0.0.1:$HTTP_PORT
+
+# check_ports refuses what is no port, and one port for two.
+check_ports() {
+	seen=
+	for choice in "HTTP_PORT=$HTTP_PORT" "AGENT_PORT=$AGENT_PORT" "APP_PORT=$APP_PORT" "REGISTRY_PORT=$REGISTRY_PORT"; do
+		port=${choice#*=}
+		case $port in '' | *[!0-9]* | ??????*) port=0 ;; esac
+		if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "$choice is not a port: give a number from 1 to 65535"; fi
+		case " $seen " in *" $port "*) die "$choice is chosen for something else already: give each its own port" ;; esac
+		seen="$seen $port"
+	done
 }
 
 # pid NAME: the process that up.sh started under this name, if it still runs.

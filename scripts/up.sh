@@ -87,6 +87,7 @@ keep_ports() {
 
 main() {
 	began=$(date +%s)
+	check_ports
 	command -v go >/dev/null 2>&1 || die "the go command is missing: install Go 1.26 or newer (https://go.dev/dl)"
 	scripts/ensure-docker.sh
 	scripts/ensure-postgres.sh
@@ -99,7 +100,8 @@ main() {
 	keep_ports
 	say "deploying the sample application"
 	"$BIN/quickstart" -controller "$CONTROLLER" -state "$STATE" -email "$EMAIL" \
-		-registry "127.0.0.1:$REGISTRY_PORT" -app-port "$APP_PORT" up
+		-registry "127.0.0.1:$REGISTRY_PORT" -app-port "$APP_PORT" up ||
+		die "the sample application is not up; the reason is above. When port $APP_PORT is taken choose another: make up APP_PORT=8091"
 	say "up after $(($(date +%s) - began)) seconds"
 }
 

@@ -43,7 +43,7 @@ func newMachine(t *testing.T) *machine {
 	if err := os.Mkdir(m.bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "dirname", "tail", "mktemp", "rm", "mkdir", "grep", "sleep", "nohup", "cp", "mv", "cat", "chmod"} {
+	for _, name := range []string{"sh", "dirname", "tail", "mktemp", "rm", "mkdir", "grep", "sleep", "nohup", "cp", "mv", "cat", "chmod", "sed", "date"} {
 		target, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +98,11 @@ func TestNothingToDoIsQuiet(t *testing.T) {
 	}
 }
 
+// ports chooses ports for make up, one of them as given.
+func ports(one string) []string {
+	return []string{"HTTP_PORT=8080", "AGENT_PORT=8443", "APP_PORT=8090", "REGISTRY_PORT=5000", one}
+}
+
 func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 	denied := `echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1`
 	down := `echo "Cannot connect to the Docker daemon" >&2; exit 1`
@@ -114,6 +119,10 @@ func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 		"registry, not root":          {"ensure-registry.sh", map[string]string{"apt-get": ""}, []string{"FAKE_UID=1000"}, "sudo apt-get install docker-registry"},
 		"registry, apt fails":         {"ensure-registry.sh", map[string]string{"apt-get": "echo E: no network; exit 100"}, nil, "E: no network"},
 		"registry, package is hollow": {"ensure-registry.sh", map[string]string{"apt-get": ""}, nil, "there is no program of that name"},
+		"no port":                     {"up.sh", nil, ports("HTTP_PORT=abc"), "HTTP_PORT=abc is not a port"},
+		"port 0":                      {"up.sh", nil, ports("AGENT_PORT=0"), "AGENT_PORT=0 is not a port"},
+		"port too large":              {"up.sh", nil, ports("REGISTRY_PORT=65536"), "REGISTRY_PORT=65536 is not a port"},
+		"two for one port":            {"up.sh", nil, ports("APP_PORT=8443"), "APP_PORT=8443 is chosen for something else already"},
 		// Whichever of the two this machine would start the engine with.
 		"engine does not start": {"ensure-docker.sh", map[string]string{
 			"docker":    down,
