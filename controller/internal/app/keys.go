@@ -64,16 +64,18 @@ func knownOf(err error) any {
 // claimRoots keeps what the database knows of the private roots up to date
 // while they are replaced.
 func claimRoots(ctx context.Context, db *postgres.DB, k *keys.Keys, log *slog.Logger) error {
-	retry := time.NewTicker(time.Minute)
-	defer retry.Stop()
+	ticker := time.NewTicker(time.Minute)
+	defer ticker.Stop()
 	for {
 		changed := k.Roots.Changed()
+		var retry <-chan time.Time // the database may have been away
 		if err := db.UseKeys(ctx, kindRoot, rootPrints(k), now()); err != nil && ctx.Err() == nil {
 			log.Warn("could not note the private roots", logging.KeyError, err)
+			retry = ticker.C
 		}
 		select {
 		case <-changed:
-		case <-retry.C: // the database may have been away
+		case <-retry:
 		case <-ctx.Done():
 			return nil
 		}

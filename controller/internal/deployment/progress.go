@@ -60,8 +60,12 @@ func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 			return err
 		}
 		// Nodes before deployments, and in one order, as everybody locks them.
-		for _, n := range news {
-			if err := s.Store.LockTarget(ctx, n.NodeID); err != nil {
+		if len(news) > 0 {
+			nodes := make([]uuid.UUID, len(news))
+			for i, n := range news {
+				nodes[i] = n.NodeID
+			}
+			if err := s.Store.LockTargets(ctx, nodes); err != nil {
 				return err
 			}
 		}
@@ -73,8 +77,14 @@ func (s *Service) RecordNodes(ctx context.Context, list []NodeProgress) error {
 		if err := s.recordEvents(ctx, list); err != nil {
 			return err
 		}
+		if err := s.succeed(ctx, news); err != nil {
+			return fmt.Errorf("record which releases run: %w", err)
+		}
 		for _, n := range news {
 			for _, status := range n.Statuses {
+				if status.Phase == workload.PhaseSuccessful {
+					continue // recorded with all others
+				}
 				if err := s.recordStatus(ctx, n.NodeID, status); err != nil {
 					return fmt.Errorf("record status of deployment %s: %w", status.DeploymentID, err)
 				}
@@ -205,6 +215,7 @@ func (s *Service) entries(e Event) []LogEntry {
 	return list
 }
 
+// recordStatus records what one status says, unless that is that a release runs.
 func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Status) error {
 	a, err := s.Store.FindAssignmentOf(ctx, nodeID, status.DeploymentID)
 	if apperr.Is(err, apperr.NotFound) || err == nil && a.Generation != status.Generation {
@@ -220,14 +231,10 @@ func (s *Service) recordStatus(ctx context.Context, nodeID uuid.UUID, status Sta
 	if err != nil || r.Outcome.Final() {
 		return err
 	}
-	switch status.Phase {
-	case workload.PhaseSuccessful:
-		return s.succeed(ctx, r, boundDigests(status.Digests))
-	case workload.PhaseFailed:
+	if status.Phase == workload.PhaseFailed {
 		return s.fail(ctx, r, status.Failure, boundDigests(status.Digests))
-	default:
-		return nil
 	}
+	return nil
 }
 
 // recordRemoval drops a tombstone that did its work. The node's set is another
@@ -241,41 +248,6 @@ func (s *Service) recordRemoval(ctx context.Context, nodeID uuid.UUID, a Assignm
 		return err
 	}
 	return s.Store.ForgetAssignment(ctx, nodeID, a.Prefix, generation)
-}
-
-// succeed makes the release's deployment the one that serves under its prefix.
-func (s *Service) succeed(ctx context.Context, r Release, digests map[string]string) error {
-	if err := s.Store.SetOutcome(ctx, r.ID, Ending{Outcome: OutcomeSuccessful, Digests: digests, At: s.Now()}); err != nil {
-		return err
-	}
-	d, err := s.Store.LockDeployment(ctx, r.DeploymentID)
-	if err != nil {
-		return err
-	}
-	if err := s.become(ctx, d, Successful); err != nil {
-		return err
-	}
-	if err := s.tellEnded(ctx, d, r, nil); err != nil {
-		return err
-	}
-	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
-	if err != nil {
-		return err
-	}
-	descendants, err := s.Store.ListDescendants(ctx, d.Version.ID)
-	if err != nil {
-		return err
-	}
-	for _, other := range there {
-		next := other.displacedBy(descendants)
-		if other.ID == d.ID || other.State == Preparing || other.State == next {
-			continue
-		}
-		if err := s.become(ctx, other, next); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure, digests map[string]string) error {
@@ -297,5 +269,5 @@ func (s *Service) fail(ctx context.Context, r Release, card *workload.Failure, d
 	if err := s.become(ctx, d, Failed, entry); err != nil {
 		return err
 	}
-	return s.tellEnded(ctx, d, r, card)
+	return s.Outbox.Add(ctx, endedMessage(d, r.Number, card))
 }

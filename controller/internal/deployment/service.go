@@ -28,6 +28,8 @@ type Store interface {
 	// transaction ends.
 	FindTarget(ctx context.Context, teamID, nodeID uuid.UUID) (Ref, error)
 	LockTarget(ctx context.Context, nodeID uuid.UUID) error
+	// LockTargets locks nodes, in the order of their ids.
+	LockTargets(ctx context.Context, nodeIDs []uuid.UUID) error
 	// LockSource returns the team's version and keeps it and its images as
 	// they are until the transaction ends.
 	LockSource(ctx context.Context, teamID, versionID uuid.UUID) (Source, error)
@@ -37,7 +39,7 @@ type Store interface {
 	// InsertDeployment adds a deployment with an instance for each image.
 	InsertDeployment(ctx context.Context, d Deployment, imageIDs []uuid.UUID) error
 	UpdateDeployment(ctx context.Context, d Deployment) error
-	SetDeploymentState(ctx context.Context, id uuid.UUID, s State, at time.Time) error
+	SetDeploymentStates(ctx context.Context, list []StateChange, at time.Time) error
 	// DeleteDeployment removes a deployment, its instances, releases and log.
 	DeleteDeployment(ctx context.Context, id uuid.UUID) error
 	FindDeployment(ctx context.Context, teamID, id uuid.UUID) (Deployment, error)
@@ -125,6 +127,13 @@ type Store interface {
 	// BeginReleases makes the pending releases of assignments that are still of
 	// the generation ones in progress.
 	BeginReleases(ctx context.Context, list []Begun, at time.Time) error
+	// SucceedReleases makes the releases of assignments that are still of the
+	// generation successful, unless they have another outcome. It locks their
+	// deployments and returns them, without environment and policy.
+	SucceedReleases(ctx context.Context, list []Succeeded, at time.Time) ([]Deployment, error)
+	// ListBeside returns, for each of the deployments, the others on its node
+	// under its prefix, as SucceedReleases does.
+	ListBeside(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID][]Deployment, error)
 	// ListForeign returns those of the places whose deployment is on another
 	// node.
 	ListForeign(ctx context.Context, places []Place) ([]Place, error)
@@ -231,22 +240,38 @@ func (s *Service) lock(ctx context.Context, action authz.Action, id uuid.UUID) (
 	return d, err
 }
 
-// become moves a deployment to another state and says so in its log.
+// become moves a deployment to another state and says so in its log, after more
+// entries.
 func (s *Service) become(ctx context.Context, d Deployment, next State, more ...LogEntry) error {
-	if !d.State.canBecome(next) {
-		return fmt.Errorf("deployment %s can't become %s from %s", d.ID, next, d.State)
-	}
+	return s.becomeAll(ctx, []change{{d, next}}, more...)
+}
+
+// change is a deployment on its way to another state.
+type change struct {
+	deployment Deployment
+	next       State
+}
+
+// becomeAll is become for many deployments, each once.
+func (s *Service) becomeAll(ctx context.Context, list []change, more ...LogEntry) error {
 	now := s.Now()
-	if err := s.Store.SetDeploymentState(ctx, d.ID, next, now); err != nil {
+	states := make([]StateChange, len(list))
+	for i, c := range list {
+		d := c.deployment
+		if !d.State.canBecome(c.next) {
+			return fmt.Errorf("deployment %s can't become %s from %s", d.ID, c.next, d.State)
+		}
+		states[i] = StateChange{d.ID, c.next}
+		level := workload.LevelInfo
+		if c.next == Failed {
+			level = workload.LevelError
+		}
+		more = append(more, LogEntry{DeploymentID: d.ID, Release: d.Tries, Type: EntryState, Level: level, State: c.next, At: now})
+	}
+	if err := s.Store.SetDeploymentStates(ctx, states, now); err != nil {
 		return err
 	}
-	level := workload.LevelInfo
-	if next == Failed {
-		level = workload.LevelError
-	}
-	return s.append(ctx, append(more, LogEntry{
-		DeploymentID: d.ID, Release: d.Tries, Type: EntryState, Level: level, State: next, At: now,
-	})...)
+	return s.append(ctx, more...)
 }
 
 func noSuchDeployment(id uuid.UUID) error {

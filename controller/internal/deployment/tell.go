@@ -31,16 +31,16 @@ func (s *Service) tellCreated(ctx context.Context, d Deployment) error {
 	})
 }
 
-// tellEnded tells how a release ended; failure is nil for success.
-func (s *Service) tellEnded(ctx context.Context, d Deployment, r Release, failure *workload.Failure) error {
+// endedMessage tells how a release ended; failure is nil for success.
+func endedMessage(d Deployment, release int64, failure *workload.Failure) notification.Message {
 	m := notification.Message{
 		TeamID: d.TeamID, Event: notification.DeploymentStatus, Path: d.path(),
-		Title: fmt.Sprintf("%s: release %d runs on node %s", d.Project.Name, r.Number, d.Node.Name),
-		Facts: append(d.facts(), notification.Fact{Name: "Release", Value: strconv.FormatInt(r.Number, 10)}),
+		Title: fmt.Sprintf("%s: release %d runs on node %s", d.Project.Name, release, d.Node.Name),
+		Facts: append(d.facts(), notification.Fact{Name: "Release", Value: strconv.FormatInt(release, 10)}),
 	}
 	if failure != nil {
-		m.Title = fmt.Sprintf("%s: release %d failed on node %s", d.Project.Name, r.Number, d.Node.Name)
+		m.Title = fmt.Sprintf("%s: release %d failed on node %s", d.Project.Name, release, d.Node.Name)
 		m.Failed, m.Error, m.Lines = true, failure.Error(), failure.LogTail
 	}
-	return s.Outbox.Add(ctx, m)
+	return m
 }

@@ -14,9 +14,9 @@ const (
 
 // OutboxStore writes messages down; it joins the transaction in ctx.
 type OutboxStore interface {
-	// EnqueueMessage adds a delivery for each active notification of the team
-	// that wants the event.
-	EnqueueMessage(ctx context.Context, m Message) error
+	// EnqueueMessages adds, in the order of the messages, a delivery for each
+	// active notification of a message's team that wants its event.
+	EnqueueMessages(ctx context.Context, list []Message) error
 }
 
 // Outbox takes what is to be told. A nil one tells nothing.
@@ -30,13 +30,21 @@ func NewOutbox(store OutboxStore, now func() time.Time) *Outbox {
 	return &Outbox{store: store, now: now}
 }
 
-// Add writes a message down. It must be called inside the transaction of the
+// Add writes messages down. It must be called inside the transaction of the
 // act: what is undone is not told.
-func (o *Outbox) Add(ctx context.Context, m Message) error {
-	if o == nil {
+func (o *Outbox) Add(ctx context.Context, list ...Message) error {
+	if o == nil || len(list) == 0 {
 		return nil
 	}
-	m.At = o.now()
+	bounded := make([]Message, len(list))
+	for i, m := range list {
+		bounded[i] = m.bounded()
+		bounded[i].At = o.now()
+	}
+	return o.store.EnqueueMessages(ctx, bounded)
+}
+
+func (m Message) bounded() Message {
 	m.Error = cut(m.Error, maxErrorLength)
 	if len(m.Lines) > maxLines {
 		m.Lines = m.Lines[len(m.Lines)-maxLines:]
@@ -46,7 +54,7 @@ func (o *Outbox) Add(ctx context.Context, m Message) error {
 		lines[i] = cut(line, maxLineLength)
 	}
 	m.Lines = lines
-	return o.store.EnqueueMessage(ctx, m)
+	return m
 }
 
 func cut(text string, length int) string {

@@ -79,7 +79,7 @@ func (r containerRow) toContainer() workload.Container {
 }
 
 // maxStatementRows bounds one statement, so that none takes long.
-const maxStatementRows = 500
+const maxStatementRows = 2500
 
 // PutContainers writes what has changed on nodes.
 func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) error {

@@ -31,18 +31,27 @@ func toMessageJSON(m notification.Message) messageJSON {
 	}
 }
 
-// EnqueueMessage adds a delivery for each active notification of the team that
-// wants the event.
-func (db *DB) EnqueueMessage(ctx context.Context, m notification.Message) error {
-	content, err := json.Marshal(toMessageJSON(m))
-	if err != nil {
-		return fmt.Errorf("encode the message: %w", err)
+// EnqueueMessages adds, in the order of the messages, a delivery for each active
+// notification of a message's team that wants its event.
+func (db *DB) EnqueueMessages(ctx context.Context, list []notification.Message) error {
+	texts := make([]string, len(list))
+	for i, m := range list {
+		content, err := json.Marshal(toMessageJSON(m))
+		if err != nil {
+			return fmt.Errorf("encode the message: %w", err)
+		}
+		texts[i] = string(content)
 	}
-	result := db.in(ctx).Exec(`insert into notification_deliveries (notification_id, event, message, due_at, created_at)
-		select id, ?, ?::jsonb, ?, ? from notifications where team_id = ? and active and jsonb_exists(events, ?)`,
-		string(m.Event), string(content), m.At, m.At, m.TeamID, string(m.Event))
-	if result.Error != nil || result.RowsAffected == 0 {
-		return mapError(result.Error, "write down the notifications")
+	added, err := db.execRows(ctx, "write down the notifications", `insert into notification_deliveries (notification_id, event, message, due_at, created_at)
+		select n.id, m.event, m.message::jsonb, m.at, m.at
+		from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) with ordinality as m (team_id, event, message, at, place)
+		join notifications n on n.team_id = m.team_id and n.active and jsonb_exists(n.events, m.event)
+		order by m.place, n.id`,
+		ids(list, func(m notification.Message) uuid.UUID { return m.TeamID }),
+		column(list, func(m notification.Message) string { return string(m.Event) }), texts,
+		column(list, func(m notification.Message) time.Time { return m.At }))
+	if err != nil || added == 0 {
+		return err
 	}
 	return db.notify(ctx, ChannelDelivery, "")
 }

@@ -213,15 +213,17 @@ func (db *DB) UpdateDeployment(ctx context.Context, d deployment.Deployment) err
 	return mapError(err, "change the deployment")
 }
 
-// SetDeploymentState moves a deployment to another state and wakes who watches
-// it.
-func (db *DB) SetDeploymentState(ctx context.Context, id uuid.UUID, s deployment.State, at time.Time) error {
-	err := db.in(ctx).Model(&deploymentRow{}).Where("id = ?", id).
-		UpdateColumns(map[string]any{"status": string(s), "updated_at": at}).Error
+// SetDeploymentStates moves deployments to other states and wakes who watches
+// them.
+func (db *DB) SetDeploymentStates(ctx context.Context, list []deployment.StateChange, at time.Time) error {
+	changed := ids(list, func(c deployment.StateChange) uuid.UUID { return c.ID })
+	_, err := db.execRows(ctx, "set the deployments' states", `update deployments d set status = c.status, updated_at = $3
+		from unnest($1::uuid[], $2::text[]) as c (id, status) where d.id = c.id`,
+		changed, column(list, func(c deployment.StateChange) string { return string(c.State) }), at)
 	if err != nil {
-		return mapError(err, "set the deployment's state")
+		return err
 	}
-	return db.notify(ctx, ChannelDeployment, id.String())
+	return db.notifyAll(ctx, ChannelDeployment, column(list, func(c deployment.StateChange) uuid.UUID { return c.ID }))
 }
 
 // DeleteDeployment removes a deployment and all it has, and wakes who watches
@@ -247,6 +249,13 @@ func (db *DB) LockTarget(ctx context.Context, nodeID uuid.UUID) error {
 	err := db.in(ctx).Table("nodes").Select("id").Where("id = ?", nodeID).
 		Clauses(clause.Locking{Strength: "no key update"}).Take(&row).Error
 	return mapError(err, "lock the node")
+}
+
+// LockTargets locks nodes until the transaction ends, in the order of their ids.
+func (db *DB) LockTargets(ctx context.Context, nodeIDs []uuid.UUID) error {
+	_, err := db.execRows(ctx, "lock the nodes", "select from nodes where id = any($1::uuid[]) order by id for no key update",
+		ids(nodeIDs, func(id uuid.UUID) uuid.UUID { return id }))
+	return err
 }
 
 // LockSource returns a version of the team with its images, and keeps the

@@ -189,6 +189,21 @@ func mutants() []mutant {
 			"l.sender.End(apperr.Wrap(apperr.Unavailable, err,",
 			"_ = (apperr.Wrap(apperr.Unavailable, err,",
 		}}, sending, "TestASessionEndsThatASetCannotBeSentOn", true},
+		{"own-pause", "agents are silent while the controller stands still", []edit{{
+			sending + "/sweep.go",
+			"if now-d.swept > stalled {",
+			"if false {",
+		}}, sending, "TestAPauseOfTheControllerIsNobodysSilence", true},
+		{"stale-success", "a release runs because an earlier one of its deployment does", []edit{{
+			stored + "/outcomes.go",
+			" and a.generation = s.generation",
+			"",
+		}}, delivery, "TestOneNodesStaleSuccessChangesNothingAndHoldsUpNobody", false},
+		{"foreign-success", "a node says that another's release runs", []edit{{
+			stored + "/outcomes.go",
+			"a.node_id = s.node_id and ",
+			"",
+		}}, delivery, "TestOneNodesStaleSuccessChangesNothingAndHoldsUpNobody", false},
 		{"same-list", "a report that says something new is not read", []edit{{
 			agentrpc + "/codec.go",
 			"if r.bare && r.list == h.remembered",

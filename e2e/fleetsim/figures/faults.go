@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"fairlead.dev/e2e/fleetsim"
@@ -139,6 +140,9 @@ func (b *bench) loss(ctx context.Context) error {
 	before := s.fleet.Counts()
 	s.fleet.EchoTimes.Reset()
 	away, lost := map[string]bool{}, map[string]bool{}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	longest := standstill(watching)
 	began := time.Now()
 	for time.Since(began) < b.Loss {
 		_, words, err := b.world.liveness(ctx)
@@ -147,6 +151,9 @@ func (b *bench) loss(ctx context.Context) error {
 		}
 		for node, word := range words {
 			if word != "connected" && word != "left" {
+				if !away[node] {
+					b.Log.Warn("thought away", "node", node, "word", word, "after", time.Since(began), "longest own pause", longest())
+				}
 				away[node] = true
 			}
 			if word == "lost" {
@@ -163,10 +170,34 @@ func (b *bench) loss(ctx context.Context) error {
 	b.print("lossy_network_marked_lost", float64(len(lost)), "agents", 0)
 	b.print("lossy_network_reconnects", float64(after.Attempts-before.Attempts), "sessions", 0)
 	b.print("lossy_network_echo_p99", ms(s.fleet.EchoTimes.At(0.99)), "ms", 0)
+	b.print("lossy_network_longest_pause_of_this_process", ms(longest()), "ms", 0)
 	for _, a := range agents {
 		a.Line().Heal()
 	}
 	return nil
+}
+
+// standstill watches, until ctx ends, for how long this process was not let run,
+// and returns what tells the longest. The fleet is in this process: what it does
+// not send for that reason is no fault of the network or the controller.
+func standstill(ctx context.Context) (longest func() time.Duration) {
+	const step = 50 * time.Millisecond
+	var most atomic.Int64
+	go func() {
+		tick := time.NewTicker(step)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				now := time.Now()
+				most.Store(max(most.Load(), int64(now.Sub(last)-step)))
+				last = now
+			}
+		}
+	}()
+	return func() time.Duration { return time.Duration(most.Load()) }
 }
 
 func count(set map[string]bool) (n float64) {

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -132,9 +133,10 @@ func (b *bench) wanted(part string) bool {
 
 // beat is the period at which the fleet beats as often as ten thousand agents
 // do, for what a heartbeat costs depends on how many there are a second; 0 for
-// the one that is asked for.
+// the one that is asked for, where that is not measured: agents that beat more
+// often are not so soon thought away.
 func (b *bench) beat() time.Duration {
-	if b.Agents >= fullFleet {
+	if b.Agents >= fullFleet || !b.wanted("beats") {
 		return 0
 	}
 	return max(heartbeat*time.Duration(b.Agents)/fullFleet, 100*time.Millisecond)
@@ -207,13 +209,23 @@ func (b *bench) during(ctx context.Context, name string, run func() error) error
 	if err := b.postgres.Forget(ctx); err != nil {
 		return err
 	}
+	// The fleet's own: it shares the processors with what is measured.
+	own, err := os.Create(filepath.Join(b.Profiles, name+"-fleet-cpu.pb.gz"))
+	if err != nil {
+		return fmt.Errorf("keep the fleet's profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(own); err != nil {
+		return errors.Join(err, own.Close())
+	}
 	profiled := make(chan struct{})
 	go func() {
 		defer close(profiled)
 		b.profile(ctx, "profile?seconds=10", name+"-cpu")
 	}()
-	err := run()
+	err = run()
+	pprof.StopCPUProfile()
 	<-profiled
+	err = errors.Join(err, own.Close())
 	top, topErr := b.postgres.Top(ctx, 12)
 	for _, line := range top {
 		b.Log.Info("sql", "during", name, "statement", line)
