@@ -243,7 +243,11 @@ func checkRootPath(folder string) error {
 	case strings.Count(folder, "/") < 2:
 		return refuse(field, "must not be the root or a folder right under it")
 	}
-	for _, system := range []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"} {
+	switch folder {
+	case "/var/cache", "/var/lib", "/var/local", "/var/log", "/var/mail", "/var/opt", "/var/spool", "/var/tmp":
+		return refuse(field, "must not be %s itself", folder)
+	}
+	for _, system := range []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run"} {
 		if strings.HasPrefix(folder, system+"/") {
 			return refuse(field, "must not be under %s", system)
 		}

@@ -141,6 +141,8 @@ func TestBadParamsAreRefusedByField(t *testing.T) {
 		"long address":           {"ACMEEmail", func(p *params) { p.ACMEEmail = "ann@" + strings.Repeat("a.", 130) + "org" }},
 		"the root":               {"RootPath", func(p *params) { p.RootPath = "/" }},
 		"a top folder":           {"RootPath", func(p *params) { p.RootPath = "/home" }},
+		"a folder of all":        {"RootPath", func(p *params) { p.RootPath = "/var/lib" }},
+		"a passing folder":       {"RootPath", func(p *params) { p.RootPath = "/var/run/agent" }},
 		"a system folder":        {"RootPath", func(p *params) { p.RootPath = "/etc/fairlead" }},
 		"long folder":            {"RootPath", func(p *params) { p.RootPath = "/a/" + strings.Repeat("a", 1024) }},
 		"container option":       {"ContainerName", func(p *params) { p.ContainerName = "--privileged" }},

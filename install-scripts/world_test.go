@@ -63,6 +63,24 @@ var fakeAgent = sync.OnceValues(func() ([]byte, error) {
 func newWorld(t *testing.T, mode string) *world {
 	t.Helper()
 	requireDocker(t)
+	w := emptyWorld(t)
+	name := w.params.ContainerName
+	w.publish(t, mode)
+	t.Cleanup(func() {
+		for _, container := range []string{name, name + "-previous"} {
+			_ = exec.Command("docker", "rm", "--force", container).Run()
+		}
+		images, _ := exec.Command("docker", "images", "--quiet", name).Output()
+		for id := range strings.FieldsSeq(string(images)) {
+			_ = exec.Command("docker", "image", "rm", "--force", id).Run()
+		}
+	})
+	return w
+}
+
+// emptyWorld makes a world whose controller has no agent yet.
+func emptyWorld(t *testing.T) *world {
+	t.Helper()
 	name := fmt.Sprintf("fairlead-install-test-%d-%d", os.Getpid(), worlds.Add(1))
 	w := &world{served: map[string][]byte{"/livez": []byte("ok\n")}}
 	server := httptest.NewServer(w)
@@ -81,16 +99,6 @@ func newWorld(t *testing.T, mode string) *world {
 		Image:         name + ":1.0.0",
 		Version:       "1.0.0",
 	}
-	w.publish(t, mode)
-	t.Cleanup(func() {
-		for _, container := range []string{name, name + "-previous"} {
-			_ = exec.Command("docker", "rm", "--force", container).Run()
-		}
-		images, _ := exec.Command("docker", "images", "--quiet", name).Output()
-		for id := range strings.FieldsSeq(string(images)) {
-			_ = exec.Command("docker", "image", "rm", "--force", id).Run()
-		}
-	})
 	return w
 }
 
@@ -115,12 +123,18 @@ func (w *world) publish(t *testing.T, mode string) {
 	if err := ociimage.WriteArchive(&archive, w.params.Image, image); err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(archive.Bytes())
+	w.publishArchive(t, archive.Bytes())
+}
+
+// publishArchive has the controller serve an archive, signed with a new key.
+func (w *world) publishArchive(t *testing.T, archive []byte) {
+	t.Helper()
+	sum := sha256.Sum256(archive)
 	artifact := installscripts.Artifact{
 		Arch:   runtime.GOARCH,
 		Path:   "/artifacts/dagent/" + w.params.Version + "/linux-" + runtime.GOARCH + ".tar",
 		SHA256: hex.EncodeToString(sum[:]),
-		Size:   int64(archive.Len()),
+		Size:   int64(len(archive)),
 	}
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -128,7 +142,7 @@ func (w *world) publish(t *testing.T, mode string) {
 	}
 	w.params.Artifacts = []installscripts.Artifact{artifact}
 	w.params.ReleaseKey = public
-	w.serve(artifact.Path, archive.Bytes())
+	w.serve(artifact.Path, archive)
 	w.serve(artifact.Path+".sig", installscripts.Sign(private, artifact, w.params.Version))
 }
 

@@ -29,8 +29,10 @@ type controller struct {
 	*client.Client
 	url   string
 	state string
-	args  []string
-	env   []string
+	// program is the controller of the version under test, unless it is another.
+	program string
+	args    []string
+	env     []string
 	*process
 }
 
@@ -41,7 +43,7 @@ func newController(t testing.TB, env ...string) *controller {
 	state := tempDir(t)
 	http, agents := fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	c := &controller{
-		url: "http://" + http, state: state,
+		url: "http://" + http, state: state, program: filepath.Join(rig.bin, "controller"),
 		args: []string{
 			"serve", "--state-dir", filepath.Join(state, "state"), "--artifact-dir", filepath.Join(rig.bin, "artifacts"),
 			"--http-addr", http, "--public-url", "http://" + http, "--agent-addr", agents, "--agent-public-addr", agents,
@@ -61,7 +63,7 @@ func newController(t testing.TB, env ...string) *controller {
 // start runs the controller, again too, and logs in.
 func (c *controller) start(t testing.TB) {
 	t.Helper()
-	c.process = start(t, filepath.Join(c.state, "log"), c.env, filepath.Join(rig.bin, "controller"), c.args...)
+	c.process = start(t, filepath.Join(c.state, "log"), c.env, c.program, c.args...)
 	c.Client = client.New(c.url)
 	await(t, startPatience, "the controller to be ready", func() (bool, string, error) {
 		if c.ended() {

@@ -23,7 +23,9 @@ check_signature() {
 	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
 	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
 		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
+	# Written back it must be the same text: base64 has spare bits.
 	if openssl base64 -d -A -in "$WORK/agent.sig" -out "$WORK/signature" 2>/dev/null &&
+		[ "$(openssl base64 -A -in "$WORK/signature")" = "$(cat "$WORK/agent.sig")" ] &&
 		openssl pkeyutl -verify -pubin -inkey "$WORK/release.pem" -rawin \
 			-in "$WORK/statement" -sigfile "$WORK/signature" >/dev/null 2>&1; then
 		say "SHA-256 and signature are right"

@@ -187,6 +187,36 @@ check_names() {
 	done
 }
 
+# older ONE OTHER: whether version ONE comes before OTHER. Numbers are compared,
+# and whether one is a pre-release; what cannot be compared is not older.
+older() {
+	one=${1%%+*} other=${2%%+*}
+	a=${one%%-*} b=${other%%-*}
+	while [ -n "$a$b" ]; do
+		x=${a%%.*} y=${b%%.*}
+		x=${x:-0} y=${y:-0}
+		case $x$y in *[!0-9]*) return 1 ;; esac
+		if [ "$x" -ne "$y" ]; then
+			[ "$x" -lt "$y" ]
+			return
+		fi
+		case $a in *.*) a=${a#*.} ;; *) a= ;; esac
+		case $b in *.*) b=${b#*.} ;; *) b= ;; esac
+	done
+	case $other in *-*) return 1 ;; esac
+	case $one in *-*) ;; *) return 1 ;; esac
+}
+
+# check_version keeps an old script from bringing an old agent back.
+check_version() {
+	[ -z "$DOWN" ] || return 0
+	installed=$(container "$CONTAINER" '{{.Config.Image}}')
+	installed=${installed##*:}
+	if [ -n "$installed" ] && older "$VERSION" "$installed"; then
+		problem "the agent here is $installed, newer than this script's $VERSION: make a new script for node $NODE_NAME, or use --downgrade"
+	fi
+}
+
 # installed_setting NAME: what the installed agent was given for a variable.
 installed_setting() {
 	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do

@@ -91,6 +91,7 @@ Run again it changes nothing when there is nothing to change.
 
   --dry-run       check everything and say what would be done; change nothing
   --enrol-again   forget this node's key and enrol with the token in this script
+  --downgrade     replace a newer agent than this script's too
   --uninstall     remove the agent and its proxy; the containers it started
                   keep running
   --show          print what this script carries, except the token
@@ -309,6 +310,36 @@ check_names() {
 	done
 }
 
+# older ONE OTHER: whether version ONE comes before OTHER. Numbers are compared,
+# and whether one is a pre-release; what cannot be compared is not older.
+older() {
+	one=${1%%+*} other=${2%%+*}
+	a=${one%%-*} b=${other%%-*}
+	while [ -n "$a$b" ]; do
+		x=${a%%.*} y=${b%%.*}
+		x=${x:-0} y=${y:-0}
+		case $x$y in *[!0-9]*) return 1 ;; esac
+		if [ "$x" -ne "$y" ]; then
+			[ "$x" -lt "$y" ]
+			return
+		fi
+		case $a in *.*) a=${a#*.} ;; *) a= ;; esac
+		case $b in *.*) b=${b#*.} ;; *) b= ;; esac
+	done
+	case $other in *-*) return 1 ;; esac
+	case $one in *-*) ;; *) return 1 ;; esac
+}
+
+# check_version keeps an old script from bringing an old agent back.
+check_version() {
+	[ -z "$DOWN" ] || return 0
+	installed=$(container "$CONTAINER" '{{.Config.Image}}')
+	installed=${installed##*:}
+	if [ -n "$installed" ] && older "$VERSION" "$installed"; then
+		problem "the agent here is $installed, newer than this script's $VERSION: make a new script for node $NODE_NAME, or use --downgrade"
+	fi
+}
+
 # installed_setting NAME: what the installed agent was given for a variable.
 installed_setting() {
 	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do
@@ -383,7 +414,9 @@ check_signature() {
 	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
 	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
 		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
+	# Written back it must be the same text: base64 has spare bits.
 	if openssl base64 -d -A -in "$WORK/agent.sig" -out "$WORK/signature" 2>/dev/null &&
+		[ "$(openssl base64 -A -in "$WORK/signature")" = "$(cat "$WORK/agent.sig")" ] &&
 		openssl pkeyutl -verify -pubin -inkey "$WORK/release.pem" -rawin \
 			-in "$WORK/statement" -sigfile "$WORK/signature" >/dev/null 2>&1; then
 		say "SHA-256 and signature are right"
@@ -655,6 +688,7 @@ check_all() {
 	check_record
 	check_identity
 	check_names
+	check_version
 	check_room
 	check_policy
 	stop_if_problems
@@ -744,11 +778,13 @@ uninstall_agent() {
 main() {
 	DRY=
 	AGAIN=
+	DOWN=
 	ACT=install_agent
 	for option in "$@"; do
 		case $option in
 		--dry-run) DRY=yes ;;
 		--enrol-again) AGAIN=yes ;;
+		--downgrade) DOWN=yes ;;
 		--uninstall) ACT=uninstall_agent ;;
 		--show) ACT=show ;;
 		--version)

@@ -29,3 +29,37 @@ func TestScriptCarriesTheAddressForTheCertificateAuthority(t *testing.T) {
 	// An earlier script is not lost to a request that is refused.
 	k.Anonymous(t).Get(path).Expect(t, http.StatusOK)
 }
+
+// Where the state is to be kept goes into the script as one word, or is refused
+// by name.
+func TestScriptCarriesTheRootPathOrRefusesIt(t *testing.T) {
+	k := newCast(t)
+	owner := k.people[actor.Owner]
+	path := "/api/acme/nodes/" + k.rows(t)["{nodeId}"] + "/script"
+	ask := func(rootPath string) object {
+		return object{"type": "docker", "scriptType": "shell", "rootPath": rootPath}
+	}
+	for rootPath, want := range map[string]string{
+		"":                    "'/var/lib/fairlead-agent'",
+		"/srv/a b":            "'/srv/a b'",
+		"/srv/it's":           `'/srv/it'\''s'`,
+		`/srv/"$(id)"`:        `'/srv/"$(id)"'`,
+		"/srv/`id`;${HOME}\\": "'/srv/`id`;${HOME}\\'",
+		"/srv/-rf *":          "'/srv/-rf *'",
+	} {
+		script := owner.Post(path, ask(rootPath)).Expect(t, http.StatusCreated).String(t, "script")
+		if want := "\nROOT_PATH=" + want + "\n"; !strings.Contains(script, want) {
+			t.Errorf("%q: the script does not hold %q", rootPath, want)
+		}
+	}
+	for _, rootPath := range []string{
+		"/", "//", "/home", "/var/lib", "srv/agent", "./agent", "~/agent", "/srv/../etc/agent", "/srv/agent/..", "/srv/./agent", "/srv//agent", "/srv/agent/",
+		"/srv/a\nb", "/srv/a\rb", "/srv/a\tb", "/srv/a\x00b", "/srv/a\u202eb", "/srv/a:ro", "/srv/agent ", "/etc/agent", "/proc/1/root", "/var/run/agent", `C:\agent`,
+		"/srv/" + strings.Repeat("a", 1024),
+	} {
+		reply := owner.Post(path, ask(rootPath)).Expect(t, http.StatusBadRequest)
+		if !strings.Contains(string(reply.Body), "rootPath") {
+			t.Errorf("%q is refused without its name: %s", rootPath, reply.Body)
+		}
+	}
+}
