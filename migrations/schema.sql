@@ -14,6 +14,35 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION public.record_offered_sets() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform from nodes n join offered_sets o on o.node_id = n.id and o.generation = n.generation where n.id = new.id;
+    if found then
+        return null;
+    end if;
+    insert into offered_sets (node_id, generation, set_hash)
+    select n.id, n.generation, case
+        when bool_and(a.node_id is null or a.tombstone is not null or r.set_part is not null) then encode(sha256(convert_to(
+            set_word('fairlead-set-1') || set_word(s.value) || set_word(n.generation::text) || coalesce(string_agg(
+                set_word('assignment') || set_word(a.prefix) || set_word(a.generation::text) || case
+                    when a.tombstone is not null then set_word('tombstone') || set_word(a.deployment_id::text) || set_word(a.tombstone)
+                    else r.set_part end,
+                '' order by a.prefix collate "C"), ''), 'UTF8')), 'hex')
+        else '' end
+    from nodes n
+    join settings s on s.key = 'lineage'
+    left join assignments a on a.node_id = n.id
+    left join releases r on r.id = a.release_id
+    where n.changed = pg_current_xact_id() and n.generation > 0
+    group by n.id, s.value
+    on conflict do nothing;
+    delete from offered_sets o using nodes n
+    where n.changed = pg_current_xact_id() and n.generation % 100 = 0 and o.node_id = n.id and o.generation < n.generation - 1000;
+    return null;
+end $$;
+
 CREATE FUNCTION public.refuse_release_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -21,6 +50,12 @@ begin
     raise exception 'release % of deployment % is history and is not changed', old.number, old.deployment_id
         using hint = 'rolling back makes a new release; releases go with their deployment';
 end $$;
+
+CREATE FUNCTION public.set_word(word text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+    select octet_length(word)::text || ':' || word
+$$;
 
 CREATE FUNCTION public.tell_access_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -502,6 +537,12 @@ CREATE TABLE public.notifications (
     CONSTRAINT notifications_type_ck CHECK ((type = ANY (ARRAY['discord'::text, 'slack'::text, 'teams'::text, 'rocket'::text, 'mattermost'::text, 'webhook'::text])))
 );
 
+CREATE TABLE public.offered_sets (
+    node_id uuid NOT NULL,
+    generation bigint NOT NULL,
+    set_hash text NOT NULL
+);
+
 CREATE TABLE public.oidc_exchanges (
     issuer text NOT NULL,
     token_hash bytea NOT NULL,
@@ -762,6 +803,9 @@ ALTER TABLE ONLY public.notification_deliveries
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_pk PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.offered_sets
+    ADD CONSTRAINT offered_sets_pk PRIMARY KEY (node_id, generation);
+
 ALTER TABLE ONLY public.oidc_exchanges
     ADD CONSTRAINT oidc_exchanges_pk PRIMARY KEY (issuer, token_hash);
 
@@ -949,6 +993,8 @@ CREATE TRIGGER deployment_tokens_access AFTER DELETE OR UPDATE ON public.deploym
 
 CREATE TRIGGER nodes_changed BEFORE UPDATE OF generation ON public.nodes FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.mark_changed();
 
+CREATE CONSTRAINT TRIGGER nodes_offered AFTER UPDATE OF generation ON public.nodes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.generation <> new.generation)) EXECUTE FUNCTION public.record_offered_sets();
+
 CREATE TRIGGER releases_content_final BEFORE UPDATE OF id, deployment_id, number, spec, trigger, created_at, created_by, config_hash, actor_kind, actor_name, rollback_of, plan_hash, plan ON public.releases FOR EACH ROW WHEN ((((((((((((((old.id IS DISTINCT FROM new.id) OR (old.deployment_id IS DISTINCT FROM new.deployment_id)) OR (old.number IS DISTINCT FROM new.number)) OR (old.spec IS DISTINCT FROM new.spec)) OR (old.trigger IS DISTINCT FROM new.trigger)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.created_by IS DISTINCT FROM new.created_by)) OR (old.config_hash IS DISTINCT FROM new.config_hash)) OR (old.actor_kind IS DISTINCT FROM new.actor_kind)) OR (old.actor_name IS DISTINCT FROM new.actor_name)) OR (old.rollback_of IS DISTINCT FROM new.rollback_of)) OR (old.plan_hash IS DISTINCT FROM new.plan_hash)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION public.refuse_release_change();
 
 CREATE TRIGGER releases_kept BEFORE DELETE ON public.releases FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.refuse_release_change();
@@ -1062,6 +1108,9 @@ ALTER TABLE ONLY public.notification_deliveries
 
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_team_fk FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.offered_sets
+    ADD CONSTRAINT offered_sets_node_fk FOREIGN KEY (node_id) REFERENCES public.nodes(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.oidc_trusts
     ADD CONSTRAINT oidc_trusts_deployment_fk FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;

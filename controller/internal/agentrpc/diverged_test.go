@@ -1,6 +1,7 @@
 package agentrpc_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -56,6 +57,18 @@ func (s site) place(t *testing.T, prefix string) string {
 	return "/api/acme/deployments/" + add("/deployments", map[string]any{"versionId": version, "nodeId": s.node, "prefix": prefix})
 }
 
+// awaitDiverged waits until the node says that its agent diverged because of a
+// backup.
+func (s site) awaitDiverged(t *testing.T) {
+	t.Helper()
+	controllertest.Await(t, "the node says that its agent diverged", func() (bool, string) {
+		seen := s.admin.Get(s.nodePath()).Expect(t, http.StatusOK)
+		why, _ := seen.Object(t)["diverged"].(map[string]any)
+		reason, _ := why["reason"].(string)
+		return strings.Contains(reason, "backup"), string(seen.Body)
+	})
+}
+
 func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 	s := newSite(t)
 	e := s.admin.Install(t, "acme", s.node)
@@ -80,12 +93,7 @@ func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 	s.Stop()
 	restore()
 	s.Restart(t)
-	controllertest.Await(t, "the node says that its agent diverged", func() (bool, string) {
-		seen := s.admin.Get(s.nodePath()).Expect(t, http.StatusOK)
-		why, _ := seen.Object(t)["diverged"].(map[string]any)
-		reason, _ := why["reason"].(string)
-		return strings.Contains(reason, "backup"), string(seen.Body)
-	})
+	s.awaitDiverged(t)
 	s.awaitStatus(t, "connected") // the session stays, and what the agent sees is taken
 	s.awaitContainers(t, "blog/web running", "shop/web running")
 
@@ -119,5 +127,50 @@ func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 		if !strings.Contains(string(log.Body), event) {
 			t.Errorf("the audit log does not say %s: %s", event, log.Body)
 		}
+	}
+}
+
+// The same, but before the agent returns the database has counted past the set
+// that it holds.
+func TestARestoredDatabaseThatCountedPastWhatAnAgentHoldsIsNotFollowed(t *testing.T) {
+	s := newSite(t)
+	e := s.admin.Install(t, "acme", s.node)
+	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
+	agent := controllertest.StartAgent(t, t.TempDir(), &e, driver)
+	shop := s.place(t, "shop")
+	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+
+	s.Stop()
+	restore := s.backup(t)
+	s.Restart(t)
+	s.awaitStatus(t, "connected")
+	blog := s.place(t, "blog")
+	s.admin.Post(blog+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	if err := agent.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := driver.List(t.Context())
+	if err != nil || len(before) != 2 {
+		t.Fatalf("containers are %+v, %v", before, err)
+	}
+
+	s.Stop()
+	restore()
+	s.Restart(t)
+	for range 4 { // nobody serves the node
+		s.admin.Post(shop+"/start", nil).Expect(t, http.StatusNoContent)
+	}
+	controllertest.StartAgent(t, agent.StateDir, nil, driver)
+	s.awaitDiverged(t)
+	s.admin.Post(shop+"/start?wait=2s", nil).Expect(t, http.StatusAccepted)
+	left, err := driver.List(t.Context())
+	if err != nil || fmt.Sprint(left) != fmt.Sprint(before) {
+		t.Errorf("containers were %+v, are %+v, %v", before, left, err)
+	}
+
+	s.admin.Post(s.nodePath()+"/adopt", nil).Expect(t, http.StatusNoContent)
+	s.awaitDeployment(t, shop, "successful")
+	if seen := s.admin.Get(s.nodePath()).Expect(t, http.StatusOK); seen.Object(t)["diverged"] != nil {
+		t.Errorf("it still says that the agent diverged: %s", seen.Body)
 	}
 }

@@ -77,6 +77,10 @@ type StandingRow struct {
 	Hash string
 	// Applied is the last set that the agent acknowledged to this database.
 	Applied Held
+	// Offered is the hash of the set that the node was to run at the generation
+	// which the agent holds, when that is between Applied and Generation; ""
+	// when that is not known.
+	Offered string
 	// Replaces is the lineage whose set was decided to be replaced.
 	Replaces string
 	// Diverged is why the agent is sent nothing; "" when it is.
@@ -152,6 +156,8 @@ func (r StandingRow) judge(a Ask) (Standing, string) {
 		return Diverged, "the agent holds a set of another database: this one was set up anew, or the node belonged to another controller"
 	case held.Generation > r.Generation:
 		return Diverged, "the agent holds a newer set than this database has ever wanted: the database was put back from a backup"
+	case held.Generation < r.Generation && r.Offered != "" && held.Hash != r.Offered:
+		return Diverged, "the agent holds another set of its generation than this database wanted: the database was put back from a backup and has counted on since"
 	case held.Generation < r.Generation:
 		return Behind, ""
 	case a.Sure || held == r.Applied || held.Hash == r.Hash:

@@ -60,6 +60,7 @@ func (h *holder) take(want deployment.Standing, lost ...bool) *agentv1.Assignmen
 	if want != deployment.Behind {
 		return nil
 	}
+	h.w.wantRecorded(u.Set)
 	sent := wire(u.Set)
 	result, err := specpb.ApplySet(h.set, sent)
 	if err != nil {
@@ -70,9 +71,25 @@ func (h *holder) take(want deployment.Standing, lost ...bool) *agentv1.Assignmen
 		h.sure = true
 		h.w.exec("update agents set applied_generation = $2, applied_set_hash = $3 where id = $1",
 			h.id, int64(result.GetGeneration()), result.GetSetHash())
-		h.w.exec("delete from forgotten_assignments where node_id = $1 and generation <= $2", h.w.node, int64(result.GetGeneration()))
+		for _, table := range []string{"forgotten_assignments", "offered_sets"} {
+			h.w.exec("delete from "+table+" where node_id = $1 and generation <= $2", h.w.node, int64(result.GetGeneration()))
+		}
 	}
 	return sent
+}
+
+// wantRecorded checks that the database knows what it offers, by the hash that
+// agents work out.
+func (w *world) wantRecorded(set deployment.Set) {
+	w.t.Helper()
+	if value[bool](w, `select exists (select from assignments a join releases r on r.id = a.release_id
+			where a.node_id = $1 and r.set_part is null)`, w.node) {
+		return
+	}
+	hash := value[string](w, "select coalesce(max(set_hash), '') from offered_sets where node_id = $1 and generation = $2", w.node, int64(set.Generation))
+	if hash != set.Hash {
+		w.t.Fatalf("of generation %d it is known that %q was offered, it is %s", set.Generation, hash, set.Hash)
+	}
 }
 
 // wire is what goes to an agent.
@@ -270,13 +287,15 @@ func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) 
 	w.start(shop)
 	h.take(deployment.Behind)
 	w.start(shop)
+	w.start(shop)
 	events := func(event string) int {
 		return value[int](w, "select count(*) from node_events where node_id = $1 and event = $2", w.node, event)
 	}
 	known := h.set
 	for name, held := range map[string]*agentv1.AssignmentSet{
 		"ahead":                 {Lineage: known.GetLineage(), Generation: 9, SetHash: "x"},
-		"the same generation":   {Lineage: known.GetLineage(), Generation: 2, SetHash: "x"},
+		"the same generation":   {Lineage: known.GetLineage(), Generation: 3, SetHash: "x"},
+		"overtaken":             {Lineage: known.GetLineage(), Generation: 2, SetHash: "x"},
 		"another database":      {Lineage: "another", Generation: 1, SetHash: "x"},
 		"a generation too high": {Lineage: known.GetLineage(), Generation: 1 << 63, SetHash: "x"},
 	} {
@@ -292,7 +311,7 @@ func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) 
 				t.Errorf("%d rows in the audit log, want %d", n, before+1)
 			}
 			says := map[string]string{
-				"ahead": "newer set", "the same generation": "another set of the same generation",
+				"ahead": "newer set", "the same generation": "another set of the same generation", "overtaken": "has counted on since",
 				"another database": "another database", "a generation too high": "newer set",
 			}[name]
 			if why := value[string](w, "select diverged from agents where id = $1 and diverged_at is not null", h.id); !strings.Contains(why, says) {
@@ -310,11 +329,55 @@ func TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing(t *testing.T) 
 	}
 }
 
+// An acknowledgement that was lost makes nobody suspicious: what the agent holds
+// was offered, however far the database has counted since.
+func TestAnAgentWhoseAcknowledgementWasLostFollows(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	shop, blog := w.create(version, "shop"), w.create(version, "blog")
+	w.start(shop)
+	h.take(deployment.Behind)
+	w.start(blog)
+	h.sure = false
+	h.take(deployment.Behind, true)
+	if err := w.Delete(w.ctx, blog.ID); err != nil {
+		t.Fatal(err)
+	}
+	h.take(deployment.Behind, true)
+	w.start(shop)
+	h.take(deployment.Behind)
+	if n := value[int](w, "select count(*) from offered_sets"); n != 0 {
+		t.Errorf("%d offers are kept after the last was acknowledged", n)
+	}
+}
+
+// However long nobody serves a node, no more is kept of it than so much.
+func TestOffersToANodeThatNobodyServesAreBounded(t *testing.T) {
+	w := newWorld(t)
+	for range 23 {
+		w.exec(`do $$ begin for i in 1..100 loop
+				update nodes set generation = generation + 1;
+				set constraints all immediate;
+				set constraints all deferred;
+			end loop; end $$`)
+	}
+	kept := value[[]int64](w, "select array[count(*), min(generation), max(generation)] from offered_sets where node_id = $1", w.node)
+	if kept[0] > 1101 || kept[1] < 1200 || kept[2] != 2300 {
+		t.Errorf("kept are %d offers, of generations %d to %d", kept[0], kept[1], kept[2])
+	}
+}
+
 func TestAnOperatorMakesThisControllersSetTheWantedOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		lineage string
 		replace bool
-	}{"put back from a backup": {}, "another database": {lineage: "another", replace: true}} {
+		// starts are what this database wants after the agent went away.
+		starts int
+	}{
+		"put back from a backup": {}, "another database": {lineage: "another", replace: true},
+		"put back and counted on": {starts: 9},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			h := w.newHolder()
@@ -335,6 +398,9 @@ func TestAnOperatorMakesThisControllersSetTheWantedOne(t *testing.T) {
 			}
 			held.SetHash = specpb.SetHash(held)
 			h.set, h.sure = held, false
+			for range c.starts {
+				w.start(shop)
+			}
 			h.take(deployment.Diverged)
 
 			if err := w.Adopt(w.ctx, w.node, false); err != nil {

@@ -65,6 +65,7 @@ func (w *world) deliveries(s mstate) []step[mstate] {
 func (w *world) note(s mstate, a mack) mstate {
 	if a.refusal == 0 && (a.epoch == s.epoch || !w.guards.fence) {
 		s.applied = a.set
+		s.offers.forget(a.set.gen)
 		if s.replaces && a.set.lineage == s.db.lineage {
 			s.replaces = false
 		}
@@ -81,7 +82,7 @@ func (w *world) move(s *mstate, to mset, m mmessage) string {
 		return "the agent follows another database that nobody decided for"
 	case from.lineage == to.lineage && to.gen <= from.gen:
 		return "the agent goes back"
-	case w.overtaken && from.lineage == to.lineage && from.time < to.time && from.gen > s.split && !s.knows(from, to.time):
+	case !w.old && from.lineage == to.lineage && from.time < to.time && from.gen > s.split && !s.knows(from, to.time) && from != s.decided:
 		return "the agent follows a database that was put back, which nobody decided for"
 	}
 	return ""

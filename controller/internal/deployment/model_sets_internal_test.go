@@ -73,28 +73,26 @@ type mack struct {
 
 // guards are what keeps the model from going wrong; each can be taken away.
 type guards struct {
-	lineage, stale, base, hash, tombstones, fence, diverged, resend, hello bool
-	// offered is a guard that the controller does not have: it would know which
-	// sets it has sent, and so notice an agent that holds one of another time
-	// although the database has counted past it since it was put back.
-	offered bool
+	lineage, stale, base, hash, tombstones, fence, diverged, resend, hello, offered bool
 }
 
-func allGuards() guards { return guards{true, true, true, true, true, true, true, true, true, false} }
+func allGuards() guards { return guards{true, true, true, true, true, true, true, true, true, true} }
 
 // mstate is a state of the model.
 type mstate struct {
 	db      mset // what the node should run
 	applied mset // the last set that was acknowledged, as the database knows it
-	offered mset // the last set that was sent, as the database would know it if it was told
+	offers  offers
 	backup  struct {
-		there                bool
-		db, applied, offered mset
+		there       bool
+		db, applied mset
+		offers      offers
 	}
 	forgotten [2]uint8 // generation at which a prefix was forgotten, 0 never
 	time      uint8    // the line of time, which splits when the database is put back
 	split     uint8    // the last generation that both lines of time have
-	replaces  bool     // an operator decided for this database
+	replaces  bool     // an operator decided for this database, and against another lineage
+	decided   mset     // what the agent held when an operator decided for this database
 	// ever are the sets that some database wanted.
 	ever [8]mset
 
@@ -113,6 +111,18 @@ type mstate struct {
 	acted  bool     // whether the engine is as the set says
 	engine [2]uint8 // releases that run
 	budget mbudget
+}
+
+// offers are the sets that were wanted and not acknowledged, by generation.
+type offers [8]mset
+
+// forget drops those up to a generation.
+func (o *offers) forget(gen uint8) {
+	for i := range o {
+		if i <= int(gen) {
+			o[i] = mset{}
+		}
+	}
 }
 
 // mbudget bounds what happens, so that the states are finitely many.
@@ -149,6 +159,12 @@ func (s *mstate) change(i int, change func(*slot, uint8)) {
 		s.forgotten[i] = 0
 	}
 	s.budget.acts--
+	s.offer()
+}
+
+// offer remembers what the database wants now.
+func (s *mstate) offer() {
+	s.offers[s.db.gen] = s.db
 	s.remember()
 }
 
@@ -164,9 +180,6 @@ type world struct {
 	budget mbudget
 	// old is a controller that judges nothing: it sends whatever is newest, whole.
 	old bool
-	// overtaken makes it wrong to follow a database that was put back and has
-	// counted past what the agent holds.
-	overtaken bool
 	// eager is a controller that takes for held what it has only sent.
 	eager bool
 
@@ -175,8 +188,8 @@ type world struct {
 }
 
 type judgement struct {
-	db, applied, held mset
-	sure, replaces    bool
+	db, applied, held, offered mset
+	sure, replaces             bool
 }
 
 type take struct {
@@ -196,15 +209,17 @@ func (w *world) judge(s *mstate) Standing {
 		}
 		return Behind
 	}
-	if w.guards.offered && s.held.lineage == s.db.lineage && s.held.gen < s.db.gen && !s.sure &&
-		!s.held.same(s.applied) && !s.held.same(s.offered) {
-		return Diverged
+	j := judgement{db: s.db, applied: s.applied, held: s.held, sure: s.sure, replaces: s.replaces}
+	if w.guards.offered && s.held.lineage == s.db.lineage {
+		j.offered = s.offers[s.held.gen]
 	}
-	j := judgement{s.db, s.applied, s.held, s.sure, s.replaces}
 	if known, ok := w.judged[j]; ok {
 		return known
 	}
-	row := StandingRow{Lineage: fmt.Sprint("lineage ", s.db.lineage), Generation: uint64(s.db.gen), Applied: s.applied.heldByAgent()}
+	row := StandingRow{
+		Lineage: fmt.Sprint("lineage ", s.db.lineage), Generation: uint64(s.db.gen), Applied: s.applied.heldByAgent(),
+		Offered: j.offered.heldByAgent().Hash,
+	}
 	if s.db.gen > 0 {
 		row.Hash = s.db.proto().GetSetHash()
 	}
@@ -300,9 +315,6 @@ func (w *world) next(s mstate) []step[mstate] {
 		}
 		sent := s
 		sent.waiting = true
-		if w.guards.offered {
-			sent.offered = s.db
-		}
 		if w.eager {
 			sent.held, sent.sure, sent.whole = s.db, true, false
 		}
@@ -324,6 +336,7 @@ func (w *world) next(s mstate) []step[mstate] {
 	if w.guards.hello && s.open && !s.sure && s.db.gen > 0 && !s.applied.same(s.held) && w.judge(&s) == Current {
 		noted := s
 		noted.applied, noted.sure = s.held, true
+		noted.offers.forget(s.held.gen)
 		add("what the agent holds is written down", noted)
 	}
 	// What stays unanswered is sent again, whole.
@@ -362,11 +375,11 @@ func (w *world) disasters(s mstate, add func(string, mstate)) {
 	if s.budget.backups > 0 {
 		if !s.backup.there {
 			b := s
-			b.backup.there, b.backup.db, b.backup.applied, b.backup.offered = true, s.db, s.applied, s.offered
+			b.backup.there, b.backup.db, b.backup.applied, b.backup.offers = true, s.db, s.applied, s.offers
 			add("back the database up", b)
 		} else if s.backup.db != s.db {
 			r := s.cut()
-			r.db, r.applied, r.offered, r.budget.backups = s.backup.db, s.backup.applied, s.backup.offered, s.budget.backups-1
+			r.db, r.applied, r.offers, r.budget.backups = s.backup.db, s.backup.applied, s.backup.offers, s.budget.backups-1
 			r.time++
 			r.split = s.backup.db.gen
 			r.backup.there = false
@@ -378,7 +391,7 @@ func (w *world) disasters(s mstate, add func(string, mstate)) {
 	}
 	if s.budget.others > 0 {
 		o := s.cut()
-		o.db, o.applied, o.offered, o.budget.others = mset{lineage: s.db.lineage + 1}, mset{}, mset{}, s.budget.others-1
+		o.db, o.applied, o.offers, o.budget.others = mset{lineage: s.db.lineage + 1}, mset{}, offers{}, s.budget.others-1
 		o.forgotten, o.late, o.replaces = [2]uint8{}, mack{}, false
 		add("set the database up anew", o)
 	}
@@ -387,8 +400,8 @@ func (w *world) disasters(s mstate, add func(string, mstate)) {
 	}
 }
 
-// adopt is an operator's decision that the node follows this database: it gets
-// another lineage, or the agent's is replaced.
+// adopt is an operator's decision that the node follows this database: its set
+// gets a generation above what the agent holds, and all of it is new.
 func (s *mstate) adopt() mstate {
 	n := *s
 	n.follow()
@@ -396,13 +409,17 @@ func (s *mstate) adopt() mstate {
 }
 
 func (s *mstate) follow() {
-	s.replaces = true
-	if s.held.lineage == s.db.lineage {
-		s.db.lineage++
-		s.applied = mset{}
+	s.decided, s.replaces = s.held, s.held.lineage != s.db.lineage
+	s.db.gen = max(s.db.gen, s.held.gen) + 1
+	s.db.time = s.time
+	for i := range s.db.slots {
+		if s.db.slots[i] != (slot{}) {
+			s.db.slots[i].gen = s.db.gen
+		}
 	}
+	s.offers[s.held.gen] = mset{}
 	s.budget.adopted--
-	s.remember()
+	s.offer()
 }
 
 // cut ends the session; an answer on its way may still arrive.

@@ -36,8 +36,8 @@ func (db *DB) LockReporters(ctx context.Context, agentIDs []uuid.UUID) (map[uuid
 }
 
 // AdvanceReporters writes what agents have come to; they are locked. What an
-// agent accepted ends its divergence, and the traces of prefixes that went out
-// of its set by then.
+// agent accepted ends its divergence, the traces of prefixes that went out of
+// its set by then, and those of what it was offered.
 func (db *DB) AdvanceReporters(ctx context.Context, list []report.Advance, at time.Time) error {
 	_, err := db.execRows(ctx, "note what agents reported", `update agents a set
 			status_sequence = b.sequence, spool_id = b.spool, fact_sequence = b.fact,
@@ -77,9 +77,11 @@ func (db *DB) AdvanceReporters(ctx context.Context, list []report.Advance, at ti
 	if len(accepted) == 0 {
 		return nil
 	}
-	_, err = db.execRows(ctx, "forget prefixes that agents hold no more", `delete from forgotten_assignments f
-		using unnest($1::uuid[], $2::bigint[]) as b (node_id, generation)
-		where f.node_id = b.node_id and f.generation <= b.generation`,
+	_, err = db.execRows(ctx, "forget what agents hold no more", `with b as (
+			select * from unnest($1::uuid[], $2::bigint[]) as b (node_id, generation)
+		), unoffered as (
+			delete from offered_sets o using b where o.node_id = b.node_id and o.generation <= b.generation)
+		delete from forgotten_assignments f using b where f.node_id = b.node_id and f.generation <= b.generation`,
 		ids(accepted, func(a report.Advance) uuid.UUID { return a.NodeID }),
 		column(accepted, func(a report.Advance) int64 { return int64(a.Applied.Generation) }))
 	return err

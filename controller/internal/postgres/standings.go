@@ -25,12 +25,13 @@ const readStandings = `
 	), known as (
 		select q.agent_id, q.node_id, q.generation as held, q.whole,
 			s.value as lineage, n.generation, g.applied_generation, g.applied_set_hash, g.replaces_lineage, g.diverged,
-			q.lineage = s.value as ours,
+			q.lineage = s.value as ours, coalesce(o.set_hash, '') as offered,
 			q.lineage = s.value and (q.sure or q.generation = g.applied_generation and q.hash = g.applied_set_hash) as certain
 		from asked q
 		join nodes n on n.id = q.node_id
 		join agents g on g.id = q.agent_id
 		join settings s on s.key = 'lineage'
+		left join offered_sets o on o.node_id = q.node_id and o.generation = q.generation and q.lineage = s.value
 	), wanted as (
 		select *,
 			case when certain and not whole and held < generation then held else 0 end as base,
@@ -38,7 +39,7 @@ const readStandings = `
 				else held = 0 and generation > 0 or replaces_lineage <> '' end as needed
 		from known
 	)
-	select w.agent_id, w.lineage, w.generation, w.applied_generation, w.applied_set_hash, w.replaces_lineage, w.diverged,
+	select w.agent_id, w.lineage, w.generation, w.applied_generation, w.applied_set_hash, w.replaces_lineage, w.diverged, w.offered,
 		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part, x.spec, x.expected
 	from wanted w
 	left join lateral (
@@ -76,7 +77,7 @@ type standingLine struct {
 }
 
 func (l *standingLine) scan(rows *sql.Rows) error {
-	return rows.Scan(&l.agentID, &l.standing.Lineage, &l.generation, &l.applied, &l.appliedHash, &l.standing.Replaces, &l.standing.Diverged,
+	return rows.Scan(&l.agentID, &l.standing.Lineage, &l.generation, &l.applied, &l.appliedHash, &l.standing.Replaces, &l.standing.Diverged, &l.standing.Offered,
 		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec, &l.expected)
 }
 
@@ -173,11 +174,14 @@ func (db *DB) SetDiverged(ctx context.Context, agentID uuid.UUID, epoch int64, h
 	return n > 0, err
 }
 
-// SetApplied notes which set the agent of a session holds. It refuses it no more.
+// SetApplied notes which set the agent of a session holds. It refuses it no
+// more, and what it was offered until then need not be known.
 func (db *DB) SetApplied(ctx context.Context, agentID uuid.UUID, epoch int64, held deployment.Held) error {
-	_, err := db.execRows(ctx, "note what the agent holds", `update agents set applied_generation = $3, applied_set_hash = $4,
-			refusal = '', refused_generation = 0, refused_at = null
-		where id = $1 and epoch = $2 and revoked_at is null`,
+	_, err := db.execRows(ctx, "note what the agent holds", `with noted as (
+			update agents set applied_generation = $3, applied_set_hash = $4,
+				refusal = '', refused_generation = 0, refused_at = null
+			where id = $1 and epoch = $2 and revoked_at is null returning node_id)
+		delete from offered_sets o using noted where o.node_id = noted.node_id and o.generation <= $3`,
 		agentID, epoch, int64(held.Generation), held.Hash)
 	return err
 }
@@ -221,6 +225,11 @@ func (db *DB) AdoptSet(ctx context.Context, nodeID uuid.UUID, d deployment.Diver
 	// another content.
 	_, err = db.execRows(ctx, doing, "update assignments set generation = $2, removal_confirmed = $3 where node_id = $1",
 		nodeID, int64(generation), confirmRemoval)
+	if err != nil {
+		return 0, err
+	}
+	// What the agent holds may be left although this database never wanted it.
+	_, err = db.execRows(ctx, doing, "delete from offered_sets where node_id = $1 and generation = $2", nodeID, int64(d.Held.Generation))
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ func TestAnswersToAssignmentsAreNoted(t *testing.T) {
 	w := newWorld(t)
 	s := w.node("node")
 	w.exec("insert into forgotten_assignments (node_id, prefix, generation) values ($1, 'old', 4), ($1, 'new', 6)", s.NodeID)
+	w.exec("insert into offered_sets (node_id, generation, set_hash) values ($1, 4, 'h4'), ($1, 5, 'h5'), ($1, 6, 'h6')", s.NodeID)
 	w.exec("update agents set diverged = 'it did', diverged_at = now(), replaces_lineage = 'other'")
 	x := w.open(s)
 	say := func(a report.Acknowledgement) {
@@ -45,6 +46,9 @@ func TestAnswersToAssignmentsAreNoted(t *testing.T) {
 	}
 	if got := value[string](w, "select string_agg(prefix, ',') from forgotten_assignments"); got != "new" {
 		t.Errorf("traces are left of %s", got)
+	}
+	if got := value[string](w, "select string_agg(set_hash, ',') from offered_sets"); got != "h6" {
+		t.Errorf("offers that are kept: %s", got)
 	}
 	if got := value[string](w, "select string_agg(event, ',' order by id) from node_events"); got != "assignmentsRefused,assignmentsAccepted" {
 		t.Errorf("the history says %s", got)

@@ -29,6 +29,8 @@ const (
 	streams  = "controller/internal/bulk"
 	stored   = "controller/internal/postgres"
 	sending  = "controller/internal/dispatch"
+
+	migrations = "migrations"
 )
 
 // mutants are all of them.
@@ -179,6 +181,21 @@ func mutants() []mutant {
 			"return Diverged, \"the agent holds a newer set",
 			"return Behind, \"the agent holds a newer set",
 		}}, delivery, "TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing", false},
+		{"overtaken", "an agent of another time is sent sets once the database has counted past what it holds", []edit{{
+			delivery + "/delivery.go",
+			"case held.Generation < r.Generation && r.Offered != \"\" && held.Hash != r.Offered:",
+			"case false:",
+		}}, delivery, "TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing|TestModelSetsConverge", false},
+		{"offers", "the database does not know what it offered", []edit{{
+			migrations + "/00019_offered_sets.sql",
+			"for each row when (old.generation <> new.generation)",
+			"for each row when (false)",
+		}}, agentrpc, "TestARestoredDatabaseThatCountedPastWhatAnAgentHoldsIsNotFollowed", false},
+		{"adopted offer", "what an agent held when somebody decided keeps it from following", []edit{{
+			stored + "/standings.go",
+			"\"delete from offered_sets where node_id = $1 and generation = $2\"",
+			"\"delete from offered_sets where node_id = $1 and generation = -$2\"",
+		}}, delivery, "TestAnOperatorMakesThisControllersSetTheWantedOne", false},
 		{"lost-acknowledgement", "what a hello says is held is not written down", []edit{{
 			delivery + "/delivery.go",
 			"if standing == Current && !ask.Sure && ask.Held != row.Applied",
