@@ -106,7 +106,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	s.courier = notification.NewCourier(db, sender, k.Vault, bus.Subscribe(wake.Deliveries()).C, log, now)
 	issuer := token.NewIssuer(db, k.Token, c.PublicURL, now)
 	s.users = user.New(user.Config{
-		Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(max(2, runtime.NumCPU())), Now: now,
+		Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(max(2, runtime.NumCPU())), Audit: auditLog, Now: now,
 		SetupToken: setupToken, OpenRegistration: c.Registration == "open",
 	})
 	s.tokens = token.NewService(db, issuer, auditLog)

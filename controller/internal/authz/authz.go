@@ -120,6 +120,10 @@ const (
 
 // Events that the audit log names and nobody can ask for.
 const (
+	// SelfRegister and SelfLogin: somebody made an account or began a session,
+	// who was nobody before.
+	SelfRegister Action = "self.register"
+	SelfLogin    Action = "self.login"
 	// AgentStreamRefused: an agent came with the id of a stream that it was not
 	// asked for.
 	AgentStreamRefused Action = "agent.stream-refused"

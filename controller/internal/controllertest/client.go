@@ -155,3 +155,10 @@ func (r Reply) String(t testing.TB, key string) string {
 
 // Token returns the client's token.
 func (c *Client) Token() string { return c.token }
+
+// In returns the client for a part of its test: failures are that part's.
+func (c *Client) In(t testing.TB) *Client {
+	other := *c
+	other.t = t
+	return &other
+}

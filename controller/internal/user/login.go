@@ -45,8 +45,10 @@ func (s *Service) Login(ctx context.Context, email, password string) (secret str
 		if err := s.Store.TouchLogin(ctx, u.ID, s.Now()); err != nil {
 			return err
 		}
-		t, secret, err = s.Issuer.Issue(ctx, u.ID, token.Session, "", token.SessionLifetime)
-		return err
+		if t, secret, err = s.Issuer.Issue(ctx, u.ID, token.Session, "", token.SessionLifetime); err != nil {
+			return err
+		}
+		return s.Audit.Record(as(ctx, u), authz.SelfLogin, map[string]any{"id": u.ID})
 	})
 	return secret, t.ExpiresAt, err
 }
@@ -57,7 +59,17 @@ func (s *Service) Logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.Tokens.DeleteToken(ctx, who.TokenID)
+	return s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Tokens.DeleteToken(ctx, who.TokenID); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, authz.SelfLogout, map[string]any{"id": who.ID})
+	})
+}
+
+// as makes somebody who has just shown who they are the actor of what follows.
+func as(ctx context.Context, u User) context.Context {
+	return actor.With(ctx, actor.Actor{Kind: actor.User, ID: u.ID, Name: u.Name, Email: u.Email, Method: "post"})
 }
 
 // Authenticate turns a presented token into the actor it stands for; an

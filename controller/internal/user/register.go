@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/shared/apperr"
 )
@@ -43,15 +44,25 @@ func (s *Service) Register(ctx context.Context, cmd RegisterCommand) (User, erro
 			return apperr.New(apperr.Forbidden,
 				"the first account needs the set-up token from the link that the controller printed at its start").WithField("setupToken", nil)
 		case cmd.InvitationToken != "":
-			return s.registerInvited(ctx, &u, cmd.InvitationToken)
+			if err := s.registerInvited(ctx, &u, cmd.InvitationToken); err != nil {
+				return err
+			}
+			return s.registered(as(ctx, u), u)
 		case !first && !s.OpenRegistration:
 			return apperr.New(apperr.Forbidden,
 				"registration is closed on this installation; ask its administrator, or use the link of an invitation")
 		}
 		u.Admin = first
-		return s.Store.InsertUser(ctx, u)
+		if err := s.Store.InsertUser(ctx, u); err != nil {
+			return err
+		}
+		return s.registered(as(ctx, u), u)
 	})
 	return u, err
+}
+
+func (s *Service) registered(ctx context.Context, u User) error {
+	return s.Audit.Record(ctx, authz.SelfRegister, map[string]any{"id": u.ID, "email": u.Email, "admin": u.Admin})
 }
 
 // registerInvited makes the account an invitation is for. It gets the id that
@@ -93,7 +104,10 @@ func (s *Service) EnsureAdministrator(ctx context.Context, email, password strin
 			return err
 		}
 		u.Admin, made = true, true
-		return s.Store.InsertUser(ctx, u)
+		if err := s.Store.InsertUser(ctx, u); err != nil {
+			return err
+		}
+		return s.registered(ctx, u)
 	})
 	return made, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/shared/apperr"
 )
@@ -64,6 +65,7 @@ type Config struct {
 	Tokens TokenStore
 	Issuer *token.Issuer
 	Hasher Hasher
+	Audit  *audit.Log
 	Now    func() time.Time
 	// SetupToken must accompany the registration of the first user.
 	SetupToken string

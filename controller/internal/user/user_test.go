@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/postgres/pgtest"
@@ -51,7 +52,7 @@ func setUp(t *testing.T, open bool) world {
 	hasher := &watchedHasher{Argon2: user.NewArgon2(2)}
 	return world{
 		Service: user.New(user.Config{
-			Store: db, Tokens: db, Issuer: issuer, Hasher: hasher, Now: time.Now,
+			Store: db, Tokens: db, Issuer: issuer, Hasher: hasher, Audit: audit.New(db, time.Now), Now: time.Now,
 			SetupToken: "setup", OpenRegistration: open,
 		}),
 		db: db, hasher: hasher, issuer: issuer,

@@ -74,7 +74,7 @@ func newShop(t *testing.T) *shop {
 	}
 	deps := teamapi.Deps{
 		Log: log, Now: now,
-		Users:  user.New(user.Config{Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(1), Now: now}),
+		Users:  user.New(user.Config{Store: db, Tokens: db, Issuer: issuer, Hasher: user.NewArgon2(1), Audit: auditLog, Now: now}),
 		Tokens: token.NewService(db, issuer, auditLog),
 		Teams:  team.New(team.Config{Store: db, Audit: auditLog, Now: now}),
 		Nodes:  node.New(node.Config{Store: db, Audit: auditLog, Now: now}),
