@@ -9,6 +9,11 @@ import (
 	"github.com/docker/docker/api/types/filters"
 )
 
+// heardGlance is how often a container is looked at that is waited for while
+// the bell hears of it anyway. Fifty containers come up at a time, and the engine
+// is at its limit then.
+const heardGlance = 5 * time.Second
+
 // bell wakes whoever waits for a container when something happened to it, so
 // that nobody has to ask the engine again and again.
 type bell struct {
@@ -16,6 +21,8 @@ type bell struct {
 	waiting map[string]chan struct{}
 	// exits are the codes of the containers that ended while it listened.
 	exits map[string]string
+	// silent is true when nothing is heard any more.
+	silent bool
 }
 
 // listen hears the engine's events about the containers of a prefix until ctx
@@ -32,7 +39,8 @@ func (d *Driver) listen(ctx context.Context, prefix string) *bell {
 				if matters(e.Action) {
 					b.ring(e)
 				}
-			case <-lost: //nolint:errcheck // who waits looks from time to time anyway
+			case <-lost: //nolint:errcheck // who waits looks for himself from now on
+				b.fallSilent()
 				return
 			case <-ctx.Done():
 				return
@@ -51,6 +59,19 @@ func (b *bell) ring(e events.Message) {
 	select {
 	case b.of(e.Actor.ID) <- struct{}{}:
 	default:
+	}
+}
+
+// fallSilent wakes all who wait: they have to look for themselves.
+func (b *bell) fallSilent() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.silent = true
+	for _, waiting := range b.waiting {
+		select {
+		case waiting <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -89,5 +110,10 @@ func (b *bell) glance() time.Duration {
 	if b == nil {
 		return pollInterval
 	}
-	return 10 * pollInterval
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.silent {
+		return pollInterval
+	}
+	return heardGlance
 }

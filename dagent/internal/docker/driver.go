@@ -117,10 +117,13 @@ type Options struct {
 }
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
-// calls but what the labels on the engine's objects say, and Options.Images.
+// calls but what the labels on the engine's objects say, Options.Images, and,
+// while it hears of every change, what containers looked like.
 type Driver struct {
 	engine  Engine
 	options Options
+	// memory spares List most of its inspections.
+	memory recollections
 	// joining keeps a network from being pruned between the moment it is
 	// found and the moment a container joins it, which holds it for reading.
 	joining sync.RWMutex

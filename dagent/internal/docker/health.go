@@ -69,6 +69,7 @@ func (w *waiting) run(ctx context.Context, healthy <-chan struct{}) error {
 		case <-ctx.Done():
 			return engineError(ctx.Err(), "wait for the new container")
 		}
+		tick.Reset(w.bell.glance())
 		seen, err := w.engine.ContainerInspect(ctx, w.id)
 		if err != nil {
 			return engineError(err, "look at the new container")
@@ -98,6 +99,7 @@ func (d *Driver) awaitEnd(ctx context.Context, id string, bell *bell) (container
 		if state, _ := stateOf(seen.State.Status, false); state == spec.StateExited {
 			return seen, nil
 		}
+		tick.Reset(bell.glance())
 		select {
 		case <-bell.wake(id):
 		case <-tick.C:

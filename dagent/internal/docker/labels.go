@@ -36,6 +36,10 @@ const (
 	// one: written down before any of them is, it tells after a crash which of
 	// the stopped ones have to run again.
 	labelStops = labelPrefix + "stops"
+	// LabelRoute says what the route of a container is, LabelEdge marks the
+	// proxy of routes; both are the router's.
+	LabelRoute = labelPrefix + "route"
+	LabelEdge  = labelPrefix + "edge"
 	// labelInit is the name of an init container, absent on others.
 	labelInit = labelPrefix + "init"
 )

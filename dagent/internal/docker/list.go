@@ -35,15 +35,25 @@ func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
 	details.SetLimit(parallelInspects)
 	for i, c := range all {
 		list[i] = see(c)
-		if list[i].Managed {
-			details.Go(func() error { return d.detail(ctx, &list[i]) })
+		if !list[i].Managed || d.memory.recall(&list[i], d.options.Now()) {
+			continue
 		}
+		details.Go(func() error {
+			asOf, listed := d.memory.moment(), list[i]
+			err := d.detail(ctx, &list[i])
+			if err == nil {
+				d.memory.remember(listed, list[i], asOf, d.options.Now())
+			}
+			return err
+		})
 	}
 	if err := details.Wait(); err != nil {
 		return nil, engineError(err, "look at the containers")
 	}
 	// One that went away meanwhile is not listed.
-	return slices.DeleteFunc(list, func(c workload.Container) bool { return c.EngineID == "" }), nil
+	list = slices.DeleteFunc(list, func(c workload.Container) bool { return c.EngineID == "" })
+	d.memory.keepOnly(list)
+	return list, nil
 }
 
 // detail adds what only an inspection tells. A container that is gone becomes

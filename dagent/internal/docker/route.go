@@ -34,8 +34,9 @@ type Router interface {
 	// are. Without containers the prefix has no routes any more.
 	Move(ctx context.Context, prefix string, targets []RouteTarget) error
 	// Drain waits until none of the containers has a request under way, for
-	// the drain time at most, and returns how many requests were left.
-	Drain(ctx context.Context, containers []string) (left int, err error)
+	// the time within at most, which is the router's own when it is 0, and
+	// returns how many requests were left.
+	Drain(ctx context.Context, containers []string, within time.Duration) (left int, err error)
 	// Tidy is called now and then: it puts right what is not as it should be,
 	// and removes what no deployment needs any more.
 	Tidy(ctx context.Context) error
@@ -138,18 +139,13 @@ func (a *applying) moveRoutes(ctx context.Context) error {
 }
 
 // drainRoutes waits for the requests that containers which end have under way.
-func (a *applying) drainRoutes(ctx context.Context, ending []owned) {
-	if a.options.Router == nil || len(ending) == 0 {
+func (a *applying) drainRoutes(ctx context.Context, ending []string, within time.Duration) {
+	if a.options.Router == nil {
 		return
 	}
-	var ids []string
-	for _, o := range ending {
-		if !o.ended() {
-			ids = append(ids, o.id)
-		}
-	}
-	left, err := a.options.Router.Drain(ctx, ids)
+	left, err := a.options.Router.Drain(ctx, ending, within)
 	switch {
+	case ctx.Err() != nil:
 	case err != nil:
 		a.story.Warn("", "the requests that the old containers still have could not be waited for: %v", err)
 	case left > 0:

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,17 +47,26 @@ func (a *applying) switchOver(ctx context.Context) *workload.Failure {
 }
 
 // drain lets the old containers finish what they are at: nothing new is led to
-// them any more.
+// them any more. They go on for the drain time of the policy, within which the
+// requests that came by routes have to end; without one, those requests alone
+// are waited for, as long as the router thinks right.
 func (a *applying) drain(ctx context.Context) *workload.Failure {
-	busy := slices.ContainsFunc(a.retiring, func(r *retiree) bool {
-		return r.place == placeServing && r.running() && !a.stoodBy(r.owned)
-	})
-	if !busy || a.dep.Policy.DrainSeconds <= 0 {
+	var busy []string
+	for _, r := range a.retiring {
+		if r.running() && !a.stoodBy(r.owned) {
+			busy = append(busy, r.id)
+		}
+	}
+	if len(busy) == 0 {
 		return nil
 	}
-	a.story.Info("", "draining the old containers for %d s", a.dep.Policy.DrainSeconds)
-	drained := time.NewTimer(time.Duration(a.dep.Policy.DrainSeconds) * time.Second)
+	within := time.Duration(a.dep.Policy.DrainSeconds) * time.Second
+	drained := time.NewTimer(within)
 	defer drained.Stop()
+	if within > 0 {
+		a.story.Info("", "draining the old containers for %d s", a.dep.Policy.DrainSeconds)
+	}
+	a.drainRoutes(ctx, busy, within)
 	select {
 	case <-drained.C:
 		return nil
@@ -76,7 +84,6 @@ func (a *applying) retire(ctx context.Context) *workload.Failure {
 	for _, r := range a.retiring {
 		ending = append(ending, r.owned)
 	}
-	a.drainRoutes(ctx, ending)
 	if err := a.endAll(ctx, ending, a.story); err != nil {
 		return a.fail(ctx, workload.StepRetire, nil, "", err)
 	}

@@ -24,13 +24,18 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 	heard, lost := d.engine.Events(ctx, events.ListOptions{
 		Filters: filters.NewArgs(filters.Arg("type", string(events.ContainerEventType))),
 	})
+	d.memory.listen()
+	defer d.memory.deafen()
 	d.startForsaken(ctx)
 	changed()
 	for {
 		select {
 		case e := <-heard:
 			if matters(e.Action) {
-				d.hear()
+				d.memory.touch(e.Actor.ID)
+				if concernsRoutes(e.Actor.Attributes) {
+					d.hear()
+				}
 				changed()
 			}
 		case err := <-lost:
@@ -42,6 +47,14 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 			return nil
 		}
 	}
+}
+
+// concernsRoutes reports whether a container has to do with routes, by its
+// labels.
+func concernsRoutes(labels map[string]string) bool {
+	_, routed := labels[LabelRoute]
+	_, edge := labels[LabelEdge]
+	return routed || edge
 }
 
 // matters reports whether an event may change what List returns. Health probes

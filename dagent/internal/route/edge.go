@@ -20,6 +20,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 
+	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/edgeapi"
 )
@@ -27,7 +28,7 @@ import (
 const (
 	// labelEdge is on the edge's container and network; its value is the
 	// folder the edge keeps everything in, which says whose it is.
-	labelEdge = "dev.fairlead.edge"
+	labelEdge = docker.LabelEdge
 	// labelEdgeConfig is a digest of what the edge's container was made from.
 	labelEdgeConfig = "dev.fairlead.edge-config"
 

@@ -179,6 +179,21 @@ func TestEdgeOfAnotherVersionIsReplaced(t *testing.T) {
 	n.serves("shop.test", "/", "release 1")
 }
 
+// releaseServed is the release that answers on shop.test, "" when none does.
+func (n *node) releaseServed() string {
+	ask, err := http.NewRequestWithContext(n.Context(), http.MethodGet, "http://"+n.address()+"/", nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	ask.Host = "shop.test"
+	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(ask)
+	if err != nil {
+		return ""
+	}
+	_ = answer.Body.Close()
+	return answer.Header.Get("X-Release")
+}
+
 func (n *node) reaches(host string) bool {
 	ask, err := http.NewRequestWithContext(n.Context(), http.MethodGet, "http://"+n.address()+"/", nil)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // labelRoute is what a container's route is.
-const labelRoute = "dev.fairlead.route"
+const labelRoute = docker.LabelRoute
 
 // asked is what a workload asks for.
 type asked struct {

@@ -64,7 +64,8 @@ type Options struct {
 	ACMEEmail, ACMEDirectory, ACMERoots string
 	// TrustedProxies are networks whose X-Forwarded-* headers are believed.
 	TrustedProxies []string
-	// DrainTime bounds the wait for requests that old containers have; 30 s.
+	// DrainTime bounds the wait for requests that old containers have where the
+	// deployment's policy says nothing; 30 s.
 	DrainTime time.Duration
 	// Artifact is the digest of the edge's image archive, and Fetch how it is
 	// gotten. Image, when not empty, is an image that the engine has instead.
@@ -266,11 +267,14 @@ func (e *Edge) Tidy(ctx context.Context) error {
 }
 
 // Drain waits until the containers have no request under way.
-func (e *Edge) Drain(ctx context.Context, containers []string) (left int, err error) {
+func (e *Edge) Drain(ctx context.Context, containers []string, within time.Duration) (left int, err error) {
 	if len(containers) == 0 {
 		return 0, nil
 	}
-	left, err = e.client.drain(ctx, containers, e.options.DrainTime)
+	if within <= 0 {
+		within = e.options.DrainTime
+	}
+	left, err = e.client.drain(ctx, containers, within)
 	if unreachable(err) {
 		there, lookErr := e.there(ctx)
 		if lookErr == nil && !there {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/edgeapi"
@@ -65,7 +66,9 @@ func (t *Traefik) Prepare(_ context.Context, d spec.Deployment) (done func(), er
 func (t *Traefik) Move(context.Context, string, []docker.RouteTarget) error { return nil }
 
 // Drain does nothing.
-func (t *Traefik) Drain(context.Context, []string) (left int, err error) { return 0, nil }
+func (t *Traefik) Drain(context.Context, []string, time.Duration) (left int, err error) {
+	return 0, nil
+}
 
 // Tidy does nothing.
 func (t *Traefik) Tidy(context.Context) error { return nil }
