@@ -146,7 +146,7 @@ bench-deploy: machine ## the figures of deployments alone: beside the engine's A
 .PHONY: bench-fleet
 bench-fleet: machine build artifacts ## the figures of the agent link, with FLEET=10000 agents and LOSS_MINUTES=2 of a lossy network
 	@go build -o $(BIN)/fleetsim ./e2e/fleetsim/cmd/fleetsim
-	@$(BIN)/fleetsim --agents $(or $(FLEET),10000) --loss $(or $(LOSS_MINUTES),2)m --controller $(BIN)/controller --artifacts $(BIN)/artifacts
+	@$(BIN)/fleetsim --agents $(or $(FLEET),10000) --loss $(or $(LOSS_MINUTES),2)m --controller $(BIN)/controller --artifacts $(BIN)/artifacts --out $(BIN)/fleet-figures.txt
 	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
 		if go test -run '^$$' -bench DeployUnderALogFlood -benchtime 1x ./controller/internal/app >"$$out" 2>&1; \
 		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi

@@ -20,6 +20,12 @@ import (
 // newController runs a controller on a PostgreSQL of its own.
 func newController(t *testing.T) *rig.Controller {
 	t.Helper()
+	controller, _ := newControllerAndDatabase(t)
+	return controller
+}
+
+func newControllerAndDatabase(t *testing.T) (*rig.Controller, *rig.PostgreSQL) {
+	t.Helper()
 	program, artifacts, err := rig.Build(t.Context(), "../..")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +61,7 @@ func newController(t *testing.T) *rig.Controller {
 			t.Error(err)
 		}
 	})
-	return controller
+	return controller, postgres
 }
 
 // shop makes a deployment of one image on each node.
@@ -192,5 +198,45 @@ func TestAFleetConvergesThroughKillsAndRestarts(t *testing.T) {
 	}
 	if c := fleet.Counts(); c.RefusedSets != 0 || c.Quarantined != 0 {
 		t.Errorf("after all: %s", c)
+	}
+}
+
+func TestARestingFleetCostsOneStatementASecondHoweverOftenItBeats(t *testing.T) {
+	const agents, beats = 60, 3000
+	controller, postgres := newControllerAndDatabase(t)
+	team, err := controller.Client.CreateTeam(t.Context(), "fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, address, pin, err := fleetsim.Tokens(t.Context(), team, "node", agents, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, err := fleetsim.New(fleetsim.Config{Controller: address, Pin: pin, Seed: 60, Heartbeat: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fleet.Close)
+	if err := fleet.Enrol(t.Context(), tokens, 8); err != nil {
+		t.Fatal(err)
+	}
+	fleet.Start(context.WithoutCancel(t.Context()))
+	await(t, fleet, "all to be connected and told", func(c fleetsim.Counts) bool { return c.Echoed == agents && c.ReportAcks >= agents })
+
+	before, err := postgres.Statements(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, echoes := time.Now(), fleet.Counts().Echoes
+	await(t, fleet, "heartbeats", func(c fleetsim.Counts) bool { return c.Echoes-echoes >= beats })
+	after, err := postgres.Statements(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Some are of what is done seldom, and of the sessions' beginning.
+	const seldom = 20
+	if n, most := after-before, int64(time.Since(began).Seconds())+seldom; n > most {
+		top, err := postgres.Top(t.Context(), 20)
+		t.Errorf("%d heartbeats took %d statements, at most %d are right: %v %v", beats, n, most, top, err)
 	}
 }

@@ -57,10 +57,10 @@ func TestAnswersToAssignmentsAreNoted(t *testing.T) {
 
 func TestAnswersOfManyAreWrittenTogether(t *testing.T) {
 	w := idleWorld(t)
-	const nodes = 200
+	const nodes = 3 * report.MaxReports
 	var last *session
-	for i := range nodes {
-		last = w.open(w.node(string(rune('a'+i/26)) + string(rune('a'+i%26))))
+	for _, s := range w.fleet(nodes) {
+		last = w.open(s)
 		if err := last.Acknowledge(report.Acknowledgement{Generation: 7, Hash: "h"}); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"fairlead.dev/shared/workload"
 )
 
@@ -17,7 +19,9 @@ type digest struct {
 	sum     [sumBytes]byte
 }
 
-// entry is one container.
+// entry is one container. Its hashes are no protection against who makes two
+// that are the same: an agent could as well leave out what it does not want to
+// be known.
 type entry struct {
 	// id is of its engine id, content of everything else.
 	id, content uint64
@@ -35,7 +39,7 @@ func digestOf(list []workload.Container, engineError string) (d digest, ok bool)
 	var buffer []byte
 	for i := range list {
 		buffer = appendContainer(buffer[:0], &list[i])
-		d.entries[i] = entry{id: hash([]byte(list[i].EngineID)), content: hash(buffer)}
+		d.entries[i] = entry{id: xxhash.Sum64String(list[i].EngineID), content: xxhash.Sum64(buffer)}
 	}
 	sorted := slices.SortedFunc(slices.Values(d.entries), entry.compare)
 	buffer = buffer[:0]
@@ -82,11 +86,6 @@ func (d digest) since(earlier digest, list []workload.Container) (changed []work
 		}
 	}
 	return changed, same < len(earlier.entries)
-}
-
-func hash(content []byte) uint64 {
-	sum := sha256.Sum256(content)
-	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // appendContainer writes everything that is stored of a container but its

@@ -108,16 +108,18 @@ func hint(c chan struct{}) {
 	}
 }
 
-// batchContainers ends a batch early: that many rows take a while.
-const batchContainers = 10_000
+// batchContainers ends a batch early: that many rows take a while, in which the
+// nodes of the batch are locked.
+const batchContainers = 5000
 
 // cut takes the lines of the next transaction, each agent once.
 func (r *Recorder) cut() []*flight {
 	r.mu.Lock()
 	var batch, later []*Line
-	agents := make(map[uuid.UUID]bool, min(len(r.queue), MaxReports))
+	size := min(max(len(r.queue), MaxReports), maxBacklog)
+	agents := make(map[uuid.UUID]bool, min(len(r.queue), size))
 	for i, l := range r.queue {
-		if len(batch) == MaxReports {
+		if len(batch) == size {
 			later = append(later, r.queue[i:]...)
 			break
 		}

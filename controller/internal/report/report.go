@@ -27,8 +27,11 @@ const (
 	// Gather is how long reports are gathered while others were just written.
 	// One that comes after a pause is written at once.
 	Gather = 50 * time.Millisecond
-	// MaxReports ends the gathering early.
+	// MaxReports ends the gathering early, and is how much one transaction takes
+	// along unless more waits already: then it takes up to maxBacklog, since what
+	// is the same for each transaction is shared by more.
 	MaxReports = 256
+	maxBacklog = 1024
 	// maxFolded is how many reports of one session may wait; agents send no
 	// more than 8 before the first is acknowledged.
 	maxFolded = 16

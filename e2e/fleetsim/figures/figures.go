@@ -75,6 +75,8 @@ type bench struct {
 	floor      side // what was measured of it
 	product    side
 	world      *world
+	// taken are the figures that were printed, by name.
+	taken map[string]figure
 }
 
 // side is the floor or the controller, and what was measured of it.
@@ -92,6 +94,8 @@ type side struct {
 	enrolRate, connect, connectCPU, rest, warm, goroutines float64
 	beatCPU, beatAllocs, reportRate, storm, stormPeak      float64
 	attempts, beatRate, heap, stack, reportCPU             float64
+	revision, revisionCPU                                  float64
+	reportAck                                              time.Duration
 }
 
 // Run measures. What it starts ends with it.
@@ -101,7 +105,7 @@ func Run(ctx context.Context, c Config) (err error) {
 			return fmt.Errorf("no such part: %s; there are %v", part, Parts())
 		}
 	}
-	b := &bench{Config: c}
+	b := &bench{Config: c, taken: map[string]figure{}}
 	if err := b.measureFloor(ctx); err != nil {
 		return fmt.Errorf("measure the floor: %w", err)
 	}
@@ -124,6 +128,7 @@ func Run(ctx context.Context, c Config) (err error) {
 			return fmt.Errorf("measure %s: %w\n%s", part.name, err, b.controller.Tail())
 		}
 	}
+	b.judge()
 	return nil
 }
 
@@ -148,6 +153,7 @@ func (b *bench) print(name string, value float64, unit string, floor float64) {
 	if floor > 0 {
 		peer, ratio = fmt.Sprintf("%.4g", floor), fmt.Sprintf("%.2f", value/floor)
 	}
+	b.taken[name] = figure{value, unit, floor}
 	// Standard output: there is nobody to tell when it is closed.
 	_, _ = fmt.Fprintf(b.Out, "%s\t%.4g\t%s\t%s\t%s\n", name, value, unit, peer, ratio)
 }

@@ -59,12 +59,12 @@ func (b *bench) revision(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.print("revision_to_all_durable_and_acknowledged", held.Sub(committed).Seconds(), "s", 0)
+	b.print("revision_to_all_durable_and_acknowledged", held.Sub(committed).Seconds(), "s", b.floor.revision)
 	after, err := b.product.process().CPU()
 	if err != nil {
 		return err
 	}
-	b.print("revision_cpu", float64((after-cpu).Microseconds())/float64(b.Agents), "us/agent", 0)
+	b.print("revision_cpu", float64((after-cpu).Microseconds())/float64(b.Agents), "us/agent", b.floor.revisionCPU)
 	b.print("revision_postgresql_cpu", float64((spent-postgres).Microseconds())/float64(b.Agents), "us/agent", 0)
 	all := make([]int, b.Agents)
 	for i := range all {

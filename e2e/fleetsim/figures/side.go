@@ -36,7 +36,15 @@ func (b *bench) measureFloor(ctx context.Context) error {
 		steps = append(steps, func(ctx context.Context) error { return s.takeBeats(ctx, b.Beats) })
 	}
 	if b.wanted("status") {
-		steps = append(steps, s.takeWarm, func(ctx context.Context) error { return s.reports(ctx, 10, true) })
+		steps = append(steps, s.takeWarm, func(ctx context.Context) error {
+			s.fleet.AckTimes.Reset()
+			err := s.reports(ctx, 10, true)
+			s.reportAck = s.fleet.AckTimes.At(0.99)
+			return err
+		})
+	}
+	if b.wanted("revision") {
+		steps = append(steps, func(ctx context.Context) error { return s.takeRevision(ctx, floor.Revise) })
 	}
 	if b.wanted("storm") {
 		steps = append(steps, func(ctx context.Context) error { return s.takeStorm(ctx, nil) })
@@ -231,6 +239,34 @@ func (s *side) acknowledged(ctx context.Context) error {
 			return true
 		})
 	})
+}
+
+// takeRevision takes how long it is until every agent has answered a set, and
+// what that costs. No engine is done before.
+func (s *side) takeRevision(ctx context.Context, revise func() error) error {
+	s.fleet.SetLatency(slowEngine)
+	defer s.fleet.SetLatency(0)
+	cpu, err := s.process().CPU()
+	if err != nil {
+		return err
+	}
+	before, began := s.fleet.Counts(), time.Now()
+	if err := revise(); err != nil {
+		return err
+	}
+	err = within(ctx, time.Minute, func(ctx context.Context) error {
+		return s.fleet.Await(ctx, "the revision everywhere", func(c fleetsim.Counts) bool { return c.Sets-before.Sets >= int64(c.Agents) })
+	})
+	if err != nil {
+		return err
+	}
+	s.revision = time.Since(began).Seconds()
+	if err := s.acknowledged(ctx); err != nil {
+		return err
+	}
+	after, err := s.process().CPU()
+	s.revisionCPU = float64((after - cpu).Microseconds()) / s.agents()
+	return err
 }
 
 // takeStorm kills the process and starts it again at once; watch runs

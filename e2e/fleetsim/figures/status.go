@@ -66,7 +66,7 @@ func (b *bench) status(ctx context.Context) error {
 		b.print("status_"+kind.name+"_postgresql_cpu", float64((spent-postgres).Microseconds())/reports, "us/report", 0)
 		b.print("status_"+kind.name+"_containers", s.reportRate*containers, "1/s", 0)
 		b.print("status_"+kind.name+"_sql", float64(statements)/reports, "statements/report", 0)
-		b.print("status_"+kind.name+"_ack_p99", ms(s.fleet.AckTimes.At(0.99)), "ms", 0)
+		b.print("status_"+kind.name+"_ack_p99", ms(s.fleet.AckTimes.At(0.99)), "ms", ms(b.floor.reportAck))
 	}
 	if err := b.sustained(ctx); err != nil {
 		return err

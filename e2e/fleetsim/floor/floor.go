@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,23 @@ type Server struct {
 	heartbeat time.Duration
 	grpc      *grpc.Server
 	agents    atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	// revision counts the sets that everybody was sent.
+	revision uint64
+}
+
+// session is an agent's stream. Its handler and Revise send on it.
+type session struct {
+	mu     sync.Mutex
+	stream grpc.BidiStreamingServer[agentv1.AgentMessage, agentv1.ControllerMessage]
+}
+
+func (x *session) send(m *agentv1.ControllerMessage) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.stream.Send(m)
 }
 
 // New returns a server that asks for heartbeats with a period.
@@ -52,7 +70,7 @@ func New(authority *pki.Authority, heartbeat time.Duration) (*Server, error) {
 	}
 	clients := x509.NewCertPool()
 	clients.AddCert(authority.Root)
-	s := &Server{authority: authority, heartbeat: heartbeat}
+	s := &Server{authority: authority, heartbeat: heartbeat, sessions: map[*session]struct{}{}}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(&tls.Config{
 			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*own},
@@ -105,7 +123,16 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessage, a
 	if first.GetHello() == nil {
 		return status.Error(codes.InvalidArgument, "no hello")
 	}
-	err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
+	x := &session{stream: stream}
+	s.mu.Lock()
+	s.sessions[x] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.sessions, x)
+	}()
+	err = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Welcome{Welcome: &agentv1.Welcome{
 		Protocol: 1, Epoch: 1, HeartbeatPeriodMs: uint32(s.heartbeat.Milliseconds()),
 	}}})
 	for err == nil {
@@ -115,11 +142,11 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessage, a
 		}
 		switch body := m.GetBody().(type) {
 		case *agentv1.AgentMessage_Heartbeat:
-			err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_HeartbeatAck{
+			err = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_HeartbeatAck{
 				HeartbeatAck: &agentv1.HeartbeatAck{Sequence: body.Heartbeat.GetSequence()},
 			}})
 		case *agentv1.AgentMessage_Status:
-			err = stream.Send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{
+			err = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_StatusAck{
 				StatusAck: &agentv1.StatusAck{Sequence: body.Status.GetSequence()},
 			}})
 		case *agentv1.AgentMessage_Leaving:
@@ -130,4 +157,41 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[agentv1.AgentMessage, a
 		return nil
 	}
 	return err
+}
+
+// Revise sends every agent a set of one small deployment, as a roll-out does.
+// What they answer is read and forgotten.
+func (s *Server) Revise() {
+	s.mu.Lock()
+	s.revision++
+	set := revision(s.revision)
+	all := make([]*session, 0, len(s.sessions))
+	for x := range s.sessions {
+		all = append(all, x)
+	}
+	s.mu.Unlock()
+	for _, x := range all {
+		// When it fails the session is over, and its handler knows why.
+		_ = x.send(&agentv1.ControllerMessage{Body: &agentv1.ControllerMessage_Assignments{Assignments: set}})
+	}
+}
+
+// revision is about as long as what the bench's deployments come to.
+func revision(n uint64) *agentv1.AssignmentSet {
+	name := "web"
+	set := &agentv1.AssignmentSet{
+		Lineage: "floor", Generation: n,
+		Assignments: []*agentv1.Assignment{{Prefix: "shop", Generation: n, Desired: &agentv1.Assignment_Deployment{
+			Deployment: &agentv1.Deployment{
+				Id: "5d2b6a52-3f0e-4c8e-9d0a-8a5b7f1f7a11", Release: int64(n),
+				Workloads: []*agentv1.Workload{{
+					InstanceId: "b3c1b0de-64a8-4f5c-8f0b-2b7f6d1a9c22",
+					Image:      &agentv1.Image{Reference: "registry.example.org/shop/web:1"},
+					Container:  &agentv1.ContainerConfig{Name: &name},
+				}},
+			},
+		}}},
+	}
+	set.SetHash = specpb.SetHash(set)
+	return set
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"fairlead.dev/shared/debugserver"
@@ -72,6 +74,17 @@ func (f *Floor) Ready(ctx context.Context) error {
 	})
 }
 
+// reviseSignal has the floor send everybody a set.
+const reviseSignal = syscall.SIGUSR1
+
+// Revise has the floor send every agent a set.
+func (f *Floor) Revise() error {
+	if err := f.Signal(reviseSignal); err != nil {
+		return fmt.Errorf("ask the floor for a revision: %w", err)
+	}
+	return nil
+}
+
 // ServeFloor serves the floor until ctx ends. The arguments are the address for
 // agents, that of the profiles, the file to write the pin to, and the period of
 // heartbeats.
@@ -104,6 +117,19 @@ func ServeFloor(ctx context.Context, args []string) error {
 	}
 	return taskgroup.Run(ctx,
 		taskgroup.Task{Name: "floor", Run: func(ctx context.Context) error { return server.Run(ctx, agents) }},
+		taskgroup.Task{Name: "revisions", Run: func(ctx context.Context) error {
+			wanted := make(chan os.Signal, 1)
+			signal.Notify(wanted, reviseSignal)
+			defer signal.Stop(wanted)
+			for {
+				select {
+				case <-wanted:
+					server.Revise()
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		}},
 		taskgroup.Task{Name: "profiles", Run: func(ctx context.Context) error { return debugserver.Run(ctx, debug) }},
 	)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&c.Profiles, "profiles", "", "folder for the controller's profiles; with them the figures are worse")
 	flags.DurationVar(&c.Beats, "beats", 30*time.Second, "how long heartbeats are measured")
 	flags.DurationVar(&c.Loss, "loss", 2*time.Minute, "how long the lossy network is measured")
+	out := flags.String("out", "", "file that the figures are written to besides standard output")
 	only := flags.String("only", "", "parts to measure, separated by commas: "+strings.Join(figures.Parts(), ", "))
 	verbose := flags.Bool("v", false, "say more on standard error")
 	if err := flags.Parse(args); err != nil {
@@ -63,6 +65,14 @@ func run(ctx context.Context, args []string) (err error) {
 		c.Only = strings.Split(*only, ",")
 	}
 	c.Out, c.Log = os.Stdout, slog.New(slog.DiscardHandler)
+	if *out != "" {
+		file, err := os.Create(*out)
+		if err != nil {
+			return fmt.Errorf("keep the figures: %w", err)
+		}
+		defer func() { _ = file.Close() }() // written to unbuffered
+		c.Out = io.MultiWriter(os.Stdout, file)
+	}
 	if *verbose {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
