@@ -1,11 +1,15 @@
 // Package chaos_test runs controllers, PostgreSQL and agents as processes,
 // breaks everything around and inside of them as a seed says, and compares what
-// became of what was asked: nothing is lost, nothing is done twice.
+// became of what was asked: nothing is lost, nothing is done twice. It goes on
+// in rounds; between them the database is put back to what it was before the
+// round, and agents that then hold what it never wanted must be left alone until
+// somebody decides.
 package chaos_test
 
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -17,6 +21,9 @@ import (
 const (
 	// shortRun is how long faults go on in an ordinary run of the tests.
 	shortRun = 40 * time.Second
+	// roundTime is how long one round of a longer run takes; after it the
+	// database is put back to what it was before.
+	roundTime = 30 * time.Second
 	// healing is how long everything may take to be well again: agents wait up
 	// to a minute between tries.
 	healing = 3 * time.Minute
@@ -37,40 +44,25 @@ func TestChaos(t *testing.T) {
 		run = time.Duration(minutes * float64(time.Minute))
 	}
 	t.Logf("CHAOS_SEED=%d, faults for %s", seed, run)
-	w := newWorld(t, seed, 1, 3)
-
-	ctx, cancel := context.WithTimeout(context.Background(), run+healing)
-	defer cancel()
-	rest, stop := context.WithTimeout(ctx, run)
-	defer stop()
+	w := newWorld(t, seed, 2, 3)
 	var players []*player
 	for _, n := range w.nodes {
 		for i := range 2 {
 			players = append(players, w.newPlayer(n, i))
 		}
 	}
-	var playing sync.WaitGroup
-	stuck := make([]error, len(players))
-	for i, p := range players {
-		playing.Go(func() { stuck[i] = p.play(ctx, rest) })
-	}
-	had := w.misbehave(rest)
-	w.tell("healed")
-	for _, p := range players {
-		w.tell("%s is at: %s", p.prefix, p.doing.Load())
-	}
-	playing.Wait()
-	w.tell("the players are done")
-	for _, err := range stuck {
-		if err != nil {
-			t.Errorf("VIOLATION %v", err)
+	had := map[string]int{}
+	for round := uint64(1); run > 0 && !t.Failed(); round++ {
+		// The last round ends without a backup that is put back, so that what
+		// went on after one is looked at too.
+		rest := min(run, roundTime)
+		if run -= rest; run < shortRun/8 {
+			rest, run = rest+run, 0
 		}
-	}
-	if err := w.quiet(context.Background(), time.Minute); err != nil {
-		t.Errorf("VIOLATION %v", err)
-	}
-	for _, wrong := range w.check(context.Background(), players) {
-		t.Errorf("VIOLATION %s", wrong)
+		known := w.round(round, rest, players, had)
+		if run > 0 && !t.Failed() {
+			w.back(w.random(round<<16+1), players, known)
+		}
 	}
 	t.Log(summary(w, had, players))
 	if t.Failed() {
@@ -78,8 +70,75 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// round backs the database up, has faults and acts for so long, lets everything
+// heal, and looks for what is wrong. It returns what the backup knows.
+func (w *world) round(number uint64, rest time.Duration, players []*player, had map[string]int) []snapshot {
+	ctx, cancel := context.WithTimeout(context.Background(), rest+2*healing)
+	defer cancel()
+	w.together(players, func(p *player) error { return p.prepare(ctx) })
+	if err := w.quiet(ctx, healing); err != nil {
+		w.violation("%v", err)
+	}
+	known := w.backup(players)
+	resting, stop := context.WithTimeout(ctx, rest)
+	defer stop()
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		w.together(players, func(p *player) error { return p.play(ctx, resting) })
+	}()
+	for fault, n := range w.misbehave(resting, number) {
+		had[fault] += n
+	}
+	w.tell("healed")
+	for _, p := range players {
+		w.tell("%s is at: %s", p.prefix, p.doing.Load())
+	}
+	<-played
+	w.tell("the players are done")
+	w.look(players)
+	return known
+}
+
+// back puts the database back and looks for what is wrong then.
+func (w *world) back(r *rand.Rand, players []*player, known []snapshot) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*healing)
+	defer cancel()
+	if err := w.putBack(ctx, r, players, known); err != nil {
+		w.violation("%v", err)
+		return
+	}
+	w.settled(ctx, players)
+	w.look(players)
+}
+
+// look lets nothing more happen and says what is wrong.
+func (w *world) look(players []*player) {
+	if err := w.quiet(context.Background(), time.Minute); err != nil {
+		w.violation("%v", err)
+	}
+	for _, wrong := range w.check(context.Background(), players) {
+		w.t.Errorf("VIOLATION %s", wrong)
+	}
+}
+
+// together has every player do something at the same time.
+func (w *world) together(players []*player, do func(*player) error) {
+	var all sync.WaitGroup
+	stuck := make([]error, len(players))
+	for i, p := range players {
+		all.Go(func() { stuck[i] = do(p) })
+	}
+	all.Wait()
+	for _, err := range stuck {
+		if err != nil {
+			w.violation("%v", err)
+		}
+	}
+}
+
 func summary(w *world, had map[string]int, players []*player) string {
-	acts, releases, exits, kills := map[string]int{}, 0, 0, 0
+	acts, releases, exits, kills := w.acts, 0, 0, 0
 	for _, p := range players {
 		for act, n := range p.asked {
 			acts[act] += n

@@ -22,16 +22,21 @@ func (w *world) quiet(ctx context.Context, patience time.Duration) error {
 			Name    string `json:"name"`
 			Wanted  int64  `json:"wanted"`
 			Has     int64  `json:"has"`
+			Hash    string `json:"hash"`
 			Refusal string `json:"refusal"`
 		}
-		list, err := rows[row](w, `select n.name, n.generation as wanted, a.applied_generation as has, a.refusal
-			from nodes n join agents a on a.node_id = n.id and a.revoked_at is null`)
+		list, err := rows[row](w, `select n.name, n.generation as wanted, a.applied_generation as has, a.applied_set_hash as hash, a.refusal
+			from nodes n join agents a on a.node_id = n.id and a.revoked_at is null order by n.name`)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it is waited for
 		}
-		for _, r := range list {
+		for i, r := range list {
 			if r.Wanted != r.Has || r.Refusal != "" {
 				return false, fmt.Sprintf("%+v", r), nil
+			}
+			set, err := w.nodes[i].set()
+			if err != nil || set.GetGeneration() != uint64(r.Has) || set.GetSetHash() != r.Hash {
+				return false, fmt.Sprintf("%+v, on its disk is %d %s, %v", r, set.GetGeneration(), set.GetSetHash(), err), nil
 			}
 		}
 		return len(list) == len(w.nodes), fmt.Sprint(len(list), " agents"), nil
@@ -113,7 +118,7 @@ func (p *player) checkReleases(ctx context.Context) {
 func (p *player) checkEffects() {
 	made := map[string]int{}
 	starts, restarts := map[string]int{}, 0
-	for _, e := range p.node.engine.Effects() {
+	for _, e := range p.node.engine.Effects()[p.seen:] {
 		if e.Container.Labels.Prefix != p.prefix || !e.Asked {
 			continue
 		}

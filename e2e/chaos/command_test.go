@@ -11,7 +11,7 @@ import (
 // effects counts what was asked of the prefix's containers and happened.
 func (p *player) effects(act string) int {
 	n := 0
-	for _, e := range p.node.engine.Effects() {
+	for _, e := range p.node.engine.Effects()[p.seen:] {
 		if e.Act == act && e.Asked && e.Container.Labels.Prefix == p.prefix {
 			n++
 		}

@@ -41,6 +41,13 @@ func (w *world) faults() []fault {
 				c.signal(syscall.SIGSTOP)
 				return "", func() { c.signal(syscall.SIGCONT) }
 			}},
+			fault{"stop", c.name, 1, 3 * time.Second, func(*rand.Rand) (string, func()) {
+				c.signal(syscall.SIGTERM)
+				return "", func() {
+					c.kill() // if it still drains
+					c.start(w.t)
+				}
+			}},
 		)
 	}
 	return append(all,
@@ -51,6 +58,10 @@ func (w *world) faults() []fault {
 		fault{"freeze", "postgresql", 2, 3 * time.Second, func(*rand.Rand) (string, func()) {
 			w.db.freeze(true)
 			return "", func() { w.db.freeze(false) }
+		}},
+		fault{"connections ended", "postgresql", 1, time.Millisecond, func(*rand.Rand) (string, func()) {
+			said, err := w.db.query("postgres", "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '"+database+"'")
+			return fmt.Sprint(said, " ", err), func() {}
 		}},
 	)
 }
@@ -90,6 +101,25 @@ func (w *world) lineFaults(n *node) []fault {
 		}},
 		{"loss", target, 1, 5 * time.Second, func(*rand.Rand) (string, func()) {
 			return "", set(faultnet.Lossy(0.1, 100*time.Millisecond))
+		}},
+		{"move", target, 3, time.Millisecond, func(r *rand.Rand) (string, func()) {
+			c := w.controllers[r.IntN(len(w.controllers))]
+			n.proxy.Retarget(c.agents)
+			if r.IntN(3) == 0 {
+				return "to " + c.name + " at the next connection", func() {}
+			}
+			return fmt.Sprint("to ", c.name, ", ", line.Cut(), " connections"), func() {}
+		}},
+		{"late bytes", target, 4, 8 * time.Second, func(r *rand.Rand) (string, func()) {
+			c := w.controllers[r.IntN(len(w.controllers))]
+			n.proxy.Retarget(c.agents)
+			held, after := line.Hold(), time.Duration(r.IntN(1500))*time.Millisecond
+			leave := time.AfterFunc(after, line.Leave)
+			return fmt.Sprint(held, " connections, the next to ", c.name, " after ", after), func() {
+				leave.Stop()
+				line.Leave()
+				line.Release()
+			}
 		}},
 		{"down", target, 1, 4 * time.Second, func(*rand.Rand) (string, func()) {
 			line.Down(true)
@@ -141,13 +171,13 @@ func (w *world) nodeFaults(n *node) []fault {
 
 // misbehave has one fault after the other, several at a time, until ctx ends;
 // then it ends them all. What it draws follows from the seed alone.
-func (w *world) misbehave(ctx context.Context) map[string]int {
+func (w *world) misbehave(ctx context.Context, round uint64) map[string]int {
 	type active struct {
 		fault
 		until time.Time
 		end   func()
 	}
-	r, all, had := w.random(1), w.faults(), map[string]int{}
+	r, all, had := w.random(round<<16), w.faults(), map[string]int{}
 	total := 0
 	for i, f := range all {
 		if strings.Contains(os.Getenv("CHAOS_WITHOUT"), f.name) {

@@ -38,6 +38,9 @@ type player struct {
 	// tried more than once.
 	failedValues []string
 	wrong        []string
+	// seen is how many effects of the engine are not looked at any more: they
+	// were before the database was put back.
+	seen int
 	// doing is the act under way, for who waits in vain.
 	doing atomic.Value
 }

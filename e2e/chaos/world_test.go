@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,7 +44,11 @@ type world struct {
 	controllers []*controller
 	nodes       []*node
 	team        *client.Team
+	balancer    *balancer
 	registry    string
+
+	// acts counts what was asked before the database was put back.
+	acts map[string]int
 
 	began time.Time
 	mu    sync.Mutex
@@ -74,7 +79,7 @@ type node struct {
 // newWorld starts a world of so many controllers and nodes.
 func newWorld(t *testing.T, seed uint64, controllers, nodes int) *world {
 	t.Helper()
-	w := &world{t: t, seed: seed, began: time.Now()}
+	w := &world{t: t, seed: seed, began: time.Now(), acts: map[string]int{}}
 	dir, err := os.MkdirTemp("/tmp", "fairlead-chaos-") //nolint:usetesting // its folders are closed to PostgreSQL's account
 	must(t, err)
 	must(t, os.Chmod(dir, 0o711))
@@ -102,6 +107,7 @@ func newWorld(t *testing.T, seed uint64, controllers, nodes int) *world {
 	for i := range controllers {
 		w.addController(i, controllerBinary, artifacts)
 	}
+	w.balancer = &balancer{controllers: w.controllers}
 	w.team = w.newTeam()
 	for i := range nodes {
 		w.addNode(i, agentBinary)
@@ -120,11 +126,16 @@ func (w *world) addController(i int, binary, artifacts string) {
 	w.t.Helper()
 	http, agents := freeAddress(w.t), freeAddress(w.t)
 	c := &controller{url: "http://" + http, agents: agents, client: client.New("http://" + http)}
+	first := c
+	if i > 0 {
+		first = w.controllers[0]
+	}
 	c.program = &program{
 		name: fmt.Sprintf("controller %d", i), path: binary, log: filepath.Join(w.dir, fmt.Sprintf("controller-%d.log", i)),
 		args: []string{
-			"serve", "--state-dir", filepath.Join(w.dir, "state"), "--artifact-dir", artifacts,
-			"--http-addr", http, "--public-url", "http://" + http, "--agent-addr", agents, "--agent-public-addr", agents,
+			"serve", "--state-dir", filepath.Join(w.dir, fmt.Sprintf("state-%d", i)), "--keys-dir", filepath.Join(w.dir, "keys"),
+			"--artifact-dir", artifacts, "--http-addr", http, "--agent-addr", agents, "--replica-addr", agents,
+			"--public-url", first.url, "--agent-public-addr", first.agents,
 		},
 		env: []string{
 			"DATABASE_URL=" + w.db.url(database), "FAIRLEAD_ADMIN_EMAIL=" + adminEmail, "FAIRLEAD_ADMIN_PASSWORD=" + adminPassword,
@@ -133,19 +144,40 @@ func (w *world) addController(i int, binary, artifacts string) {
 	w.controllers = append(w.controllers, c)
 	c.start(w.t)
 	w.t.Cleanup(func() { c.stop(w.t) })
-	must(w.t, client.Await(w.t.Context(), startPatience, "the controller to be ready", func() (bool, string, error) {
+	w.awaitReady(c)
+}
+
+// awaitReady waits until a controller serves.
+func (w *world) awaitReady(c *controller) {
+	w.t.Helper()
+	must(w.t, client.Await(w.t.Context(), startPatience, c.name+" to be ready", func() (bool, string, error) {
 		err := c.client.Call(w.t.Context(), "GET", "/readyz", nil, nil)
 		if !c.running() {
 			return false, "", fmt.Errorf("it ended; its log is %s", c.log)
 		}
 		return err == nil, fmt.Sprint(err), nil
 	}))
-	must(w.t, c.client.Login(w.t.Context(), adminEmail, adminPassword))
+}
+
+// balancer sends each call to the next controller, whether or not that serves.
+type balancer struct {
+	controllers []*controller
+	next        atomic.Uint32
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := b.controllers[int(b.next.Add(1))%len(b.controllers)]
+	r = r.Clone(r.Context())
+	r.URL.Host = strings.TrimPrefix(c.url, "http://")
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func (w *world) newTeam() *client.Team {
 	w.t.Helper()
-	team, err := w.controllers[0].client.CreateTeam(w.t.Context(), "chaos")
+	someone := client.NewOver(w.controllers[0].url, w.balancer)
+	must(w.t, someone.Login(w.t.Context(), adminEmail, adminPassword))
+	team, err := someone.CreateTeam(w.t.Context(), "chaos")
 	must(w.t, err)
 	var registry struct{ ID string }
 	must(w.t, team.Call(w.t.Context(), http.MethodPost, "/api/chaos/registries", client.Object{

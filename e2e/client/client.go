@@ -33,6 +33,14 @@ func New(base string) *Client {
 	return &Client{base: base, http: &http.Client{Timeout: 45 * time.Second}}
 }
 
+// NewOver returns a client whose calls go through a transport, such as one that
+// spreads them over several controllers.
+func NewOver(base string, transport http.RoundTripper) *Client {
+	c := New(base)
+	c.http.Transport = transport
+	return c
+}
+
 // Problem is what the API says when it refuses, as an error.
 type Problem struct {
 	// Request is the method and path of the call.

@@ -43,8 +43,12 @@ type Node struct {
 	Liveness string `json:"liveness"`
 	Version  string `json:"version"`
 	Refusal  string `json:"refusal"`
-	HasToken bool   `json:"hasToken"`
-	InUse    bool   `json:"inUse"`
+	// Diverged is nil unless the agent holds what the controller never wanted.
+	Diverged *struct {
+		Reason string `json:"reason"`
+	} `json:"diverged"`
+	HasToken bool `json:"hasToken"`
+	InUse    bool `json:"inUse"`
 }
 
 // CreateNode makes a node without an agent.

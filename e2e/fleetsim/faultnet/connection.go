@@ -20,6 +20,12 @@ type connection struct {
 	near, far net.Conn
 	once      sync.Once
 	done      chan struct{}
+
+	// held keeps what the dialler sent from arriving until it is closed; nil
+	// when nothing is held. left tells that the dialler's side is gone and the
+	// other does not know. The line's mutex guards both.
+	held chan struct{}
+	left bool
 }
 
 // join starts carrying bytes between the two; four goroutines do it and end
@@ -65,12 +71,52 @@ func (c *connection) carry(d direction, to, from net.Conn) {
 	parcels := make(chan parcel, underWay)
 	go c.read(d, from, parcels)
 	for p := range parcels {
-		if !c.pause(time.Until(p.due)) || !c.deliver(d, to, p.bytes) {
+		if !c.pause(time.Until(p.due)) {
+			break
+		}
+		if !c.deliver(d, to, p.bytes) && (d == up || !c.gone()) {
 			c.reset()
 			break
 		}
 	}
-	c.close() // the other side said all it had to say
+	if d == up {
+		c.arrive()
+	}
+	if d == up || !c.gone() {
+		c.close() // the other side said all it had to say
+	}
+}
+
+// gone reports whether the dialler's side is gone without the other's knowing.
+func (c *connection) gone() bool {
+	c.line.mu.Lock()
+	defer c.line.mu.Unlock()
+	return c.left
+}
+
+// keep counts what is held.
+func (c *connection) keep(d direction, n int) {
+	c.line.mu.Lock()
+	defer c.line.mu.Unlock()
+	if d == up && c.held != nil {
+		c.line.kept += n
+	}
+}
+
+// arrive waits until what the dialler sent is held no more.
+func (c *connection) arrive() bool {
+	c.line.mu.Lock()
+	held := c.held
+	c.line.mu.Unlock()
+	if held == nil {
+		return true
+	}
+	select {
+	case <-held:
+		return true
+	case <-c.done:
+		return false
+	}
 }
 
 func (c *connection) read(d direction, from net.Conn, parcels chan<- parcel) {
@@ -91,6 +137,7 @@ func (c *connection) read(d direction, from net.Conn, parcels chan<- parcel) {
 			last = due
 			select {
 			case parcels <- parcel{append([]byte(nil), buffer[:n]...), due}:
+				c.keep(d, n)
 			case <-c.done:
 				return
 			}
@@ -104,6 +151,9 @@ func (c *connection) read(d direction, from net.Conn, parcels chan<- parcel) {
 // deliver writes the bytes as the line lets them through; false when the
 // connection is over.
 func (c *connection) deliver(d direction, to net.Conn, bytes []byte) bool {
+	if d == up && !c.arrive() {
+		return false
+	}
 	for len(bytes) > 0 {
 		g := c.line.grant(d, len(bytes))
 		if g.wait != nil {

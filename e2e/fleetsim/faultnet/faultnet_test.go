@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -201,5 +202,84 @@ func TestCutAndDown(t *testing.T) {
 	c, err := net.Dial("tcp", p.Addr())
 	if _, err := exchange(connected(t, c, err), 10); err != nil {
 		t.Errorf("healed: %v", err)
+	}
+}
+
+// What was sent on a connection that its dialler has given up arrives after a
+// later connection is up, and only then does the other side learn of the end.
+func TestBytesOfAnOlderConnectionArriveAfterANewerIsUp(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	accepted := make(chan net.Conn, 2)
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	line := faultnet.NewLine(1)
+	p, err := faultnet.Listen(t.Context(), listener.Addr().String(), line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	dial := func() (near, far net.Conn) {
+		near, err := net.Dial("tcp", p.Addr())
+		near = connected(t, near, err)
+		return near, connected(t, <-accepted, nil)
+	}
+	read := func(c net.Conn) string {
+		got := make([]byte, 5)
+		n, err := io.ReadFull(c, got)
+		if err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		return string(got)
+	}
+	older, olderFar := dial()
+	if _, err := older.Write([]byte("first")); err != nil || read(olderFar) != "first" {
+		t.Fatal(err)
+	}
+	if n := line.Hold(); n != 1 {
+		t.Fatalf("%d connections are held", n)
+	}
+	if _, err := older.Write([]byte("later")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); line.Held() < len("later"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", line.Held())
+		}
+		runtime.Gosched()
+	}
+	if _, err := olderFar.Write([]byte("reply")); err != nil || read(older) != "reply" {
+		t.Fatal(err)
+	}
+	line.Leave()
+	if _, err := older.Read(make([]byte, 1)); err == nil {
+		t.Error("the dialler's side goes on")
+	}
+	newer, newerFar := dial()
+	if _, err := newer.Write([]byte("newer")); err != nil || read(newerFar) != "newer" {
+		t.Fatal(err)
+	}
+	if _, err := olderFar.Write([]byte("nobody")); err != nil {
+		t.Errorf("the other side knows that its dialler is gone: %v", err)
+	}
+	line.Release()
+	if read(olderFar) != "later" {
+		t.Error("other bytes came")
+	}
+	if _, err := olderFar.Read(make([]byte, 1)); err == nil {
+		t.Error("the older connection goes on")
+	}
+	if _, err := newer.Write([]byte("still")); err != nil || read(newerFar) != "still" {
+		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@
 //	line.Set(faultnet.Faults{Up: faultnet.Way{CutAfter: 137}})  // reset in the middle of a frame
 //	line.Cut()                                                  // reset what is open; new ones are let through
 //	line.Down(true)                                             // and these not
+//	line.Hold(); line.Leave(); line.Release()                   // an older connection's bytes arrive after a newer one is up
 package faultnet
 
 import (
@@ -75,6 +76,8 @@ type Line struct {
 	changed chan struct{}
 	open    map[*connection]struct{}
 	opened  int
+	// kept counts the bytes that were ever held.
+	kept int
 }
 
 // NewLine returns a line without faults; its delays and losses follow from the
@@ -116,6 +119,65 @@ func (l *Line) Cut() int {
 		c.reset()
 	}
 	return len(list)
+}
+
+// Hold keeps what the diallers of the connections that are open have sent, and
+// send from now on, from arriving; connections made later are not concerned.
+// Release lets it arrive, in order.
+func (l *Line) Hold() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for c := range l.open {
+		if c.held == nil {
+			c.held = make(chan struct{})
+			n++
+		}
+	}
+	return n
+}
+
+// Held returns how many bytes were ever held.
+func (l *Line) Held() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept
+}
+
+// Leave resets the diallers' sides of the connections that are held. The other
+// sides do not learn of it before Release, and then only once they have got
+// what was sent.
+func (l *Line) Leave() {
+	for _, c := range l.holding() {
+		l.mu.Lock()
+		c.left = true
+		l.mu.Unlock()
+		if tcp, ok := c.near.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = c.near.Close()
+	}
+}
+
+// Release lets arrive what is held.
+func (l *Line) Release() {
+	for _, c := range l.holding() {
+		l.mu.Lock()
+		close(c.held)
+		c.held = nil
+		l.mu.Unlock()
+	}
+}
+
+func (l *Line) holding() (list []*connection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		if c.held != nil {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // Heal ends every fault; what is open goes on.
