@@ -29,6 +29,7 @@ const (
 	streams  = "controller/internal/bulk"
 	stored   = "controller/internal/postgres"
 	sending  = "controller/internal/dispatch"
+	asking   = "controller/internal/command"
 
 	migrations = "migrations"
 )
@@ -175,6 +176,10 @@ func mutants() []mutant {
 			stored + "/commands.go",
 			"Where(\"id = ? and node_id = ? and finished_at is null\", r.ID, nodeID)",
 			"Where(\"id = ? and finished_at is null\", r.ID)",
+		}, {
+			asking + "/command.go",
+			"case asked != nodeID:",
+			"case false && asked != nodeID:",
 		}}, agentrpc, "TestAgentCantAnswerAnothersCommand", false},
 		{"diverged", "an agent of another time is sent sets", []edit{{
 			delivery + "/delivery.go",
@@ -185,7 +190,7 @@ func mutants() []mutant {
 			delivery + "/delivery.go",
 			"case held.Generation < r.Generation && r.Offered != \"\" && held.Hash != r.Offered:",
 			"case false:",
-		}}, delivery, "TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing|TestModelSetsConverge", false},
+		}}, delivery, "TestAnAgentThatHoldsWhatThisDatabaseNeverWantedIsSentNothing", false},
 		{"offers", "the database does not know what it offered", []edit{{
 			migrations + "/00019_offered_sets.sql",
 			"for each row when (old.generation <> new.generation)",
