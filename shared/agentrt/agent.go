@@ -73,6 +73,9 @@ type Config struct {
 	// Hostname is told to the controller, for people.
 	Hostname string
 	Log      *slog.Logger
+	// Capabilities are optional behaviours of the driver, in the words of
+	// package protocol, on top of the agent's own.
+	Capabilities []string
 
 	// Replacer lets the agent replace itself by another build; nil when it
 	// cannot. UpdateID names the update that started this process to take

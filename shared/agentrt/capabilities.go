@@ -9,7 +9,7 @@ func (a *Agent) capabilities() []string {
 	if a.config.Replacer != nil {
 		list = append(list, protocol.Update)
 	}
-	return list
+	return append(list, a.config.Capabilities...)
 }
 
 // announced are the optional behaviours that the other side said it has. It is

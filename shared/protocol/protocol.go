@@ -42,6 +42,8 @@ const (
 	Plan = "plan"
 	// Digests: the controller takes what images stood for.
 	Digests = "digests"
+	// Adopt: the agent can take over containers that somebody else made.
+	Adopt = "adopt"
 	// Update: the agent can replace itself by another build.
 	Update = "update"
 )

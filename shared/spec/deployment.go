@@ -19,6 +19,17 @@ type Deployment struct {
 	Policy Policy
 	// Workloads in the order they are started.
 	Workloads []Workload
+	// Adopt names containers that run already and become those of workloads as
+	// they are. It is about the act and not about the content, like Policy.
+	Adopt []Adoption
+}
+
+// Adoption makes a container that somebody else made the one of a workload.
+type Adoption struct {
+	// InstanceID is that of the workload.
+	InstanceID string
+	// Container is the container's name on its engine.
+	Container string
 }
 
 // Workload is one instance of a deployment as the node runs it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"fairlead.dev/shared/apperr"
@@ -20,8 +21,13 @@ const (
 	MaxReplicas       = 100
 	MaxPublishedPorts = 1000
 
+	MaxEngineNameLength = 255
+
 	maxPort = 65535
 )
+
+// containerName is what engines accept as the name of a container.
+var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
@@ -92,6 +98,7 @@ func Validate(d Deployment) Problems {
 	c.at("workloads").that(len(d.Workloads) <= MaxWorkloads, len(d.Workloads), "at most %d workloads", MaxWorkloads)
 
 	checkPolicy(c.at("policy"), d.Policy)
+	checkAdoptions(c, d)
 
 	names := map[string]int{}
 	published := map[string][]publication{}
@@ -107,6 +114,21 @@ func Validate(d Deployment) Problems {
 		hostPorts(c, w.Container, published)
 	}
 	return p
+}
+
+// checkAdoptions checks that each container becomes that of one workload, and
+// each workload's container is one.
+func checkAdoptions(c check, d Deployment) {
+	c.at("adopt").that(len(d.Adopt) <= MaxWorkloads, len(d.Adopt), "at most %d containers", MaxWorkloads)
+	for i, a := range d.Adopt {
+		c := c.at("adopt[%d]", i)
+		c.at("container").that(containerName.MatchString(a.Container) && len(a.Container) <= MaxEngineNameLength, a.Container, "is not the name of a container")
+		c.at("instanceId").that(slices.ContainsFunc(d.Workloads, func(w Workload) bool { return w.InstanceID == a.InstanceID }), a.InstanceID, "is none of the deployment's instances")
+		for _, other := range d.Adopt[:i] {
+			c.at("instanceId").that(other.InstanceID != a.InstanceID, a.InstanceID, "is named twice")
+			c.at("container").that(other.Container != a.Container, a.Container, "is named twice")
+		}
+	}
 }
 
 // containerNames checks that no other workload has the name, or the name of one

@@ -23,7 +23,16 @@ func DeploymentToProto(d spec.Deployment) *agentv1.Deployment {
 		Release:   d.Release,
 		Policy:    policyToProto(d.Policy),
 		Workloads: convert(d.Workloads, workloadToProto),
+		Adopt:     convert(d.Adopt, adoptionToProto),
 	}
+}
+
+func adoptionToProto(a spec.Adoption) *agentv1.Adoption {
+	return &agentv1.Adoption{InstanceId: a.InstanceID, Container: a.Container}
+}
+
+func adoptionFromProto(p *agentv1.Adoption) spec.Adoption {
+	return spec.Adoption{InstanceID: p.GetInstanceId(), Container: p.GetContainer()}
 }
 
 // policyToProto leaves out a policy that says nothing, so that sets made before
@@ -67,6 +76,7 @@ func DeploymentFromProto(p *agentv1.Deployment) (spec.Deployment, error) {
 		Release:   p.GetRelease(),
 		Policy:    policyFromProto(p.GetPolicy()),
 		Workloads: convert(p.GetWorkloads(), workloadFromProto),
+		Adopt:     convert(p.GetAdopt(), adoptionFromProto),
 	}, nil
 }
 

@@ -21,6 +21,10 @@ const (
 	ActionKeep Action = "keep"
 	// ActionScale keeps containers and makes more, or retires some.
 	ActionScale Action = "scale"
+	// ActionAdopt makes a container that runs already, and that somebody else
+	// made, the workload's, as it is. With Changes the container is not what the
+	// deployment asks for, and Apply refuses to adopt it.
+	ActionAdopt Action = "adopt"
 	// ActionRetire stops and removes containers the deployment does not name.
 	ActionRetire Action = "retire"
 )

@@ -20,6 +20,9 @@ import (
 // more.
 const ReasonStalePlan = "stale-plan"
 
+// capabilityAdopt is of agents that take over containers which run already.
+const capabilityAdopt = "adopt"
+
 // capabilityPlan is of agents that apply a release by an expected plan only.
 const capabilityPlan = "plan"
 
@@ -37,13 +40,13 @@ type Plan struct {
 // Planner asks a node what applying a deployment would do to it now.
 type Planner func(ctx context.Context, nodeID uuid.UUID, d spec.Deployment, by string) (command.Planned, error)
 
-// MakePlan tells what a start would do now, with the same instances: nothing is
-// changed. The node must be there to answer. Errors: those of StartWith that
+// MakePlan tells what a start would do now, with the same instances and
+// adoptions: nothing is changed. The node must be there to answer. Errors: those of StartWith that
 // the deployment's configuration gives reason for; Precondition when the node
 // can't be reached, telling since when; Unsupported when its agent is too old
 // or the configuration is beyond it; Conflict when something that is not ours
 // stands in the way on the node; Unavailable when it does not answer.
-func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.UUID) (Plan, error) {
+func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.UUID, adopt []Adoption) (Plan, error) {
 	var d Deployment
 	var content spec.Deployment
 	_, who, err := authz.RequireOn(ctx, authz.DeploymentPlan, id)
@@ -57,8 +60,10 @@ func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.U
 		if !d.Startable() {
 			return wrongState(d, "started")
 		}
-		content, err = s.render(ctx, d, instances)
-		return err
+		if content, err = s.render(ctx, d, instances); err != nil {
+			return err
+		}
+		return s.adopt(ctx, who, d, &content, adopt)
 	})
 	if err != nil {
 		return Plan{}, err
@@ -125,6 +130,9 @@ func stalePlan(text, hash string) error {
 func contentHash(content spec.Deployment) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s %+v\n", content.Prefix, content.Policy)
+	for _, a := range content.Adopt {
+		fmt.Fprintf(h, "adopt %q %q\n", a.InstanceID, a.Container)
+	}
 	for _, w := range content.Workloads {
 		fmt.Fprintf(h, "%s %s %d\n", w.InstanceID, spec.Hash(w), replicas(w))
 	}

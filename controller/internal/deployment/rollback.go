@@ -84,7 +84,7 @@ func (s *Service) rollback(ctx context.Context, id uuid.UUID, number int64, conf
 // the images that ran then, under the prefix and by the policy of now.
 func (s *Service) again(ctx context.Context, d Deployment, old Release) (spec.Deployment, error) {
 	content := old.Spec
-	content.Prefix, content.Workloads = d.Prefix, slices.Clone(content.Workloads)
+	content.Prefix, content.Workloads, content.Adopt = d.Prefix, slices.Clone(content.Workloads), nil
 	var err error
 	if content.Policy, err = s.policyToRender(ctx, d); err != nil {
 		return content, err

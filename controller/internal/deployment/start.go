@@ -45,6 +45,9 @@ func (s *Service) Start(ctx context.Context, id uuid.UUID, instances []uuid.UUID
 type StartOptions struct {
 	// Instances are those to be rendered anew; nil means all.
 	Instances []uuid.UUID
+	// Adopt are containers that run on the node already and become those of
+	// instances as they are.
+	Adopt []Adoption
 	// ConfirmRemoval says that the release may remove any number of the node's
 	// workloads.
 	ConfirmRemoval bool
@@ -82,6 +85,9 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 		if err != nil {
 			return err
 		}
+		if err := s.adopt(ctx, who, d, &rendered, o.Adopt); err != nil {
+			return err
+		}
 		if err := s.checkHeld(ctx, d, rendered, resolved); err != nil {
 			return err
 		}
@@ -101,11 +107,18 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 			return err
 		}
 		data := map[string]any{"id": d.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "release": number}
+		var adopted []map[string]any
 		if o.ConfirmRemoval {
 			data["confirmRemoval"] = true
 		}
 		if o.Plan != "" {
 			data["plan"] = o.Plan
+		}
+		for _, a := range o.Adopt {
+			adopted = append(adopted, map[string]any{"instanceId": a.InstanceID, "container": a.Container})
+		}
+		if len(adopted) > 0 {
+			data["adopt"] = adopted
 		}
 		return s.Audit.Record(ctx, authz.DeploymentStart, data)
 	})

@@ -18,6 +18,7 @@ import (
 	"fairlead.dev/dagent/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/protocol"
 )
 
 // Config is what the agent is told on its command line and in its environment.
@@ -75,13 +76,19 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	adoptions := config.openAdoptions(log)
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
-		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log),
+		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log), Adoptions: adoptions,
 	})
+	var can []string
+	if adoptions != nil {
+		can = append(can, protocol.Adopt)
+	}
 	agent = agentrt.New(agentrt.Config{
 		Replacer: replacer, UpdateID: config.UpdateID,
-		StateDir: config.StateDir, Driver: driver, NodeType: "docker", Hostname: hostname, Log: log,
+		Capabilities: can,
+		StateDir:     config.StateDir, Driver: driver, NodeType: "docker", Hostname: hostname, Log: log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -41,6 +41,9 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 		return failure // told to stop: what is half done is settled by the next call
 	}
 	if !a.inPlace {
+		if err := a.undoAdopting(); err != nil {
+			failure.Err = errors.Join(failure.Err, err)
+		}
 		serves, err := a.putBack(ctx, a.failed, a.stoodBy)
 		failure.RolledBack = serves && err == nil
 		if err != nil {
@@ -79,6 +82,8 @@ type applying struct {
 	unhealthy []*workload.Failure
 	// halted are the containers that were stopped for their successors.
 	halted map[string]*halt
+	// adopting are the ids of the containers that were made ours.
+	adopting []string
 	// inPlace is true once every new container bears its workload's name.
 	// From then on there is no way back.
 	inPlace bool
@@ -131,7 +136,7 @@ func (a *applying) prepare(ctx context.Context) *workload.Failure {
 // what could stay are resolved: the others are pulled anyway.
 func (a *applying) survey(ctx context.Context) *workload.Failure {
 	seen, err := a.look(ctx, a.dep, func(w spec.Workload, seen sight) bool {
-		return slices.ContainsFunc(seen.owned, func(o owned) bool { return o.name == w.Name() && o.specHash == w.Hash })
+		return seen.candidates[w.InstanceID] != nil || slices.ContainsFunc(seen.owned, func(o owned) bool { return o.name == w.Name() && o.specHash == w.Hash })
 	})
 	if err != nil {
 		return a.fail(ctx, workload.StepCheck, nil, "", err)
@@ -139,6 +144,12 @@ func (a *applying) survey(ctx context.Context) *workload.Failure {
 	a.decision = decide(a.dep, seen, a.planRoutes)
 	if a.reason != nil {
 		return a.fail(ctx, workload.StepCheck, &slot{Workload: *a.blocked}, "", a.reason)
+	}
+	if s, err := a.unlikeCandidates(); err != nil {
+		return a.fail(ctx, workload.StepPlan, s, "", err)
+	}
+	if err := a.forgetGone(seen.gone); err != nil {
+		return a.fail(ctx, workload.StepCheck, nil, "", err)
 	}
 	for reference, p := range seen.images {
 		if p.doubt != nil {

@@ -125,6 +125,10 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 
 // keep makes sure that a container that needs no change does what it should.
 func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure {
+	if s.candidate != nil {
+		t.free()
+		return nil // it runs
+	}
 	unchanged := func(state spec.ContainerState) {
 		a.story.Tell(workload.Event{
 			Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{s.base + " is unchanged"},

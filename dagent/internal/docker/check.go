@@ -35,6 +35,10 @@ func (p *problems) invalid(key, format string, args ...any) {
 func (d *Driver) Check(dep spec.Deployment) error {
 	var all []error
 	kind := apperr.Invalid
+	if len(dep.Adopt) > 0 && d.options.Adoptions == nil {
+		kind = apperr.Unsupported
+		all = append(all, apperr.New(apperr.Unsupported, "adopt: the agent has no record of adopted containers, see its log"))
+	}
 	for _, w := range dep.Workloads {
 		for _, err := range d.problemsOf(dep, w) {
 			if apperr.Is(err, apperr.Unsupported) {

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -62,7 +61,7 @@ func (d *Driver) findOurs(ctx context.Context, verb string, id workload.Containe
 		return seen, engineError(err, "%s container %s", verb, name)
 	}
 	// The engine also finds containers by the beginning of their id.
-	if strings.TrimPrefix(seen.Name, "/") != name {
+	if !bears(seen, id) {
 		return seen, apperr.New(apperr.NotFound, "%s container %s: there is none of that name", verb, name)
 	}
 	if !isManaged(seen) {

@@ -24,6 +24,10 @@ type slot struct {
 	old     *owned
 	// kept is true when old needs no change.
 	kept bool
+	// candidate is the container that is to become this one, and unlike what
+	// keeps it from that.
+	candidate *candidate
+	unlike    []difference
 	// beside is true when containers of the workload serve while this one is
 	// brought up.
 	beside bool
@@ -75,8 +79,11 @@ func decide(dep spec.Deployment, seen sight, routes planner) decision {
 			}
 		}
 	}
+	for _, s := range dec.slots {
+		dec.adopt(dep, s, seen, routes)
+	}
 	for _, o := range seen.owned {
-		if s := byBase[o.base]; s != nil && o.place == placeServing {
+		if s := byBase[o.base]; s != nil && o.place == placeServing && s.candidate == nil {
 			s.old = &o
 			s.kept = o.specHash == s.Hash && seen.images[s.Image.Reference].runs(o)
 		}
@@ -89,6 +96,9 @@ func decide(dep spec.Deployment, seen sight, routes planner) decision {
 		dec.retiring = append(dec.retiring, &retiree{owned: o, seen: seen.details[o.id]})
 	}
 	for _, s := range dec.slots {
+		if s.candidate != nil {
+			continue
+		}
 		dec.design(dep, s, routes)
 		if err := takenPort(s.blueprint.portBindings(), seen.ports); err != nil && dec.reason == nil {
 			dec.blocked, dec.reason = &s.Workload, err
@@ -203,6 +213,9 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 	for _, s := range dec.slots {
 		if s.Name() != w.Name() {
 			continue
+		}
+		if s.candidate != nil {
+			return s.plannedAdoption(p)
 		}
 		if !s.kept {
 			fresh++

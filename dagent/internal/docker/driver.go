@@ -24,6 +24,7 @@ import (
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"fairlead.dev/dagent/internal/adoption"
 	"fairlead.dev/dagent/internal/imageledger"
 	"fairlead.dev/dagent/internal/keptlog"
 	"fairlead.dev/dagent/internal/secretfile"
@@ -112,13 +113,17 @@ type Options struct {
 	// KeptLogs keeps the last lines of containers that are removed; nil keeps
 	// none.
 	KeptLogs *keptlog.Store
+	// Adoptions remembers which containers are deployments' that somebody else
+	// made; nil adopts none.
+	Adoptions *adoption.Ledger
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
-// calls but what the labels on the engine's objects say, Options.Images, and,
-// while it hears of every change, what containers looked like.
+// calls but what the labels on the engine's objects say, Options.Images,
+// Options.Adoptions and, while it hears of every change, what containers looked
+// like.
 type Driver struct {
 	engine  Engine
 	options Options
@@ -180,7 +185,8 @@ func New(engine Engine, options Options) *Driver {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	d := &Driver{engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, options: options, negotiated: make(chan bool, 1), heard: make(chan struct{}, 1)}
+	known := labelled{Engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, adoptions: options.Adoptions}
+	d := &Driver{engine: known, options: options, negotiated: make(chan bool, 1), heard: make(chan struct{}, 1)}
 	d.negotiated <- false
 	return d
 }

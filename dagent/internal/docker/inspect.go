@@ -30,7 +30,7 @@ func (d *Driver) Inspect(ctx context.Context, id workload.ContainerID) ([]byte, 
 		return nil, err
 	}
 	name := spec.ContainerName(id.Prefix, id.Name)
-	if strings.TrimPrefix(seen.Name, "/") != name {
+	if !bears(seen, id) {
 		return nil, apperr.New(apperr.NotFound, "inspect container %s: there is none of that name", name)
 	}
 	redact(&seen)

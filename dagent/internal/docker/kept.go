@@ -69,7 +69,7 @@ func (d *Driver) keepLog(ctx context.Context, o owned) {
 		return
 	}
 	name := o.engineName
-	if o.place == placePrevious {
+	if o.place == placePrevious || o.adopted != "" {
 		name = o.base
 	}
 	ctx, cancel := context.WithTimeout(ctx, keptPatience)

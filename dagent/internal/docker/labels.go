@@ -40,6 +40,10 @@ const (
 	// proxy of routes; both are the router's.
 	LabelRoute = labelPrefix + "route"
 	LabelEdge  = labelPrefix + "edge"
+	// labelAdopted is the engine name that an adopted container has until it is
+	// replaced. It and the others of such a container are in the ledger of
+	// adoptions and not on the engine.
+	labelAdopted = labelPrefix + "adopted"
 	// labelInit is the name of an init container, absent on others.
 	labelInit = labelPrefix + "init"
 )
@@ -101,7 +105,10 @@ type owned struct {
 	state      string
 	// ends is true when the container is meant to end.
 	ends bool
-	// attempt is the Apply that made it.
+	// adopted is the engine name that it had when it was adopted, empty for one
+	// that was made by the driver.
+	adopted string
+	// attempt is the Apply that made it, or adopted it.
 	attempt string
 	// stops are the engine ids of the containers that are stopped for it.
 	stops []string
@@ -133,6 +140,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		digest:     cmp.Or(c.Labels[labelImageDigest], digestOf(c.Image)),
 		ends:       c.Labels[labelEnds] == "true",
 		attempt:    c.Labels[labelAttempt],
+		adopted:    c.Labels[labelAdopted],
 		stops:      strings.FieldsFunc(c.Labels[labelStops], func(r rune) bool { return r == ',' }),
 	}
 	if n := c.Labels[labelReplica]; n != "" {
@@ -140,6 +148,8 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 	}
 	o.release, _ = strconv.ParseInt(c.Labels[labelRelease], 10, 64) // ours is a number
 	switch rest, _ := strings.CutPrefix(o.engineName, o.base); {
+	case o.adopted != "" && o.engineName == o.adopted:
+		o.place = placeServing
 	case !strings.HasPrefix(o.engineName, o.base):
 		o.place = placeStray
 	case strings.HasPrefix(rest, suffixFailed):
@@ -157,6 +167,9 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 	}
 	return o, true
 }
+
+// home is the engine name that the container has while it serves.
+func (o owned) home() string { return cmp.Or(o.adopted, o.base) }
 
 func isManaged(c container.InspectResponse) bool {
 	return c.Config != nil && c.Config.Labels[labelManaged] == "true"

@@ -109,6 +109,9 @@ func see(c container.Summary) workload.Container {
 	if o, ours := ownedBy(c); ours {
 		seen.Managed = true
 		seen.ID.Prefix, seen.ID.Name = o.prefix, strings.TrimPrefix(o.engineName, o.prefix+"-")
+		if o.adopted != "" && o.place == placeServing {
+			seen.ID.Name = o.name // whatever the engine calls it
+		}
 		if o.place == placeStray {
 			seen.ID = workload.ContainerID{Name: o.engineName}
 		}
@@ -163,6 +166,9 @@ func (d *Driver) find(ctx context.Context, id workload.ContainerID) (container.I
 		return container.InspectResponse{}, err
 	}
 	name := spec.ContainerName(id.Prefix, id.Name)
+	if seen, adopted, err := d.findAdopted(ctx, id); adopted || err != nil {
+		return seen, err
+	}
 	seen, err := d.engine.ContainerInspect(ctx, name)
 	if err != nil {
 		return seen, engineError(err, "find container %s", name)

@@ -19,6 +19,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	distribution "github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -136,6 +137,9 @@ func (m *memory) ContainerList(_ context.Context, o container.ListOptions) ([]co
 			key, value, exact := strings.Cut(label, "=")
 			has, there := c.config.Labels[key]
 			match = match && there && (!exact || has == value)
+		}
+		if ids := o.Filters.Get("id"); len(ids) > 0 {
+			match = match && slices.Contains(ids, c.id)
 		}
 		for _, n := range o.Filters.Get("network") {
 			_, joined := c.networks[n]
@@ -321,6 +325,11 @@ func (m *memory) ImageInspect(_ context.Context, reference string, _ ...client.I
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, c := range m.containers {
+		if c.imageID == reference {
+			reference = c.config.Image
+		}
+	}
 	tag, _, _ := strings.Cut(reference, "@")
 	repository := tag[:strings.LastIndex(tag, ":")]
 	seen := image.InspectResponse{ID: m.imageID(reference), RepoDigests: []string{repository + "@" + m.digestOf(tag)}, Config: &dockerspec.DockerOCIImageConfig{}}
@@ -334,6 +343,10 @@ func (m *memory) DistributionInspect(_ context.Context, reference, _ string) (di
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return distribution.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: digestType(m.digestOf(reference))}}, nil
+}
+
+func (m *memory) Info(context.Context) (system.Info, error) {
+	return system.Info{LoggingDriver: "json-file", DefaultRuntime: "runc", CgroupVersion: "2"}, nil
 }
 
 func (m *memory) NetworkList(context.Context, network.ListOptions) ([]network.Summary, error) {

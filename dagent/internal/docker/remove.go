@@ -62,16 +62,22 @@ const removalPatience = 30 * time.Second
 // discard removes a container with its anonymous volumes, which nothing else
 // can reach. One that is gone is fine, and so is one that is going, as after an
 // agent that died while it removed it: that one is waited for.
+//
+// The anonymous volumes of one that was adopted stay: somebody else made them,
+// and may know them by their ids.
 func (d *Driver) discard(ctx context.Context, id string) error {
-	err := d.engine.ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: true, Force: true})
+	adopted := d.isAdopted(id)
+	err := d.engine.ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: !adopted, Force: true})
 	switch {
 	case cerrdefs.IsNotFound(err):
-		return nil
+		err = nil
 	case cerrdefs.IsConflict(err): // a removal is in progress already
-		return d.awaitGone(ctx, id, err)
-	default:
-		return err
+		err = d.awaitGone(ctx, id, err)
 	}
+	if err == nil && adopted {
+		err = d.options.Adoptions.Release(id)
+	}
+	return err
 }
 
 // awaitGone waits until a container is gone; when it stays, it returns why it

@@ -122,7 +122,7 @@ func (a *applying) endPrevious(ctx context.Context, found []owned) error {
 		case o.isReplaced(found):
 			err = a.end(ctx, o)
 		default:
-			err = a.rename(ctx, o, o.base)
+			err = a.rename(ctx, o, o.home())
 		}
 		if err != nil {
 			return err
@@ -140,8 +140,11 @@ func (o owned) isReplaced(found []owned) bool {
 // undoNames takes the names of workloads from containers of a release that is
 // not in place, and gives them back to those that were renamed for it.
 func (a *applying) undoNames(ctx context.Context, found []owned) error {
+	if err := a.undoAdoptions(found); err != nil {
+		return err
+	}
 	for _, o := range found {
-		if o.place == placeServing && o.isNew(found) {
+		if o.place == placeServing && o.isNew(found) && o.adopted == "" {
 			if err := a.rename(ctx, o, o.base+suffixNext); err != nil {
 				return err
 			}
@@ -149,7 +152,7 @@ func (a *applying) undoNames(ctx context.Context, found []owned) error {
 	}
 	for _, o := range found {
 		if o.place == placePrevious {
-			if err := a.rename(ctx, o, o.base); err != nil {
+			if err := a.rename(ctx, o, o.home()); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,13 @@ type sight struct {
 	others map[string]string
 	// ports are those of the host that others have.
 	ports []publishedPort
+	// candidates are the containers to be adopted that have not been yet, by
+	// the ids of their instances.
+	candidates map[string]*candidate
+	// facts are what the engine makes of what a container does not say.
+	facts engineFacts
+	// gone are the ids of adopted containers that are not there any more.
+	gone []string
 	// details are inspections of those in owned that may end.
 	details map[string]container.InspectResponse
 	// images is what the references stand for that were asked for.
@@ -51,6 +58,10 @@ func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spe
 	}
 	seen.ports = append(seen.ports, d.portsHeldOutside(ctx, dep, all)...)
 	seen.owned = settled(seen.owned)
+	seen.gone = d.adoptedAndGone(all)
+	if err := d.lookAtCandidates(ctx, dep, &seen); err != nil {
+		return sight{}, err
+	}
 	if err := d.resolveAll(ctx, dep, &seen, resolve); err != nil {
 		return sight{}, err
 	}

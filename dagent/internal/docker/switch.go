@@ -21,6 +21,9 @@ func (a *applying) switchOver(ctx context.Context) *workload.Failure {
 	if err := a.moveRoutes(ctx); err != nil {
 		return a.fail(ctx, workload.StepSwitch, nil, "", err)
 	}
+	if err := a.takeOver(ctx); err != nil {
+		return a.fail(ctx, workload.StepSwitch, nil, "", err)
+	}
 	var group errgroup.Group
 	group.SetLimit(parallelBrings)
 	for _, s := range a.slots {
@@ -43,6 +46,7 @@ func (a *applying) switchOver(ctx context.Context) *workload.Failure {
 		return a.failure
 	}
 	a.inPlace = true
+	a.tellOfAdoptions()
 	return nil
 }
 

@@ -17,7 +17,7 @@ func (a *applying) ensureVolume(ctx context.Context, name string, w spec.Workloa
 	defer a.making.Unlock()
 	found, err := a.engine.VolumeInspect(ctx, name)
 	switch {
-	case err == nil && found.Labels[labelManaged] != "true":
+	case err == nil && found.Labels[labelManaged] != "true" && !a.isAdoptedVolume(name):
 		return apperr.New(apperr.Conflict, "a volume named %s is already there and was not made by this agent; remove it, or rename the volume", name)
 	case err == nil && (found.Driver != "local" || len(found.Options) > 0):
 		return apperr.New(apperr.Unsupported,

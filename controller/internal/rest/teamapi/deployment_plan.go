@@ -8,6 +8,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/command"
+	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/workload"
 )
 
@@ -15,7 +16,18 @@ type planInput struct {
 	DeploymentPath
 	Body *struct {
 		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Plan to start only these; all when left out"`
+		Adopt     []adoptionInput       `json:"adopt,omitempty" nullable:"false" maxItems:"100" doc:"Containers that run on the node already and are to become those of instances as they are"`
 	}
+}
+
+// adoptionInput makes a container of the node the one of an instance.
+type adoptionInput struct {
+	InstanceID uuid.UUID `json:"instanceId"`
+	Container  string    `json:"container" minLength:"1" maxLength:"255" doc:"Name of the container on its node"`
+}
+
+func toAdoption(in adoptionInput) deployment.Adoption {
+	return deployment.Adoption{InstanceID: in.InstanceID, Container: in.Container}
 }
 
 type planOutput struct {
@@ -33,7 +45,7 @@ type PlannedOutput struct {
 type plannedWorkloadOutput struct {
 	Name         string   `json:"name" doc:"The container's below the prefix"`
 	InstanceID   string   `json:"instanceId"`
-	Action       string   `json:"action" enum:"create,replace,recreate,keep,scale,retire"`
+	Action       string   `json:"action" enum:"create,replace,recreate,keep,scale,retire,adopt" doc:"What becomes of its containers. An adoption with changes is refused by the start"`
 	ReplicasNow  int      `json:"replicasNow"`
 	ReplicasThen int      `json:"replicasThen"`
 	Starts       bool     `json:"starts" doc:"Containers that are kept are stopped now and will be started"`
@@ -55,7 +67,11 @@ func (a *api) planDeployment(ctx context.Context, in *planInput) (*ok[planOutput
 	if in.Body != nil && in.Body.Instances.value != nil {
 		instances = *in.Body.Instances.value
 	}
-	p, err := a.deps.Deployments.MakePlan(ctx, in.DeploymentID, instances)
+	var adopt []deployment.Adoption
+	if in.Body != nil {
+		adopt = each(in.Body.Adopt, toAdoption)
+	}
+	p, err := a.deps.Deployments.MakePlan(ctx, in.DeploymentID, instances, adopt)
 	if err != nil {
 		return nil, err
 	}

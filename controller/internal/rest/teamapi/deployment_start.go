@@ -20,6 +20,7 @@ type startDeploymentInput struct {
 	Confirm bool `query:"confirmRemoval" doc:"The release may remove any number of the node's workloads; without it one that removes more than 3 and more than a fifth of them is refused"`
 	Body    *struct {
 		Instances optional[[]uuid.UUID] `json:"instances" required:"false" doc:"Start only these, and leave the others as they run; all when left out"`
+		Adopt     []adoptionInput       `json:"adopt,omitempty" nullable:"false" maxItems:"100" doc:"Containers that run on the node already and become those of instances as they are; the release fails before anything is touched when one is not what would be made"`
 		Plan      *string               `json:"plan,omitempty" maxLength:"64" doc:"Start by this plan or not at all: refused when the configuration has changed since, and failed before anything is touched when the node has"`
 	}
 }
@@ -63,7 +64,7 @@ func (a *api) startDeployment(ctx context.Context, in *startDeploymentInput) (*s
 	}
 	options := deployment.StartOptions{Instances: instances, ConfirmRemoval: in.Confirm}
 	if in.Body != nil {
-		options.Plan = orZero(in.Body.Plan)
+		options.Plan, options.Adopt = orZero(in.Body.Plan), each(in.Body.Adopt, toAdoption)
 	}
 	number, err := a.deps.Deployments.StartWith(ctx, in.DeploymentID, options)
 	if err != nil {

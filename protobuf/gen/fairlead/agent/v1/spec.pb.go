@@ -29,6 +29,7 @@ type Deployment struct {
 	Release       int64                  `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
 	Workloads     []*Workload            `protobuf:"bytes,4,rep,name=workloads,proto3" json:"workloads,omitempty"`
 	Policy        *Policy                `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
+	Adopt         []*Adoption            `protobuf:"bytes,6,rep,name=adopt,proto3" json:"adopt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -98,6 +99,67 @@ func (x *Deployment) GetPolicy() *Policy {
 	return nil
 }
 
+func (x *Deployment) GetAdopt() []*Adoption {
+	if x != nil {
+		return x.Adopt
+	}
+	return nil
+}
+
+// Adoption is spec.Adoption on the wire. It is sent to agents with the
+// capability "adopt" only.
+type Adoption struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Container     string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adoption) Reset() {
+	*x = Adoption{}
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adoption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adoption) ProtoMessage() {}
+
+func (x *Adoption) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adoption.ProtoReflect.Descriptor instead.
+func (*Adoption) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Adoption) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *Adoption) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 // Policy is spec.Policy on the wire.
 type Policy struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -111,7 +173,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -123,7 +185,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[1]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -136,7 +198,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Policy) GetOnFailure() string {
@@ -179,7 +241,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -191,7 +253,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[2]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -204,7 +266,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Workload) GetInstanceId() string {
@@ -246,7 +308,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +320,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[3]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +333,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Image) GetReference() string {
@@ -306,7 +368,7 @@ type RegistryAuth struct {
 
 func (x *RegistryAuth) Reset() {
 	*x = RegistryAuth{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +380,7 @@ func (x *RegistryAuth) String() string {
 func (*RegistryAuth) ProtoMessage() {}
 
 func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[4]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +393,7 @@ func (x *RegistryAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryAuth.ProtoReflect.Descriptor instead.
 func (*RegistryAuth) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RegistryAuth) GetServer() string {
@@ -399,7 +461,7 @@ type ContainerConfig struct {
 
 func (x *ContainerConfig) Reset() {
 	*x = ContainerConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +473,7 @@ func (x *ContainerConfig) String() string {
 func (*ContainerConfig) ProtoMessage() {}
 
 func (x *ContainerConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[5]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +486,7 @@ func (x *ContainerConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerConfig.ProtoReflect.Descriptor instead.
 func (*ContainerConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ContainerConfig) GetName() string {
@@ -676,7 +738,7 @@ type KeyValue struct {
 
 func (x *KeyValue) Reset() {
 	*x = KeyValue{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +750,7 @@ func (x *KeyValue) String() string {
 func (*KeyValue) ProtoMessage() {}
 
 func (x *KeyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[6]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +763,7 @@ func (x *KeyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyValue.ProtoReflect.Descriptor instead.
 func (*KeyValue) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *KeyValue) GetId() string {
@@ -734,7 +796,7 @@ type KeyValues struct {
 
 func (x *KeyValues) Reset() {
 	*x = KeyValues{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +808,7 @@ func (x *KeyValues) String() string {
 func (*KeyValues) ProtoMessage() {}
 
 func (x *KeyValues) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[7]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +821,7 @@ func (x *KeyValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyValues.ProtoReflect.Descriptor instead.
 func (*KeyValues) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *KeyValues) GetItems() []*KeyValue {
@@ -779,7 +841,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +853,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[8]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +866,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Key) GetId() string {
@@ -830,7 +892,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +904,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[9]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +917,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Keys) GetItems() []*Key {
@@ -879,7 +941,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +953,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[10]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +966,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Secret) GetId() string {
@@ -958,7 +1020,7 @@ type Secrets struct {
 
 func (x *Secrets) Reset() {
 	*x = Secrets{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[11]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1032,7 @@ func (x *Secrets) String() string {
 func (*Secrets) ProtoMessage() {}
 
 func (x *Secrets) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[11]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1045,7 @@ func (x *Secrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
 func (*Secrets) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Secrets) GetItems() []*Secret {
@@ -1006,7 +1068,7 @@ type Routing struct {
 
 func (x *Routing) Reset() {
 	*x = Routing{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[12]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1080,7 @@ func (x *Routing) String() string {
 func (*Routing) ProtoMessage() {}
 
 func (x *Routing) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[12]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1093,7 @@ func (x *Routing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routing.ProtoReflect.Descriptor instead.
 func (*Routing) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Routing) GetDomain() string {
@@ -1081,7 +1143,7 @@ type ConfigContainer struct {
 
 func (x *ConfigContainer) Reset() {
 	*x = ConfigContainer{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[13]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1155,7 @@ func (x *ConfigContainer) String() string {
 func (*ConfigContainer) ProtoMessage() {}
 
 func (x *ConfigContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[13]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1168,7 @@ func (x *ConfigContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigContainer.ProtoReflect.Descriptor instead.
 func (*ConfigContainer) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ConfigContainer) GetImage() string {
@@ -1150,7 +1212,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[14]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1224,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[14]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1237,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Port) GetId() string {
@@ -1222,7 +1284,7 @@ type Ports struct {
 
 func (x *Ports) Reset() {
 	*x = Ports{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[15]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1296,7 @@ func (x *Ports) String() string {
 func (*Ports) ProtoMessage() {}
 
 func (x *Ports) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[15]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1309,7 @@ func (x *Ports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ports.ProtoReflect.Descriptor instead.
 func (*Ports) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Ports) GetItems() []*Port {
@@ -1269,7 +1331,7 @@ type PortRange struct {
 
 func (x *PortRange) Reset() {
 	*x = PortRange{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[16]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1343,7 @@ func (x *PortRange) String() string {
 func (*PortRange) ProtoMessage() {}
 
 func (x *PortRange) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[16]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1356,7 @@ func (x *PortRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
 func (*PortRange) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PortRange) GetId() string {
@@ -1334,7 +1396,7 @@ type PortRanges struct {
 
 func (x *PortRanges) Reset() {
 	*x = PortRanges{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[17]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1408,7 @@ func (x *PortRanges) String() string {
 func (*PortRanges) ProtoMessage() {}
 
 func (x *PortRanges) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[17]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1421,7 @@ func (x *PortRanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortRanges.ProtoReflect.Descriptor instead.
 func (*PortRanges) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PortRanges) GetItems() []*PortRange {
@@ -1379,7 +1441,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[18]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1453,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[18]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1466,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Range) GetFrom() int32 {
@@ -1435,7 +1497,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[19]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1509,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[19]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1522,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Volume) GetId() string {
@@ -1514,7 +1576,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[20]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1588,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[20]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1601,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Volumes) GetItems() []*Volume {
@@ -1565,7 +1627,7 @@ type InitContainer struct {
 
 func (x *InitContainer) Reset() {
 	*x = InitContainer{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[21]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1639,7 @@ func (x *InitContainer) String() string {
 func (*InitContainer) ProtoMessage() {}
 
 func (x *InitContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[21]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1652,7 @@ func (x *InitContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitContainer.ProtoReflect.Descriptor instead.
 func (*InitContainer) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InitContainer) GetId() string {
@@ -1658,7 +1720,7 @@ type InitContainers struct {
 
 func (x *InitContainers) Reset() {
 	*x = InitContainers{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[22]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1732,7 @@ func (x *InitContainers) String() string {
 func (*InitContainers) ProtoMessage() {}
 
 func (x *InitContainers) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[22]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1745,7 @@ func (x *InitContainers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitContainers.ProtoReflect.Descriptor instead.
 func (*InitContainers) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InitContainers) GetItems() []*InitContainer {
@@ -1704,7 +1766,7 @@ type VolumeLink struct {
 
 func (x *VolumeLink) Reset() {
 	*x = VolumeLink{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[23]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +1778,7 @@ func (x *VolumeLink) String() string {
 func (*VolumeLink) ProtoMessage() {}
 
 func (x *VolumeLink) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[23]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +1791,7 @@ func (x *VolumeLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeLink.ProtoReflect.Descriptor instead.
 func (*VolumeLink) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VolumeLink) GetId() string {
@@ -1766,7 +1828,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[24]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1840,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[24]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1853,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Storage) GetStorageId() string {
@@ -1840,7 +1902,7 @@ type StorageKeys struct {
 
 func (x *StorageKeys) Reset() {
 	*x = StorageKeys{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1914,7 @@ func (x *StorageKeys) String() string {
 func (*StorageKeys) ProtoMessage() {}
 
 func (x *StorageKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[25]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1927,7 @@ func (x *StorageKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageKeys.ProtoReflect.Descriptor instead.
 func (*StorageKeys) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StorageKeys) GetAccess() string {
@@ -1892,7 +1954,7 @@ type LogConfig struct {
 
 func (x *LogConfig) Reset() {
 	*x = LogConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +1966,7 @@ func (x *LogConfig) String() string {
 func (*LogConfig) ProtoMessage() {}
 
 func (x *LogConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[26]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +1979,7 @@ func (x *LogConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogConfig.ProtoReflect.Descriptor instead.
 func (*LogConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogConfig) GetDriver() string {
@@ -1945,7 +2007,7 @@ type ExpectedState struct {
 
 func (x *ExpectedState) Reset() {
 	*x = ExpectedState{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2019,7 @@ func (x *ExpectedState) String() string {
 func (*ExpectedState) ProtoMessage() {}
 
 func (x *ExpectedState) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[27]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2032,7 @@ func (x *ExpectedState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpectedState.ProtoReflect.Descriptor instead.
 func (*ExpectedState) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExpectedState) GetState() string {
@@ -2006,7 +2068,7 @@ type HealthCheckConfig struct {
 
 func (x *HealthCheckConfig) Reset() {
 	*x = HealthCheckConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2080,7 @@ func (x *HealthCheckConfig) String() string {
 func (*HealthCheckConfig) ProtoMessage() {}
 
 func (x *HealthCheckConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[28]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2093,7 @@ func (x *HealthCheckConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckConfig.ProtoReflect.Descriptor instead.
 func (*HealthCheckConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HealthCheckConfig) GetPort() int32 {
@@ -2072,7 +2134,7 @@ type ResourceConfig struct {
 
 func (x *ResourceConfig) Reset() {
 	*x = ResourceConfig{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2146,7 @@ func (x *ResourceConfig) String() string {
 func (*ResourceConfig) ProtoMessage() {}
 
 func (x *ResourceConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[29]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2159,7 @@ func (x *ResourceConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceConfig.ProtoReflect.Descriptor instead.
 func (*ResourceConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResourceConfig) GetLimits() *Resources {
@@ -2124,7 +2186,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2198,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[30]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2211,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Resources) GetCpu() string {
@@ -2177,7 +2239,7 @@ type Markers struct {
 
 func (x *Markers) Reset() {
 	*x = Markers{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2251,7 @@ func (x *Markers) String() string {
 func (*Markers) ProtoMessage() {}
 
 func (x *Markers) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[31]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2264,7 @@ func (x *Markers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Markers.ProtoReflect.Descriptor instead.
 func (*Markers) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Markers) GetDeployment() *KeyValues {
@@ -2237,7 +2299,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2311,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[32]
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2324,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Metrics) GetEnabled() bool {
@@ -2290,14 +2352,19 @@ var File_fairlead_agent_v1_spec_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfairlead/agent/v1/spec.proto\x12\x11fairlead.agent.v1\"\xbc\x01\n" +
+	"\x1cfairlead/agent/v1/spec.proto\x12\x11fairlead.agent.v1\"\xef\x01\n" +
 	"\n" +
 	"Deployment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x18\n" +
 	"\arelease\x18\x03 \x01(\x03R\arelease\x129\n" +
 	"\tworkloads\x18\x04 \x03(\v2\x1b.fairlead.agent.v1.WorkloadR\tworkloads\x121\n" +
-	"\x06policy\x18\x05 \x01(\v2\x19.fairlead.agent.v1.PolicyR\x06policy\"\xa2\x01\n" +
+	"\x06policy\x18\x05 \x01(\v2\x19.fairlead.agent.v1.PolicyR\x06policy\x121\n" +
+	"\x05adopt\x18\x06 \x03(\v2\x1b.fairlead.agent.v1.AdoptionR\x05adopt\"I\n" +
+	"\bAdoption\x12\x1f\n" +
+	"\vinstance_id\x18\x01 \x01(\tR\n" +
+	"instanceId\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"\xa2\x01\n" +
 	"\x06Policy\x12\x1d\n" +
 	"\n" +
 	"on_failure\x18\x01 \x01(\tR\tonFailure\x122\n" +
@@ -2499,96 +2566,98 @@ func file_fairlead_agent_v1_spec_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_spec_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_fairlead_agent_v1_spec_proto_goTypes = []any{
 	(*Deployment)(nil),        // 0: fairlead.agent.v1.Deployment
-	(*Policy)(nil),            // 1: fairlead.agent.v1.Policy
-	(*Workload)(nil),          // 2: fairlead.agent.v1.Workload
-	(*Image)(nil),             // 3: fairlead.agent.v1.Image
-	(*RegistryAuth)(nil),      // 4: fairlead.agent.v1.RegistryAuth
-	(*ContainerConfig)(nil),   // 5: fairlead.agent.v1.ContainerConfig
-	(*KeyValue)(nil),          // 6: fairlead.agent.v1.KeyValue
-	(*KeyValues)(nil),         // 7: fairlead.agent.v1.KeyValues
-	(*Key)(nil),               // 8: fairlead.agent.v1.Key
-	(*Keys)(nil),              // 9: fairlead.agent.v1.Keys
-	(*Secret)(nil),            // 10: fairlead.agent.v1.Secret
-	(*Secrets)(nil),           // 11: fairlead.agent.v1.Secrets
-	(*Routing)(nil),           // 12: fairlead.agent.v1.Routing
-	(*ConfigContainer)(nil),   // 13: fairlead.agent.v1.ConfigContainer
-	(*Port)(nil),              // 14: fairlead.agent.v1.Port
-	(*Ports)(nil),             // 15: fairlead.agent.v1.Ports
-	(*PortRange)(nil),         // 16: fairlead.agent.v1.PortRange
-	(*PortRanges)(nil),        // 17: fairlead.agent.v1.PortRanges
-	(*Range)(nil),             // 18: fairlead.agent.v1.Range
-	(*Volume)(nil),            // 19: fairlead.agent.v1.Volume
-	(*Volumes)(nil),           // 20: fairlead.agent.v1.Volumes
-	(*InitContainer)(nil),     // 21: fairlead.agent.v1.InitContainer
-	(*InitContainers)(nil),    // 22: fairlead.agent.v1.InitContainers
-	(*VolumeLink)(nil),        // 23: fairlead.agent.v1.VolumeLink
-	(*Storage)(nil),           // 24: fairlead.agent.v1.Storage
-	(*StorageKeys)(nil),       // 25: fairlead.agent.v1.StorageKeys
-	(*LogConfig)(nil),         // 26: fairlead.agent.v1.LogConfig
-	(*ExpectedState)(nil),     // 27: fairlead.agent.v1.ExpectedState
-	(*HealthCheckConfig)(nil), // 28: fairlead.agent.v1.HealthCheckConfig
-	(*ResourceConfig)(nil),    // 29: fairlead.agent.v1.ResourceConfig
-	(*Resources)(nil),         // 30: fairlead.agent.v1.Resources
-	(*Markers)(nil),           // 31: fairlead.agent.v1.Markers
-	(*Metrics)(nil),           // 32: fairlead.agent.v1.Metrics
+	(*Adoption)(nil),          // 1: fairlead.agent.v1.Adoption
+	(*Policy)(nil),            // 2: fairlead.agent.v1.Policy
+	(*Workload)(nil),          // 3: fairlead.agent.v1.Workload
+	(*Image)(nil),             // 4: fairlead.agent.v1.Image
+	(*RegistryAuth)(nil),      // 5: fairlead.agent.v1.RegistryAuth
+	(*ContainerConfig)(nil),   // 6: fairlead.agent.v1.ContainerConfig
+	(*KeyValue)(nil),          // 7: fairlead.agent.v1.KeyValue
+	(*KeyValues)(nil),         // 8: fairlead.agent.v1.KeyValues
+	(*Key)(nil),               // 9: fairlead.agent.v1.Key
+	(*Keys)(nil),              // 10: fairlead.agent.v1.Keys
+	(*Secret)(nil),            // 11: fairlead.agent.v1.Secret
+	(*Secrets)(nil),           // 12: fairlead.agent.v1.Secrets
+	(*Routing)(nil),           // 13: fairlead.agent.v1.Routing
+	(*ConfigContainer)(nil),   // 14: fairlead.agent.v1.ConfigContainer
+	(*Port)(nil),              // 15: fairlead.agent.v1.Port
+	(*Ports)(nil),             // 16: fairlead.agent.v1.Ports
+	(*PortRange)(nil),         // 17: fairlead.agent.v1.PortRange
+	(*PortRanges)(nil),        // 18: fairlead.agent.v1.PortRanges
+	(*Range)(nil),             // 19: fairlead.agent.v1.Range
+	(*Volume)(nil),            // 20: fairlead.agent.v1.Volume
+	(*Volumes)(nil),           // 21: fairlead.agent.v1.Volumes
+	(*InitContainer)(nil),     // 22: fairlead.agent.v1.InitContainer
+	(*InitContainers)(nil),    // 23: fairlead.agent.v1.InitContainers
+	(*VolumeLink)(nil),        // 24: fairlead.agent.v1.VolumeLink
+	(*Storage)(nil),           // 25: fairlead.agent.v1.Storage
+	(*StorageKeys)(nil),       // 26: fairlead.agent.v1.StorageKeys
+	(*LogConfig)(nil),         // 27: fairlead.agent.v1.LogConfig
+	(*ExpectedState)(nil),     // 28: fairlead.agent.v1.ExpectedState
+	(*HealthCheckConfig)(nil), // 29: fairlead.agent.v1.HealthCheckConfig
+	(*ResourceConfig)(nil),    // 30: fairlead.agent.v1.ResourceConfig
+	(*Resources)(nil),         // 31: fairlead.agent.v1.Resources
+	(*Markers)(nil),           // 32: fairlead.agent.v1.Markers
+	(*Metrics)(nil),           // 33: fairlead.agent.v1.Metrics
 }
 var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
-	2,  // 0: fairlead.agent.v1.Deployment.workloads:type_name -> fairlead.agent.v1.Workload
-	1,  // 1: fairlead.agent.v1.Deployment.policy:type_name -> fairlead.agent.v1.Policy
-	3,  // 2: fairlead.agent.v1.Workload.image:type_name -> fairlead.agent.v1.Image
-	5,  // 3: fairlead.agent.v1.Workload.container:type_name -> fairlead.agent.v1.ContainerConfig
-	4,  // 4: fairlead.agent.v1.Image.auth:type_name -> fairlead.agent.v1.RegistryAuth
-	7,  // 5: fairlead.agent.v1.ContainerConfig.environment:type_name -> fairlead.agent.v1.KeyValues
-	11, // 6: fairlead.agent.v1.ContainerConfig.secrets:type_name -> fairlead.agent.v1.Secrets
-	12, // 7: fairlead.agent.v1.ContainerConfig.routing:type_name -> fairlead.agent.v1.Routing
-	13, // 8: fairlead.agent.v1.ContainerConfig.config_container:type_name -> fairlead.agent.v1.ConfigContainer
-	15, // 9: fairlead.agent.v1.ContainerConfig.ports:type_name -> fairlead.agent.v1.Ports
-	17, // 10: fairlead.agent.v1.ContainerConfig.port_ranges:type_name -> fairlead.agent.v1.PortRanges
-	20, // 11: fairlead.agent.v1.ContainerConfig.volumes:type_name -> fairlead.agent.v1.Volumes
-	9,  // 12: fairlead.agent.v1.ContainerConfig.commands:type_name -> fairlead.agent.v1.Keys
-	9,  // 13: fairlead.agent.v1.ContainerConfig.args:type_name -> fairlead.agent.v1.Keys
-	22, // 14: fairlead.agent.v1.ContainerConfig.init_containers:type_name -> fairlead.agent.v1.InitContainers
-	7,  // 15: fairlead.agent.v1.ContainerConfig.capabilities:type_name -> fairlead.agent.v1.KeyValues
-	24, // 16: fairlead.agent.v1.ContainerConfig.storage:type_name -> fairlead.agent.v1.Storage
-	26, // 17: fairlead.agent.v1.ContainerConfig.log_config:type_name -> fairlead.agent.v1.LogConfig
-	9,  // 18: fairlead.agent.v1.ContainerConfig.networks:type_name -> fairlead.agent.v1.Keys
-	7,  // 19: fairlead.agent.v1.ContainerConfig.docker_labels:type_name -> fairlead.agent.v1.KeyValues
-	27, // 20: fairlead.agent.v1.ContainerConfig.expected_state:type_name -> fairlead.agent.v1.ExpectedState
-	9,  // 21: fairlead.agent.v1.ContainerConfig.custom_headers:type_name -> fairlead.agent.v1.Keys
-	7,  // 22: fairlead.agent.v1.ContainerConfig.extra_lb_annotations:type_name -> fairlead.agent.v1.KeyValues
-	28, // 23: fairlead.agent.v1.ContainerConfig.health_check_config:type_name -> fairlead.agent.v1.HealthCheckConfig
-	29, // 24: fairlead.agent.v1.ContainerConfig.resource_config:type_name -> fairlead.agent.v1.ResourceConfig
-	31, // 25: fairlead.agent.v1.ContainerConfig.annotations:type_name -> fairlead.agent.v1.Markers
-	31, // 26: fairlead.agent.v1.ContainerConfig.labels:type_name -> fairlead.agent.v1.Markers
-	32, // 27: fairlead.agent.v1.ContainerConfig.metrics:type_name -> fairlead.agent.v1.Metrics
-	6,  // 28: fairlead.agent.v1.KeyValues.items:type_name -> fairlead.agent.v1.KeyValue
-	8,  // 29: fairlead.agent.v1.Keys.items:type_name -> fairlead.agent.v1.Key
-	10, // 30: fairlead.agent.v1.Secrets.items:type_name -> fairlead.agent.v1.Secret
-	14, // 31: fairlead.agent.v1.Ports.items:type_name -> fairlead.agent.v1.Port
-	18, // 32: fairlead.agent.v1.PortRange.internal:type_name -> fairlead.agent.v1.Range
-	18, // 33: fairlead.agent.v1.PortRange.external:type_name -> fairlead.agent.v1.Range
-	16, // 34: fairlead.agent.v1.PortRanges.items:type_name -> fairlead.agent.v1.PortRange
-	19, // 35: fairlead.agent.v1.Volumes.items:type_name -> fairlead.agent.v1.Volume
-	9,  // 36: fairlead.agent.v1.InitContainer.command:type_name -> fairlead.agent.v1.Keys
-	9,  // 37: fairlead.agent.v1.InitContainer.args:type_name -> fairlead.agent.v1.Keys
-	7,  // 38: fairlead.agent.v1.InitContainer.environment:type_name -> fairlead.agent.v1.KeyValues
-	23, // 39: fairlead.agent.v1.InitContainer.volumes:type_name -> fairlead.agent.v1.VolumeLink
-	21, // 40: fairlead.agent.v1.InitContainers.items:type_name -> fairlead.agent.v1.InitContainer
-	25, // 41: fairlead.agent.v1.Storage.keys:type_name -> fairlead.agent.v1.StorageKeys
-	7,  // 42: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
-	30, // 43: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
-	30, // 44: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
-	7,  // 45: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
-	7,  // 46: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
-	7,  // 47: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	3,  // 0: fairlead.agent.v1.Deployment.workloads:type_name -> fairlead.agent.v1.Workload
+	2,  // 1: fairlead.agent.v1.Deployment.policy:type_name -> fairlead.agent.v1.Policy
+	1,  // 2: fairlead.agent.v1.Deployment.adopt:type_name -> fairlead.agent.v1.Adoption
+	4,  // 3: fairlead.agent.v1.Workload.image:type_name -> fairlead.agent.v1.Image
+	6,  // 4: fairlead.agent.v1.Workload.container:type_name -> fairlead.agent.v1.ContainerConfig
+	5,  // 5: fairlead.agent.v1.Image.auth:type_name -> fairlead.agent.v1.RegistryAuth
+	8,  // 6: fairlead.agent.v1.ContainerConfig.environment:type_name -> fairlead.agent.v1.KeyValues
+	12, // 7: fairlead.agent.v1.ContainerConfig.secrets:type_name -> fairlead.agent.v1.Secrets
+	13, // 8: fairlead.agent.v1.ContainerConfig.routing:type_name -> fairlead.agent.v1.Routing
+	14, // 9: fairlead.agent.v1.ContainerConfig.config_container:type_name -> fairlead.agent.v1.ConfigContainer
+	16, // 10: fairlead.agent.v1.ContainerConfig.ports:type_name -> fairlead.agent.v1.Ports
+	18, // 11: fairlead.agent.v1.ContainerConfig.port_ranges:type_name -> fairlead.agent.v1.PortRanges
+	21, // 12: fairlead.agent.v1.ContainerConfig.volumes:type_name -> fairlead.agent.v1.Volumes
+	10, // 13: fairlead.agent.v1.ContainerConfig.commands:type_name -> fairlead.agent.v1.Keys
+	10, // 14: fairlead.agent.v1.ContainerConfig.args:type_name -> fairlead.agent.v1.Keys
+	23, // 15: fairlead.agent.v1.ContainerConfig.init_containers:type_name -> fairlead.agent.v1.InitContainers
+	8,  // 16: fairlead.agent.v1.ContainerConfig.capabilities:type_name -> fairlead.agent.v1.KeyValues
+	25, // 17: fairlead.agent.v1.ContainerConfig.storage:type_name -> fairlead.agent.v1.Storage
+	27, // 18: fairlead.agent.v1.ContainerConfig.log_config:type_name -> fairlead.agent.v1.LogConfig
+	10, // 19: fairlead.agent.v1.ContainerConfig.networks:type_name -> fairlead.agent.v1.Keys
+	8,  // 20: fairlead.agent.v1.ContainerConfig.docker_labels:type_name -> fairlead.agent.v1.KeyValues
+	28, // 21: fairlead.agent.v1.ContainerConfig.expected_state:type_name -> fairlead.agent.v1.ExpectedState
+	10, // 22: fairlead.agent.v1.ContainerConfig.custom_headers:type_name -> fairlead.agent.v1.Keys
+	8,  // 23: fairlead.agent.v1.ContainerConfig.extra_lb_annotations:type_name -> fairlead.agent.v1.KeyValues
+	29, // 24: fairlead.agent.v1.ContainerConfig.health_check_config:type_name -> fairlead.agent.v1.HealthCheckConfig
+	30, // 25: fairlead.agent.v1.ContainerConfig.resource_config:type_name -> fairlead.agent.v1.ResourceConfig
+	32, // 26: fairlead.agent.v1.ContainerConfig.annotations:type_name -> fairlead.agent.v1.Markers
+	32, // 27: fairlead.agent.v1.ContainerConfig.labels:type_name -> fairlead.agent.v1.Markers
+	33, // 28: fairlead.agent.v1.ContainerConfig.metrics:type_name -> fairlead.agent.v1.Metrics
+	7,  // 29: fairlead.agent.v1.KeyValues.items:type_name -> fairlead.agent.v1.KeyValue
+	9,  // 30: fairlead.agent.v1.Keys.items:type_name -> fairlead.agent.v1.Key
+	11, // 31: fairlead.agent.v1.Secrets.items:type_name -> fairlead.agent.v1.Secret
+	15, // 32: fairlead.agent.v1.Ports.items:type_name -> fairlead.agent.v1.Port
+	19, // 33: fairlead.agent.v1.PortRange.internal:type_name -> fairlead.agent.v1.Range
+	19, // 34: fairlead.agent.v1.PortRange.external:type_name -> fairlead.agent.v1.Range
+	17, // 35: fairlead.agent.v1.PortRanges.items:type_name -> fairlead.agent.v1.PortRange
+	20, // 36: fairlead.agent.v1.Volumes.items:type_name -> fairlead.agent.v1.Volume
+	10, // 37: fairlead.agent.v1.InitContainer.command:type_name -> fairlead.agent.v1.Keys
+	10, // 38: fairlead.agent.v1.InitContainer.args:type_name -> fairlead.agent.v1.Keys
+	8,  // 39: fairlead.agent.v1.InitContainer.environment:type_name -> fairlead.agent.v1.KeyValues
+	24, // 40: fairlead.agent.v1.InitContainer.volumes:type_name -> fairlead.agent.v1.VolumeLink
+	22, // 41: fairlead.agent.v1.InitContainers.items:type_name -> fairlead.agent.v1.InitContainer
+	26, // 42: fairlead.agent.v1.Storage.keys:type_name -> fairlead.agent.v1.StorageKeys
+	8,  // 43: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
+	31, // 44: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
+	31, // 45: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
+	8,  // 46: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
+	8,  // 47: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
+	8,  // 48: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_spec_proto_init() }
@@ -2596,15 +2665,15 @@ func file_fairlead_agent_v1_spec_proto_init() {
 	if File_fairlead_agent_v1_spec_proto != nil {
 		return
 	}
-	file_fairlead_agent_v1_spec_proto_msgTypes[5].OneofWrappers = []any{}
-	file_fairlead_agent_v1_spec_proto_msgTypes[14].OneofWrappers = []any{}
+	file_fairlead_agent_v1_spec_proto_msgTypes[6].OneofWrappers = []any{}
+	file_fairlead_agent_v1_spec_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_spec_proto_rawDesc), len(file_fairlead_agent_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
