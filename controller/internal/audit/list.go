@@ -38,6 +38,18 @@ type Query struct {
 	// Filter is a part of the event, the actor's name or e-mail address, in
 	// any case; empty for all.
 	Filter string
+	// What follows narrows it further; "" and the zero UUID are anything.
+
+	ActorKind actor.Kind
+	// ActorID is that of a user, or of a deploy token or trust.
+	ActorID uuid.UUID
+	// Event is what was done, e.g. "node.create"; without a dot all that was
+	// done to a kind of thing, e.g. "node".
+	Event string
+	// Method is that of the request, in lower case.
+	Method string
+	// Entity is the id of something that the act was about.
+	Entity uuid.UUID
 }
 
 // Reading is the part of the store that reads.
@@ -68,6 +80,8 @@ func (r *Reader) List(ctx context.Context, q Query) ([]Record, int, error) {
 		return nil, 0, apperr.InvalidField("to", q.To, "must not be before from")
 	case len(q.Filter) > maxFilterLength:
 		return nil, 0, apperr.InvalidField("filter", nil, "must be at most %d bytes", maxFilterLength)
+	case len(q.Event) > maxFilterLength:
+		return nil, 0, apperr.InvalidField("event", nil, "must be at most %d bytes", maxFilterLength)
 	}
 	return r.store.ListAudit(ctx, scope.ID, q)
 }

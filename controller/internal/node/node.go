@@ -121,7 +121,12 @@ type Event struct {
 type EventQuery struct {
 	From, To   time.Time
 	Skip, Take int
-	Event      string
+	// Event is what happened, e.g. "connected"; "" is anything.
+	Event string
+	// User is the name of who did it; "" is anybody, or nobody.
+	User string
+	// Filter is a part of the event or of what is told of it, in any case.
+	Filter string
 }
 
 // Store keeps nodes; it joins the transaction in ctx. FindNode returns NotFound

@@ -28,7 +28,7 @@ func (db *DB) ListAudit(ctx context.Context, teamID uuid.UUID, q audit.Query) ([
 			part := "%" + escapeLike(q.Filter) + "%"
 			tx = tx.Where("audit_log.event ilike ? or audit_log.actor_name ilike ? or users.email ilike ?", part, part, part)
 		}
-		return tx
+		return narrowAudit(tx, q)
 	}
 	var total int64
 	if err := matching().Count(&total).Error; err != nil {
@@ -43,6 +43,30 @@ func (db *DB) ListAudit(ctx context.Context, teamID uuid.UUID, q audit.Query) ([
 			Method: r.Row.Method, Event: authz.Action(r.Row.Event), Data: r.Row.Data, At: r.Row.CreatedAt,
 		}
 	}), int(total), mapError(err, "list the audit log")
+}
+
+// narrowAudit adds what a query says beyond its times and its text.
+func narrowAudit(tx *gorm.DB, q audit.Query) *gorm.DB {
+	if q.ActorKind != "" {
+		tx = tx.Where("audit_log.actor_type = ?", string(q.ActorKind))
+	}
+	if q.ActorID != uuid.Nil {
+		tx = tx.Where("audit_log.actor_id = ?", q.ActorID)
+	}
+	if q.Method != "" {
+		tx = tx.Where("audit_log.method = ?", q.Method)
+	}
+	switch {
+	case q.Event == "":
+	case strings.Contains(q.Event, "."):
+		tx = tx.Where("audit_log.event = ?", q.Event)
+	default:
+		tx = tx.Where("audit_log.event like ?", escapeLike(q.Event)+".%")
+	}
+	if q.Entity != uuid.Nil { // ids are under several keys, and in lists
+		tx = tx.Where("jsonb_path_exists(audit_log.data, ?::jsonpath, jsonb_build_object('id', ?::text))", "$.** ? (@ == $id)", q.Entity.String())
+	}
+	return tx
 }
 
 // escapeLike makes text stand for itself in a pattern.

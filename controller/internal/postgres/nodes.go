@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/node"
 )
 
@@ -245,12 +247,15 @@ type nodeEventRow struct {
 
 func (nodeEventRow) TableName() string { return "node_events" }
 
-// AppendNodeEvent adds to a node's history.
+// AppendNodeEvent adds to a node's history, with the name of who did it when
+// somebody did.
 func (db *DB) AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error {
-	if data == nil {
-		data = map[string]any{}
+	told := map[string]any{}
+	if who, err := actor.From(ctx); err == nil && data["startedBy"] == nil {
+		told["user"] = who.Name
 	}
-	text, err := json.Marshal(data)
+	maps.Copy(told, data)
+	text, err := json.Marshal(told)
 	if err != nil {
 		return fmt.Errorf("encode the node's event: %w", err)
 	}
@@ -265,6 +270,13 @@ func (db *DB) ListNodeEvents(ctx context.Context, nodeID uuid.UUID, q node.Event
 		tx := db.in(ctx).Model(&nodeEventRow{}).Where("node_id = ? and created_at >= ? and created_at <= ?", nodeID, q.From, q.To)
 		if q.Event != "" {
 			tx = tx.Where("event = ?", q.Event)
+		}
+		if q.User != "" {
+			tx = tx.Where("? in (data->>'user', data->>'startedBy')", q.User)
+		}
+		if q.Filter != "" {
+			part := "%" + escapeLike(q.Filter) + "%"
+			tx = tx.Where("event ilike ? or data::text ilike ?", part, part)
 		}
 		return tx
 	}

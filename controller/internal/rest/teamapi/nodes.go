@@ -140,7 +140,9 @@ type nodeEventsInput struct {
 	To     time.Time `query:"to" required:"true"`
 	Skip   int       `query:"skip" required:"true" minimum:"0"`
 	Take   int       `query:"take" required:"true" minimum:"1" maximum:"1000"`
-	Filter string    `query:"filterEventType" maxLength:"70"`
+	Event  string    `query:"filterEventType" maxLength:"70" doc:"What happened, e.g. connected"`
+	User   string    `query:"user" maxLength:"200" doc:"Name of who did it"`
+	Filter string    `query:"filter" maxLength:"200" doc:"Part of the event or of its data, e.g. the name of a container"`
 }
 
 type nodeEventOutput struct {
@@ -306,7 +308,7 @@ func (a *api) listNodeEvents(ctx context.Context, in *nodeEventsInput) (*ok[node
 		return nil, apperr.InvalidField("to", in.To, "must not be before from")
 	}
 	events, total, err := a.deps.Nodes.Events(ctx, in.NodeID, node.EventQuery{
-		From: in.From, To: in.To, Skip: in.Skip, Take: min(in.Take, maxPage), Event: in.Filter,
+		From: in.From, To: in.To, Skip: in.Skip, Take: min(in.Take, maxPage), Event: in.Event, User: in.User, Filter: in.Filter,
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
 )
@@ -19,6 +20,12 @@ type auditQuery struct {
 	Skip   int       `query:"skip" required:"true" minimum:"0"`
 	Take   int       `query:"take" required:"true" minimum:"1" maximum:"1000"`
 	Filter string    `query:"filter" maxLength:"200" doc:"Part of the event, the user's name or e-mail address"`
+
+	ActorType string    `query:"actorType" enum:"user,deployment-token,system" doc:"What kind of actor it was"`
+	Actor     uuid.UUID `query:"actor" format:"uuid" doc:"Id of the user, deploy token or trust that it was"`
+	Event     string    `query:"event" maxLength:"70" doc:"What was done, e.g. node.create; a noun alone, e.g. node, is all that was done to such"`
+	Method    string    `query:"method" enum:"get,post,put,patch,delete" doc:"Method of the request"`
+	Entity    uuid.UUID `query:"entity" format:"uuid" doc:"Id of what it was done to, or of what was made"`
 }
 
 type auditUser struct {
@@ -77,6 +84,7 @@ func (a *api) overviewRoutes() {
 func (a *api) listAudit(ctx context.Context, in *auditQuery) (*ok[auditOutputPage], error) {
 	records, total, err := a.deps.Audit.List(ctx, audit.Query{
 		From: in.From, To: in.To, Skip: in.Skip, Take: in.Take, Filter: in.Filter,
+		ActorKind: actor.Kind(in.ActorType), ActorID: in.Actor, Event: in.Event, Method: in.Method, Entity: in.Entity,
 	})
 	if err != nil {
 		return nil, err
