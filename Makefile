@@ -42,7 +42,7 @@ build: ## the programs, in bin/
 	@$(GO_BUILD) -o $(BIN)/ ./controller/cmd/controller ./dagent/cmd/dagent ./crane/cmd/crane
 
 .PHONY: artifacts
-artifacts: $(BIN)/artifacts/dagent-linux-amd64.tar $(BIN)/artifacts/dagent-linux-arm64.tar ## the agents' image archives, which the controller serves
+artifacts: $(BIN)/artifacts/dagent-linux-amd64.tar $(BIN)/artifacts/dagent-linux-arm64.tar $(BIN)/artifacts/crane-linux-amd64.tar $(BIN)/artifacts/crane-linux-arm64.tar ## the agents' image archives, which the controller serves
 
 # Always asked, so that the archive is never older than the code; Go's own
 # cache makes an unchanged one cheap. The digest of the edge's archive is stamped
@@ -62,6 +62,14 @@ $(BIN)/artifacts/edge-linux-%.tar: FORCE
 	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/edge ./edge/cmd/edge
 	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/edge --platform linux/$* --user 65532:65532 \
 		--healthcheck /edge --healthcheck healthcheck --tag fairlead/edge:$(VERSION) --output $@
+
+# As nobody in particular: the agent of a cluster needs nothing of its node.
+$(BIN)/artifacts/crane-linux-%.tar: FORCE
+	$(say) "packing crane for linux/$*"
+	@mkdir -p $(BIN)/linux-$* $(BIN)/artifacts
+	@GOOS=linux GOARCH=$* $(GO_BUILD) -o $(BIN)/linux-$*/crane ./crane/cmd/crane
+	@go run ./shared/ociimage/cmd/ociimage --binary $(BIN)/linux-$*/crane --platform linux/$* --user 65532:65532 \
+		--tag fairlead/crane:$(VERSION) --output $@
 
 # The programs of a real Kubernetes, for crane's tests. They are a module of their
 # own, outside the workspace: its requirements are Kubernetes' own.

@@ -72,6 +72,9 @@ func (c *Cluster) Program() string {
 	return filepath.Join(bin, "kube")
 }
 
+// EngineSocket is the path of containerd's socket.
+func (c *Cluster) EngineSocket() string { return containerdSocket(c.Dir) }
+
 // Import makes an image archive, as docker save or ociimage writes it, known
 // to the node.
 func (c *Cluster) Import(ctx context.Context, archive string) error {

@@ -24,6 +24,10 @@ func Main(m *testing.M) int {
 	return Run(func(*Cluster) int { return m.Run() })
 }
 
+// Outside reports whether this process has the machine's network: what the tests
+// build or fetch has to be there before Main goes on without. With -short too.
+func Outside() bool { return os.Getenv(stageVariable) == "" }
+
 // Run starts a cluster, calls inside, and takes the cluster away. Nothing
 // should have been started in the process before: the program runs again, as
 // another process, and only there inside is called.

@@ -77,6 +77,13 @@ type Config struct {
 	// package protocol, on top of the agent's own.
 	Capabilities []string
 
+	// Keep copies the state folder to where it outlives the machine; nil when
+	// the folder is all there is. It is called whenever something that must not
+	// be lost was written to the folder: with identity for what the node cannot
+	// come back without, which is not used before Keep returned nil; without it
+	// for the work, whose copy may come a little later.
+	Keep func(identity bool) error
+
 	// Replacer lets the agent replace itself by another build; nil when it
 	// cannot. UpdateID names the update that started this process to take
 	// another one's place; empty when none did. UpdatePatience is how long a new
@@ -161,7 +168,7 @@ func (a *Agent) turn(ctx context.Context) error {
 		}
 		return a.hold(ctx, dir)
 	default:
-		dir, err := state.Open(a.config.StateDir)
+		dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
 		if err != nil {
 			return err
 		}

@@ -112,7 +112,7 @@ func (a *Agent) takeBack(ctx context.Context, update state.Update, why string) e
 		if discarded != nil {
 			a.config.Log.Error("the new agent cannot be stopped", logging.KeyError, discarded)
 		}
-		dir, err := state.Open(a.config.StateDir)
+		dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
 		if err == nil {
 			return errors.Join(a.failed(dir, update.ID, why, discarded != nil), dir.Close())
 		}
@@ -156,7 +156,7 @@ func (a *Agent) interrupted(ctx context.Context, dir *state.Dir) error {
 // take opens the folder for the new agent once the old one lets go of it.
 func (a *Agent) take(ctx context.Context, update state.Update) (*state.Dir, error) {
 	for {
-		dir, err := state.Open(a.config.StateDir)
+		dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
 		if err != nil && !apperr.Is(err, apperr.Conflict) {
 			return nil, err
 		}

@@ -29,6 +29,9 @@ func File(arch string) string { return "dagent-linux-" + arch + ".tar" }
 // EdgeFile is the name of the edge proxy's archive.
 func EdgeFile(arch string) string { return "edge-linux-" + arch + ".tar" }
 
+// CraneFile is the name of crane's archive for an architecture.
+func CraneFile(arch string) string { return "crane-linux-" + arch + ".tar" }
+
 // Library is the set of archives of one version.
 type Library struct {
 	// Version is what the archives hold.
@@ -37,6 +40,9 @@ type Library struct {
 	Image string
 	// Artifacts are what install scripts pin.
 	Artifacts []installscripts.Artifact
+	// CraneImage and Crane are those of the agent for Kubernetes.
+	CraneImage string
+	Crane      []installscripts.Artifact
 	// files has each served path's file on disk, signatures each path's
 	// detached signature.
 	files      map[string]string
@@ -59,38 +65,53 @@ type content struct {
 //
 // Chain are the release keys that were before the present one, and that one.
 func Open(folder, version, image string, key ed25519.PrivateKey, chain []release.Key) (*Library, error) {
-	l := &Library{Version: version, Image: image, key: key, keys: updateKeys(chain), files: map[string]string{}, signatures: map[string][]byte{}, contents: map[string]content{}}
+	l := &Library{Version: version, Image: image, CraneImage: "fairlead/crane:" + version, key: key, keys: updateKeys(chain), files: map[string]string{}, signatures: map[string][]byte{}, contents: map[string]content{}}
 	for _, arch := range architectures() {
 		if err := l.addEdge(filepath.Join(folder, EdgeFile(arch))); err != nil {
 			return nil, err
 		}
-		file := filepath.Join(folder, File(arch))
-		sum, size, others, err := digest(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		a, found, err := l.add(filepath.Join(folder, File(arch)), "dagent", arch)
 		if err != nil {
-			return nil, fmt.Errorf("read artifact: %w", err)
-		}
-		a := installscripts.Artifact{
-			Arch: arch, Path: path.Join("/artifacts/dagent", version, "linux-"+arch+".tar"), SHA256: sum, Size: size,
-		}
-		l.Artifacts = append(l.Artifacts, a)
-		l.files[a.Path] = file
-		l.contents["sha256:"+sum] = content{file, size}
-		l.signatures[a.Path+".sig"] = installscripts.Sign(key, a, version)
-		if l.signatures[a.Path+".sshsig"], err = release.SignSSH(key, others); err != nil {
 			return nil, err
 		}
-		comment := "file:" + path.Base(a.Path) + " version:" + version
-		if l.signatures[a.Path+".minisig"], err = release.SignMinisign(key, others, comment); err != nil {
+		if found {
+			l.Artifacts = append(l.Artifacts, a)
+			if err := l.openBill(folder, arch, a); err != nil {
+				return nil, err
+			}
+		}
+		a, found, err = l.add(filepath.Join(folder, CraneFile(arch)), "crane", arch)
+		if err != nil {
 			return nil, err
 		}
-		if err := l.openBill(folder, arch, a); err != nil {
-			return nil, err
+		if found {
+			l.Crane = append(l.Crane, a)
 		}
 	}
 	return l, l.publishKeys(chain)
+}
+
+// add serves an agent's archive, signed; found is false when there is no file.
+func (l *Library) add(file, agent, arch string) (a installscripts.Artifact, found bool, err error) {
+	sum, size, others, err := digest(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, false, nil
+	}
+	if err != nil {
+		return a, false, fmt.Errorf("read artifact: %w", err)
+	}
+	a = installscripts.Artifact{
+		Arch: arch, Path: path.Join("/artifacts", agent, l.Version, "linux-"+arch+".tar"), SHA256: sum, Size: size,
+	}
+	l.files[a.Path] = file
+	l.contents["sha256:"+sum] = content{file, size}
+	l.signatures[a.Path+".sig"] = installscripts.Sign(l.key, a, l.Version)
+	if l.signatures[a.Path+".sshsig"], err = release.SignSSH(l.key, others); err != nil {
+		return a, false, err
+	}
+	comment := "file:" + path.Base(a.Path) + " version:" + l.Version
+	l.signatures[a.Path+".minisig"], err = release.SignMinisign(l.key, others, comment)
+	return a, err == nil, err
 }
 
 // Paths of the keys that signatures are checked by: for openssl, ssh-keygen and

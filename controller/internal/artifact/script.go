@@ -25,17 +25,11 @@ type Scripts struct {
 // Render returns a node's script and the line to paste. Precondition when the
 // library is empty; Invalid when a value can't be carried into a script.
 func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, err error) {
-	if len(s.Library.Artifacts) == 0 {
-		return nil, "", apperr.New(apperr.Precondition,
-			"this controller has no agent to install: build the archives (make artifacts) into its artifact folder and start it again")
+	render := s.forDocker
+	if r.Type == node.Kubernetes {
+		render = s.forKubernetes
 	}
-	script, err = installscripts.Render(installscripts.Params{
-		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
-		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath, ACMEEmail: r.ACMEEmail,
-		ContainerName: containerName(r.NodeID),
-		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
-	})
-	if err != nil {
+	if script, err = render(r); err != nil {
 		return nil, "", scriptError(err)
 	}
 	command, err = installscripts.Command(s.PublicURL+"/api/"+r.TeamSlug+"/nodes/"+r.NodeID.String()+"/script", script)
@@ -43,6 +37,40 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 		return nil, "", scriptError(err)
 	}
 	return script, command, nil
+}
+
+func (s Scripts) forDocker(r node.ScriptRequest) ([]byte, error) {
+	if len(s.Library.Artifacts) == 0 {
+		return nil, apperr.New(apperr.Precondition,
+			"this controller has no agent to install: build the archives (make artifacts) into its artifact folder and start it again")
+	}
+	return installscripts.Render(installscripts.Params{
+		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
+		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath, ACMEEmail: r.ACMEEmail,
+		ContainerName: containerName(r.NodeID),
+		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
+	})
+}
+
+// forKubernetes has no place for a folder on the node, nor for what the edge proxy
+// of the Docker agent is told.
+func (s Scripts) forKubernetes(r node.ScriptRequest) ([]byte, error) {
+	if len(s.Library.Crane) == 0 {
+		return nil, apperr.New(apperr.Precondition,
+			"this controller has no agent for Kubernetes to install: build the archives (make artifacts) into its artifact folder and start it again")
+	}
+	if r.RootPath != "" {
+		return nil, apperr.InvalidField("rootPath", r.RootPath, "the agent of a cluster keeps its state in a secret; leave it out")
+	}
+	if r.ACMEEmail != "" {
+		return nil, apperr.InvalidField("dagentTraefik", nil, "is of the agent for Docker; a cluster has an ingress controller of its own")
+	}
+	return installscripts.RenderKubernetes(installscripts.KubernetesParams{
+		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
+		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName,
+		Name:  "fairlead-" + r.NodeID.String()[:8],
+		Image: s.Library.CraneImage, Version: s.Library.Version, Artifacts: s.Library.Crane, ReleaseKey: s.ReleaseKey,
+	})
 }
 
 // containerName is what a node's agent is called on its machine: the node's

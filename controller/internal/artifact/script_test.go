@@ -56,6 +56,48 @@ func TestAgentsOfOneMachineHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestAClusterGetsItsOwnAgent(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, artifact.CraneFile("amd64")), []byte("an archive of crane"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	library, err := artifact.Open(folder, "1.2.3", "fairlead/dagent:1.2.3", key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := scripts(t, "amd64")
+	if _, _, err := s.Render(cluster()); !apperr.Is(err, apperr.Precondition) {
+		t.Errorf("without an archive of crane: %v, want Precondition", err)
+	}
+	s.Library = library
+	script, _, err := s.Render(cluster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NAME='fairlead-2f1c9d6e'", "ARTIFACT_PATH='/artifacts/crane/1.2.3/linux-amd64.tar'", "ARCHIVE_IMAGE='fairlead/crane:1.2.3'"} {
+		if !bytes.Contains(script, []byte(want)) {
+			t.Errorf("the script does not say %s", want)
+		}
+	}
+	for _, path := range []string{"/artifacts/crane/1.2.3/linux-amd64.tar.sig", "/artifacts/crane/1.2.3/linux-amd64.tar.minisig"} {
+		if _, found := library.Signature(path); !found {
+			t.Errorf("no signature is served at %s", path)
+		}
+	}
+	r := cluster()
+	r.RootPath = "/srv/agent"
+	if _, _, err := s.Render(r); !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "rootPath") {
+		t.Errorf("a folder for a cluster: %v, want Invalid that names it", err)
+	}
+}
+
+func cluster() node.ScriptRequest {
+	r := request()
+	r.Type = node.Kubernetes
+	return r
+}
+
 func TestWhatCannotBeInstalledIsRefused(t *testing.T) {
 	if _, _, err := scripts(t).Render(request()); !apperr.Is(err, apperr.Precondition) {
 		t.Errorf("without archives: %v, want Precondition", err)

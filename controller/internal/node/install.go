@@ -43,6 +43,7 @@ type InstallOptions struct {
 
 // ScriptRequest is what an install script is rendered from.
 type ScriptRequest struct {
+	Type     Type
 	TeamSlug string
 	NodeID   uuid.UUID
 	NodeName string
@@ -102,7 +103,7 @@ func (s *Service) CreateScript(ctx context.Context, id uuid.UUID, o InstallOptio
 	token := newToken()
 	expireAt := now.Add(s.TokenLifetime)
 	content, command, err := s.Renderer.Render(ScriptRequest{
-		TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, RootPath: o.RootPath, ACMEEmail: o.ACMEEmail, Token: token, ExpireAt: expireAt,
+		Type: o.Type, TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, RootPath: o.RootPath, ACMEEmail: o.ACMEEmail, Token: token, ExpireAt: expireAt,
 	})
 	if err != nil {
 		return Script{}, err
@@ -174,8 +175,8 @@ func (s *Service) DeleteScript(ctx context.Context, id uuid.UUID) error {
 
 func (o InstallOptions) supported() error {
 	switch {
-	case o.Type != Docker:
-		return apperr.New(apperr.Unsupported, "install scripts are made for docker nodes only").WithField("type", o.Type)
+	case o.Type != Docker && o.Type != Kubernetes:
+		return apperr.New(apperr.Unsupported, "install scripts are made for docker and k8s nodes only").WithField("type", o.Type)
 	case o.ScriptType != "shell":
 		return apperr.New(apperr.Unsupported, "install scripts are made for shell only").WithField("scriptType", o.ScriptType)
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -54,8 +54,14 @@ type applying struct {
 	story *workload.Story
 	// good is what the last good release applied.
 	good record
-	// wanted is everything that this release consists of, applied or kept.
-	wanted record
+	// made are the objects of each workload; wanted is all of them, applied or
+	// kept, and wantedSecrets the secrets among them.
+	made          []record
+	wanted        record
+	wantedSecrets secretNames
+	// secrets may be there: of the good release, of this one, of failed ones;
+	// recorded is what the record says of them.
+	secrets, recorded secretNames
 	// touched is true once anything was applied.
 	touched bool
 	sight   *sight
@@ -72,7 +78,11 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 		return fail(workload.StepCheck, "", err)
 	}
 	var err error
-	if a.good, err = a.lastGood(ctx, a.dep.Prefix); err != nil {
+	if a.good, a.secrets, err = a.lastGood(ctx, a.dep.Prefix); err != nil {
+		return fail(workload.StepCheck, "", err)
+	}
+	a.recorded = maps.Clone(a.secrets)
+	if err := a.makeAll(); err != nil {
 		return fail(workload.StepCheck, "", err)
 	}
 	w, err := a.lookAt(ctx, a.dep.Prefix)
@@ -87,6 +97,9 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 		return fail(workload.StepCheck, "", err)
 	}
 	defer a.sight.close()
+	if err := a.announce(ctx); err != nil {
+		return fail(workload.StepCreate, "", err)
+	}
 
 	var pending []rollout
 	for i, wl := range a.dep.Workloads {
@@ -99,7 +112,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 			pending = nil
 		}
 		kept := plan.Workloads[i].Action == workload.ActionKeep && !plan.Workloads[i].Starts && w.belongs(a.dep, wl)
-		r, err := a.applyWorkload(ctx, wl, kept)
+		r, err := a.applyWorkload(ctx, wl, a.made[i], kept)
 		if err != nil {
 			return fail(workload.StepCreate, wl.InstanceID, err)
 		}
@@ -125,20 +138,17 @@ func (w world) belongs(dep spec.Deployment, wl spec.Workload) bool {
 	return false
 }
 
-// applyWorkload applies the objects of a workload; one that is kept is only
-// remembered.
-func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, kept bool) (rollout, error) {
-	made, err := a.build(a.dep, wl)
-	if err != nil {
-		return rollout{}, apperr.Wrap(apperr.Invalid, err, "make the objects of %s", wl.Name())
-	}
+// applyWorkload applies the objects of a workload; of one that is kept only
+// secrets that changed, such as a registry's password.
+func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, made record, kept bool) (rollout, error) {
 	r := rollout{workload: wl}
-	for _, object := range made.all() {
-		u, err := manifest(object)
-		if err != nil {
-			return r, err
+	for _, u := range made {
+		if u.GetKind() == "Secret" {
+			if err := a.putSecret(ctx, u); err != nil {
+				return r, err
+			}
+			continue
 		}
-		a.wanted = append(a.wanted, u)
 		if kept {
 			continue
 		}
@@ -156,13 +166,22 @@ func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, kept boo
 }
 
 // finish makes the release the last good one and deletes what it does not name.
+// Secrets are taken off the record when they are gone.
 func (a *applying) finish(ctx context.Context) error {
-	if a.touched || len(a.good) == 0 || len(a.good) != len(withoutSecrets(a.wanted)) {
-		if err := a.keep(ctx, a.dep.Prefix, a.wanted); err != nil {
+	fresh := a.touched || len(a.good) == 0 || len(a.good) != len(withoutSecrets(a.wanted))
+	if fresh {
+		if err := a.keep(ctx, a.dep.Prefix, a.wanted, a.secrets); err != nil {
 			return err
 		}
+		a.recorded = maps.Clone(a.secrets)
 	}
-	return a.retire(ctx, a.wanted)
+	if err := errors.Join(a.retire(ctx, a.wanted), a.dropSecrets(ctx)); err != nil {
+		return err
+	}
+	if maps.Equal(a.recorded, a.wantedSecrets) {
+		return nil
+	}
+	return a.keep(ctx, a.dep.Prefix, a.wanted, a.wantedSecrets)
 }
 
 func withoutSecrets(r record) record {
@@ -177,7 +196,7 @@ func (a *applying) retire(ctx context.Context, named record) error {
 		return err
 	}
 	for _, u := range all {
-		if named.names(u) || u.GetName() == recordName && u.GetKind() == "Secret" || len(u.GetOwnerReferences()) > 0 {
+		if named.names(u) || len(u.GetOwnerReferences()) > 0 {
 			continue
 		}
 		if err := a.drop(ctx, u); err != nil {
@@ -209,16 +228,9 @@ func (a *applying) putBack(ctx context.Context) (serves bool, err error) {
 			pending = append(pending, rollout{generation: put.GetGeneration(), workload: named(u)})
 		}
 	}
-	// Secrets of the good release are still there and not in its record.
-	keep := slices.Clone(a.good)
-	if len(a.good) > 0 {
-		secrets, err := a.secrets(ctx)
-		if err != nil {
-			return false, fmt.Errorf("put the previous release back: %w", err)
-		}
-		keep = append(keep, secrets...)
-	}
-	if err := a.retire(ctx, keep); err != nil {
+	// Secrets of the good release are still there, and so are this one's: which
+	// are needed only the next good release tells.
+	if err := a.retire(ctx, a.good); err != nil {
 		return false, fmt.Errorf("put the previous release back: %w", err)
 	}
 	if a.sight, err = a.follow(ctx, a.dep.Prefix); err != nil {
@@ -229,13 +241,6 @@ func (a *applying) putBack(ctx context.Context) (serves bool, err error) {
 		return false, fmt.Errorf("put the previous release back: %w", failure)
 	}
 	return len(a.good) > 0, nil
-}
-
-// secrets are all of ours in the namespace. Which of them the good release needs
-// only its pods tell, so they stay until a release is good.
-func (a *applying) secrets(ctx context.Context) (record, error) {
-	all, err := a.owned(ctx, a.dep.Prefix, ours)
-	return slices.DeleteFunc(all, func(u *unstructured.Unstructured) bool { return u.GetKind() != "Secret" }), err
 }
 
 // named makes of an applied object the little that waiting for it needs.

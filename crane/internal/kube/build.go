@@ -89,9 +89,13 @@ func (d *Driver) build(dep spec.Deployment, w spec.Workload) (built, error) {
 }
 
 func (d *Driver) deployment(dep spec.Deployment, w spec.Workload, template corev1.PodTemplateSpec) *appsv1.Deployment {
+	described := meta(dep, w, w.Name())
+	if names := secretVariables(w.Container); names != "" {
+		described.Annotations[noteSecretVariables] = names
+	}
 	made := &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
-		ObjectMeta: meta(dep, w, w.Name()),
+		ObjectMeta: described,
 		Spec: appsv1.DeploymentSpec{
 			Replicas: ptr.To(ptr.Deref(w.Container.Replicas, spec.DefaultReplicas)),
 			Selector: &metav1.LabelSelector{MatchLabels: podLabels(w.Name())},
@@ -189,7 +193,7 @@ func (b *built) pullSecret(dep spec.Deployment, w spec.Workload, pod *corev1.Pod
 	}
 	content := map[string]string{corev1.DockerConfigJsonKey: string(text)}
 	// Not of the content: other credentials for the same image change no pod.
-	name := b.name + "-pull"
+	name := b.name + "-pull-" + contentHash(map[string]string{"server": auth.Server})
 	b.rest = append(b.rest, &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: meta(dep, w, name),
 		Data: bytesOf(content), Type: corev1.SecretTypeDockerConfigJson,

@@ -3,9 +3,11 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -17,6 +19,11 @@ import (
 func (d *Driver) Check(dep spec.Deployment) error {
 	var all []error
 	kind := apperr.Invalid
+	if served := d.options.Namespaces; len(served) > 0 && !slices.Contains(served, dep.Prefix) {
+		kind = apperr.Unsupported
+		all = append(all, apperr.New(apperr.Unsupported, "prefix %q: this agent serves the namespaces %s only; name one of them, or install it for more",
+			dep.Prefix, strings.Join(served, ", ")))
+	}
 	for _, w := range dep.Workloads {
 		p := problems{}
 		p.check(w.Container)
@@ -101,6 +108,13 @@ func (p *problems) check(c spec.Container) {
 		p.invalid("ports", "what is exposed needs a port")
 	}
 	for i, v := range c.Volumes {
+		key := fmt.Sprintf("volumes[%d].name", i)
+		switch {
+		case strings.HasPrefix(v.Name, "/"):
+			p.unsupported(key, "pods get no folders of their node; name a volume")
+		case len(validation.IsDNS1123Label(v.Name)) > 0:
+			p.invalid(key, "%q must be lower-case letters, digits and '-'", v.Name)
+		}
 		if _, err := quantity(v.Size); err != nil {
 			p.invalid(fmt.Sprintf("volumes[%d].size", i), "%v", err)
 		}

@@ -27,7 +27,11 @@ type target struct {
 // find finds what an id names: a workload of ours, else a refusal.
 func (d *Driver) find(ctx context.Context, id workload.ContainerID) (target, error) {
 	shown := spec.ContainerName(id.Prefix, id.Name)
-	w, err := d.lookAt(ctx, id.Prefix)
+	look := d.look
+	if id.Prefix != "" {
+		look = func(ctx context.Context) (world, error) { return d.lookAt(ctx, id.Prefix) }
+	}
+	w, err := look(ctx)
 	if err != nil {
 		return target{}, err
 	}

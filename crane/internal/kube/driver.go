@@ -31,6 +31,9 @@ const fieldManager = "fairlead-crane"
 type Options struct {
 	// Logger gets what has no place in a deployment's story; nil discards it.
 	Logger *slog.Logger
+	// Namespaces are the only ones that deployments may go to and that are
+	// looked at; none means all.
+	Namespaces []string
 	// StabilityWindow is how long a container without a readiness probe must
 	// run without restarting to count as healthy; 3 s.
 	StabilityWindow time.Duration

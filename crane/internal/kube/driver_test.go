@@ -48,7 +48,7 @@ func newSite(t *testing.T) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := kube.New(config, kube.Options{StabilityWindow: 2 * time.Second, StopGrace: time.Second})
+	driver, err := kube.New(asAgent(t, config), kube.Options{StabilityWindow: 5 * time.Second, StopGrace: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,9 @@ func TestDriverKeepsTheContract(t *testing.T) {
 func (s site) addForeign(t *testing.T, engineName string) {
 	t.Helper()
 	namespace, name, _ := strings.Cut(engineName, "-")
-	_, err := s.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	_, err := s.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: namespace, Labels: map[string]string{"fairlead.dev/deploy": "allowed"},
+	}}, metav1.CreateOptions{})
 	if err != nil && !kerrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +46,11 @@ func (d *Driver) Inspect(ctx context.Context, id workload.ContainerID) ([]byte, 
 			if err := d.variables(ctx, t.namespace, deployment.Spec.Template.Spec, told.Environment); err != nil {
 				return nil, err
 			}
+			for name := range strings.SplitSeq(deployment.Annotations[noteSecretVariables], ",") {
+				if name != "" {
+					told.Environment[name] = hidden
+				}
+			}
 		}
 	}
 	text, err := json.Marshal(told)
@@ -66,20 +72,11 @@ func redact(pod *corev1.PodSpec) {
 	}
 }
 
-// variables notes the names of what a pod takes from config maps and secrets.
+// variables notes the names of what a pod takes from config maps.
 func (d *Driver) variables(ctx context.Context, namespace string, pod corev1.PodSpec, names map[string]string) error {
 	for _, from := range pod.Containers[0].EnvFrom {
 		if ref := from.ConfigMapRef; ref != nil {
 			found, err := d.client.CoreV1().ConfigMaps(namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-			if err != nil {
-				return clusterError(err, "read the names of variables")
-			}
-			for name := range found.Data {
-				names[name] = hidden
-			}
-		}
-		if ref := from.SecretRef; ref != nil {
-			found, err := d.client.CoreV1().Secrets(namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 			if err != nil {
 				return clusterError(err, "read the names of variables")
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fairlead.dev/shared/apperr"
@@ -59,6 +60,20 @@ func TestVolumesAndWhatOthersMadeOutliveTheDeployment(t *testing.T) {
 	}
 	if _, err := s.client.AppsV1().Deployments("shared").Get(t.Context(), "others", metav1.GetOptions{}); err != nil {
 		t.Errorf("what others made after Remove: %v", err)
+	}
+
+	if err := s.Apply(t.Context(), release("hoard", 1, func(*spec.Container) {}), silence()); err != nil {
+		t.Fatal(err)
+	}
+	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}
+	if _, err := s.client.CoreV1().Secrets("hoard").Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "hoard", silence()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.CoreV1().Secrets("hoard").Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
+		t.Errorf("others' secret in a namespace of ours after Remove: %v", err)
 	}
 }
 
@@ -146,13 +161,51 @@ func TestAJobThatHasRunDoesNotRunAgainWhenAReleaseIsPutBack(t *testing.T) {
 	}
 }
 
-func TestSecretsAsFilesAreRefusedByName(t *testing.T) {
+func TestWhatAClusterCannotHonourIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	err := s.Check(release("files", 1, func(c *spec.Container) {
-		c.Secrets = []spec.Secret{{Key: "/run/secrets/password", Value: "hush"}}
-	}))
-	if !apperr.Is(err, apperr.Unsupported) || !strings.Contains(err.Error(), "secrets[0].key") {
-		t.Errorf("Check: %v, want the key refused by its name", err)
+	for key, change := range map[string]func(*spec.Container){
+		"secrets[0].key":  func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/run/secrets/password", Value: "hush"}} },
+		"volumes[0].name": func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/srv/data", Path: "/data"}} },
+	} {
+		if err := s.Check(release("refused", 1, change)); !apperr.Is(err, apperr.Unsupported) || !strings.Contains(err.Error(), key) {
+			t.Errorf("Check: %v, want %s refused by its name", err, key)
+		}
+	}
+}
+
+func TestAWorkloadThatIsKeptGetsNewCredentialsOfItsRegistry(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "credentials"
+	with := func(number int64, password string) spec.Deployment {
+		d := release(prefix, number, func(*spec.Container) {})
+		d.Workloads[0].Image.Auth = &spec.RegistryAuth{Server: "registry.test", Username: "u", Password: password}
+		d.Workloads[0].Hash = "the same"
+		return d
+	}
+	for number, password := range []string{"first", "second"} {
+		if err := s.Apply(t.Context(), with(int64(number+1), password), silence()); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.client.CoreV1().Secrets(prefix).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, secret := range list.Items {
+			if strings.HasPrefix(secret.Name, "web-pull-") {
+				found++
+				if !bytes.Contains(secret.Data[corev1.DockerConfigJsonKey], []byte(password)) {
+					t.Errorf("release %d: the pull secret is not of its password", number+1)
+				}
+			}
+		}
+		if found != 1 {
+			t.Errorf("release %d: %d pull secrets, want 1", number+1, found)
+		}
+	}
+	if sets, err := s.client.AppsV1().ReplicaSets(prefix).List(t.Context(), metav1.ListOptions{}); err != nil || len(sets.Items) != 1 {
+		t.Errorf("%d replica sets (%v): the pods were replaced", len(sets.Items), err)
 	}
 }

@@ -23,6 +23,8 @@ const (
 	noteInstance = keyPrefix + "instance"
 	noteRelease  = keyPrefix + "release"
 	noteSpecHash = keyPrefix + "spec-hash"
+	// noteSecretVariables names the variables that come from a secret.
+	noteSecretVariables = keyPrefix + "secret-variables"
 	// noteReplicas remembers how many there should be while there are none.
 	noteReplicas = keyPrefix + "replicas"
 	// noteRestarted is when the pods of a workload were last asked to restart.

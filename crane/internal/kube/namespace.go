@@ -2,10 +2,13 @@ package kube
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"fairlead.dev/shared/apperr"
 )
@@ -43,8 +46,44 @@ func (d *Driver) enter(ctx context.Context, prefix string) error {
 	return nil
 }
 
+// noSecrets reports whether a namespace holds no secret. The agent may not list
+// secrets: a quota that forbids nothing has the cluster count them.
+func (d *Driver) noSecrets(ctx context.Context, namespace string) (bool, error) {
+	quotas := d.client.CoreV1().ResourceQuotas(namespace)
+	_, err := quotas.Create(ctx, &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: countName, Labels: map[string]string{labelManaged: managedBy}},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourceSecrets: resource.MustParse("1G")}},
+	}, metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil && !kerrors.IsAlreadyExists(err) {
+		return false, clusterError(err, "have the secrets of namespace %s counted", namespace)
+	}
+	err = wait.PollUntilContextTimeout(ctx, pollPods, countTimeout, true, func(context.Context) (bool, error) {
+		quota, err := quotas.Get(ctx, countName, metav1.GetOptions{})
+		if err != nil {
+			return false, clusterError(err, "have the secrets of namespace %s counted", namespace)
+		}
+		used, counted := quota.Status.Used[corev1.ResourceSecrets]
+		return counted && used.IsZero(), nil
+	})
+	if gone := quotas.Delete(context.WithoutCancel(ctx), countName, metav1.DeleteOptions{}); gone != nil && !kerrors.IsNotFound(gone) {
+		return false, clusterError(gone, "have the secrets of namespace %s counted", namespace)
+	}
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return false, nil // there are some, or nobody counts: then the namespace stays
+	}
+	return err == nil, err //nolint:wrapcheck // of the condition, or the end of ctx
+}
+
+const (
+	// countName is the quota by which secrets are counted.
+	countName = "fairlead-count"
+	// countTimeout is how long the cluster may take to count; those that were
+	// just deleted are still counted for a moment.
+	countTimeout = 10 * time.Second
+)
+
 // leave deletes the namespace of a prefix when we made it and nothing is left
-// in it that anybody may want: no pod and no volume.
+// in it that anybody may want: no pod, volume, config map or secret.
 func (d *Driver) leave(ctx context.Context, prefix string) (deleted bool, err error) {
 	namespace, err := d.client.CoreV1().Namespaces().Get(ctx, prefix, metav1.GetOptions{})
 	if kerrors.IsNotFound(err) {
@@ -53,7 +92,10 @@ func (d *Driver) leave(ctx context.Context, prefix string) (deleted bool, err er
 	if err != nil {
 		return false, clusterError(err, "look for namespace %s", prefix)
 	}
-	if !isOurs(namespace) {
+	if namespace.Status.Phase == corev1.NamespaceTerminating {
+		return true, nil
+	}
+	if !isOurs(namespace) || len(d.options.Namespaces) > 0 {
 		return false, nil
 	}
 	claims, err := d.client.CoreV1().PersistentVolumeClaims(prefix).List(ctx, metav1.ListOptions{Limit: 1})
@@ -69,13 +111,12 @@ func (d *Driver) leave(ctx context.Context, prefix string) (deleted bool, err er
 	if err != nil {
 		return false, clusterError(err, "list the config maps of namespace %s", prefix)
 	}
-	secrets, err := d.client.CoreV1().Secrets(prefix).List(ctx, foreign)
-	if err != nil {
-		return false, clusterError(err, "list the secrets of namespace %s", prefix)
-	}
 	// Every namespace has the config map with the cluster's root certificate.
-	if len(claims.Items) > 0 || len(pods.Items) > 0 || len(maps.Items) > 1 || len(secrets.Items) > 0 {
+	if len(claims.Items) > 0 || len(pods.Items) > 0 || len(maps.Items) > 1 {
 		return false, nil
+	}
+	if none, err := d.noSecrets(ctx, prefix); err != nil || !none {
+		return false, err
 	}
 	err = d.client.CoreV1().Namespaces().Delete(ctx, prefix, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &namespace.UID}})
 	if err != nil && !kerrors.IsNotFound(err) {

@@ -29,10 +29,10 @@ func resourceOf(kind string) schema.GroupVersionResource {
 	}[kind]
 }
 
-// kindsInOrder are the kinds in the order they are removed: what runs first,
-// then what it needs.
+// kindsInOrder are the kinds that are listed, in the order they are removed: what
+// runs first, then what it needs.
 func kindsInOrder() []string {
-	return []string{"Ingress", "Deployment", "Job", "Service", "ConfigMap", "Secret"}
+	return []string{"Ingress", "Deployment", "Job", "Service", "ConfigMap"}
 }
 
 // manifest is what the server is sent: the object without what only the server
@@ -67,6 +67,11 @@ func (d *Driver) put(ctx context.Context, u *unstructured.Unstructured, dryRun b
 	if err == nil && u.GetKind() == "PersistentVolumeClaim" {
 		return there, nil // little of a claim can change, and what it holds must not be lost
 	}
+	return d.send(ctx, u, dryRun)
+}
+
+// send applies an object, whatever is there.
+func (d *Driver) send(ctx context.Context, u *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error) {
 	text, err := u.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", describe(u), err)
@@ -77,7 +82,7 @@ func (d *Driver) put(ctx context.Context, u *unstructured.Unstructured, dryRun b
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	put, err := resource.Patch(ctx, u.GetName(), types.ApplyPatchType, text, options)
+	put, err := d.objects.Resource(resourceOf(u.GetKind())).Namespace(u.GetNamespace()).Patch(ctx, u.GetName(), types.ApplyPatchType, text, options)
 	if err != nil {
 		return nil, clusterError(err, "apply %s", describe(u))
 	}
@@ -95,7 +100,8 @@ func (d *Driver) drop(ctx context.Context, u *unstructured.Unstructured) error {
 	return nil
 }
 
-// owned lists every object of our making in a namespace but volumes.
+// owned lists every object of our making in a namespace but volumes, which stay,
+// and secrets, which the record names.
 func (d *Driver) owned(ctx context.Context, namespace, selector string) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	for _, kind := range kindsInOrder() {

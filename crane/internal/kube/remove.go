@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,12 +34,30 @@ func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Repo
 	if err := d.awaitNoPods(ctx, prefix, ours); err != nil {
 		return err
 	}
+	if err := d.removeSecrets(ctx, prefix); err != nil {
+		return err
+	}
 	deleted, err := d.leave(ctx, prefix)
 	if err != nil {
 		return err
 	}
 	if !deleted {
 		s.Info("", "namespace %s stays: it holds volumes or what others made, or was there before", prefix)
+	}
+	return nil
+}
+
+// removeSecrets deletes the secrets of a namespace, and last the record that
+// names them.
+func (d *Driver) removeSecrets(ctx context.Context, prefix string) error {
+	_, secrets, err := d.lastGood(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range append(slices.Sorted(maps.Keys(secrets)), recordName) {
+		if err := d.drop(ctx, secretOf(prefix, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

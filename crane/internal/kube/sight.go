@@ -3,28 +3,53 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 )
 
-// sight follows what happens in one namespace, or in all.
+// sight follows what happens in some namespaces, or in all.
 type sight struct {
-	factory informers.SharedInformerFactory
-	cancel  context.CancelFunc
+	factories []informers.SharedInformerFactory
+	cancel    context.CancelFunc
 	// changed has something to read after anything has changed.
 	changed chan struct{}
+	// doubtful is true after the API server was not heard of as it should be:
+	// what was seen may be old.
+	doubtful atomic.Bool
 }
 
-// follow sees a namespace, or with metav1.NamespaceAll the cluster, until it is
+// follow sees namespaces, or with metav1.NamespaceAll the cluster, until it is
 // closed. It returns when it has seen all that is there. The informers
 // reconnect by themselves.
-func (d *Driver) follow(ctx context.Context, namespace string) (*sight, error) {
-	s := &sight{
-		factory: informers.NewSharedInformerFactoryWithOptions(d.client, 0, informers.WithNamespace(namespace), informers.WithTransform(slim)),
-		changed: make(chan struct{}, 1),
+func (d *Driver) follow(ctx context.Context, namespaces ...string) (*sight, error) {
+	s := &sight{changed: make(chan struct{}, 1)}
+	for _, namespace := range namespaces {
+		factory := informers.NewSharedInformerFactoryWithOptions(d.client, 0, informers.WithNamespace(namespace), informers.WithTransform(slim))
+		if err := s.listen(factory); err != nil {
+			return nil, err
+		}
+		s.factories = append(s.factories, factory)
 	}
+	ctx, s.cancel = context.WithCancel(ctx)
+	for _, factory := range s.factories {
+		factory.StartWithContext(ctx)
+	}
+	for _, factory := range s.factories {
+		for _, synced := range factory.WaitForCacheSync(ctx.Done()) {
+			if !synced {
+				s.close()
+				return nil, fmt.Errorf("watch the cluster: %w", ctx.Err())
+			}
+		}
+	}
+	return s, nil
+}
+
+// listen makes the informers of a factory, and has them tell of changes.
+func (s *sight) listen(factory informers.SharedInformerFactory) error {
 	ring := func() {
 		select {
 		case s.changed <- struct{}{}:
@@ -35,29 +60,29 @@ func (d *Driver) follow(ctx context.Context, namespace string) (*sight, error) {
 		AddFunc: func(any) { ring() }, UpdateFunc: func(any, any) { ring() }, DeleteFunc: func(any) { ring() },
 	}
 	for _, informer := range []cache.SharedIndexInformer{
-		s.factory.Apps().V1().Deployments().Informer(),
-		s.factory.Apps().V1().ReplicaSets().Informer(),
-		s.factory.Batch().V1().Jobs().Informer(),
-		s.factory.Core().V1().Pods().Informer(),
+		factory.Apps().V1().Deployments().Informer(),
+		factory.Apps().V1().ReplicaSets().Informer(),
+		factory.Batch().V1().Jobs().Informer(),
+		factory.Core().V1().Pods().Informer(),
 	} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
-			return nil, fmt.Errorf("watch the cluster: %w", err)
+			return fmt.Errorf("watch the cluster: %w", err)
+		}
+		if err := informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {
+			s.doubtful.Store(true)
+			ring()
+		}); err != nil {
+			return fmt.Errorf("watch the cluster: %w", err)
 		}
 	}
-	ctx, s.cancel = context.WithCancel(ctx)
-	s.factory.StartWithContext(ctx)
-	for _, synced := range s.factory.WaitForCacheSync(ctx.Done()) {
-		if !synced {
-			s.close()
-			return nil, fmt.Errorf("watch the cluster: %w", ctx.Err())
-		}
-	}
-	return s, nil
+	return nil
 }
 
 func (s *sight) close() {
 	s.cancel()
-	s.factory.Shutdown()
+	for _, factory := range s.factories {
+		factory.Shutdown()
+	}
 }
 
 // slim leaves out what nobody here reads and what is much of an object.

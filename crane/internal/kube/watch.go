@@ -2,15 +2,13 @@ package kube
 
 import (
 	"context"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Watch calls changed after anything about pods may have changed, until ctx
 // ends. While it runs List is answered from what it sees. It does not end when
 // the API server is away.
 func (d *Driver) Watch(ctx context.Context, changed func()) error {
-	s, err := d.follow(ctx, metav1.NamespaceAll)
+	s, err := d.follow(ctx, d.served()...)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
 )
 
 // world is what was seen of the cluster at one moment.
@@ -19,28 +20,69 @@ type world struct {
 }
 
 // look sees the whole cluster: as Watch sees it while that runs, at no cost to
-// the API server, else by asking.
+// the API server, else by asking. It fails with Unavailable while the API server
+// does not answer.
 func (d *Driver) look(ctx context.Context) (world, error) {
 	if s := d.seen.Load(); s != nil {
+		if s.doubtful.Load() {
+			if err := d.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
+				return world{}, clusterError(err, "ask the cluster's API server whether it is there")
+			}
+			s.doubtful.Store(false)
+		}
 		return s.world()
 	}
-	return d.lookAt(ctx, metav1.NamespaceAll)
+	var all world
+	for _, namespace := range d.served() {
+		w, err := d.lookAt(ctx, namespace)
+		if err != nil {
+			return all, err
+		}
+		all.add(w)
+	}
+	return all, nil
+}
+
+// served are the namespaces that are looked at.
+func (d *Driver) served() []string {
+	if len(d.options.Namespaces) == 0 {
+		return []string{metav1.NamespaceAll}
+	}
+	return d.options.Namespaces
+}
+
+func (w *world) add(other world) {
+	w.deployments = append(w.deployments, other.deployments...)
+	w.replicaSets = append(w.replicaSets, other.replicaSets...)
+	w.jobs = append(w.jobs, other.jobs...)
+	w.pods = append(w.pods, other.pods...)
 }
 
 func (s *sight) world() (world, error) {
-	var w world
-	var err error
-	if w.deployments, err = s.factory.Apps().V1().Deployments().Lister().List(labels.Everything()); err != nil {
-		return w, clusterError(err, "read what was seen of the cluster")
+	var all world
+	for _, factory := range s.factories {
+		w, err := worldOf(factory)
+		if err != nil {
+			return all, clusterError(err, "read what was seen of the cluster")
+		}
+		all.add(w)
 	}
-	if w.replicaSets, err = s.factory.Apps().V1().ReplicaSets().Lister().List(labels.Everything()); err != nil {
-		return w, clusterError(err, "read what was seen of the cluster")
+	return all, nil
+}
+
+func worldOf(factory informers.SharedInformerFactory) (w world, err error) {
+	all := labels.Everything()
+	if w.deployments, err = factory.Apps().V1().Deployments().Lister().List(all); err != nil {
+		return w, err //nolint:wrapcheck // by the caller
 	}
-	if w.jobs, err = s.factory.Batch().V1().Jobs().Lister().List(labels.Everything()); err != nil {
-		return w, clusterError(err, "read what was seen of the cluster")
+	if w.replicaSets, err = factory.Apps().V1().ReplicaSets().Lister().List(all); err != nil {
+		return w, err //nolint:wrapcheck // by the caller
 	}
-	w.pods, err = s.factory.Core().V1().Pods().Lister().List(labels.Everything())
-	return w, clusterError(err, "read what was seen of the cluster")
+	if w.jobs, err = factory.Batch().V1().Jobs().Lister().List(all); err != nil {
+		return w, err //nolint:wrapcheck // by the caller
+	}
+	w.pods, err = factory.Core().V1().Pods().Lister().List(all)
+	return w, err //nolint:wrapcheck // by the caller
 }
 
 // lookAt asks the API server for what is in a namespace.

@@ -48,6 +48,24 @@ type Dir struct {
 	path   string
 	lock   *os.File
 	faults Faults
+	keep   Keep
+}
+
+// Keep copies what is in the folder to where it outlives the machine. It is
+// called after files were changed: with identity for those without which the
+// node cannot come back, which are in use only once Keep returned nil; without
+// it for the others, whose copy may come a little later.
+type Keep func(identity bool) error
+
+// kept calls Keep, where there is one.
+func (d *Dir) kept(identity bool) error {
+	if d.keep == nil {
+		return nil
+	}
+	if err := d.keep(identity); err != nil {
+		return fmt.Errorf("keep a copy of the agent's state: %w", err)
+	}
+	return nil
 }
 
 // Open makes the folder if it is missing, locks it for this process and ends
@@ -56,8 +74,14 @@ type Dir struct {
 // nothing to end: what is in it can still be served.
 func Open(path string) (*Dir, error) { return open(path, nil) }
 
-func open(path string, faults Faults) (*Dir, error) {
-	d := &Dir{path: path, faults: faults}
+// OpenKept is Open for a folder that does not outlive the machine. Keep may be
+// nil.
+func OpenKept(path string, keep Keep) (*Dir, error) { return openKept(path, nil, keep) }
+
+func open(path string, faults Faults) (*Dir, error) { return openKept(path, faults, nil) }
+
+func openKept(path string, faults Faults, keep Keep) (*Dir, error) {
+	d := &Dir{path: path, faults: faults, keep: keep}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}

@@ -70,6 +70,9 @@ func (d *Dir) PendingKey() (*ecdsa.PrivateKey, error) {
 	if text, ok, err := d.read(name); err != nil {
 		return nil, err
 	} else if ok {
+		if err := d.kept(true); err != nil { // the first call may have failed at this
+			return nil, err
+		}
 		return pki.DecodeKey(text)
 	}
 	key, err := pki.NewKey()

@@ -127,7 +127,7 @@ func (d *Dir) finishPromotion() error {
 	if err := d.rename(d.at(fileCertNext), d.at(folderIdentity+"/"+fileCert)); err != nil {
 		return fmt.Errorf("promote the renewed certificate: %w", err)
 	}
-	return d.syncFolder(d.at(folderIdentity))
+	return errors.Join(d.syncFolder(d.at(folderIdentity)), d.kept(true))
 }
 
 func (d *Dir) pair(certName, keyName string) (tls.Certificate, error) {
@@ -187,6 +187,9 @@ func (d *Dir) recoverIdentity() error {
 		}
 		if err == nil {
 			err = d.syncFolder(d.path)
+		}
+		if err == nil {
+			err = d.kept(true)
 		}
 		if err != nil {
 			return fmt.Errorf("take the new identity: %w", err)

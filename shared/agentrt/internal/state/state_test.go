@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -255,4 +256,32 @@ func FuzzEnrolment(f *testing.F) {
 			t.Fatalf("refused as %v", err)
 		}
 	})
+}
+
+func TestAnIdentityIsUsedOnlyOnceItIsKept(t *testing.T) {
+	authority, err := pki.NewAuthority(time.Now())
+	must(t, err)
+	path := t.TempDir()
+	writeEnrol(t, path, "token", authority)
+	var away error
+	var kept []bool
+	d, err := state.OpenKept(path, func(identity bool) error {
+		kept = append(kept, identity)
+		return away
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	away = errors.New("the place of copies is away")
+	for range 2 { // the second time the key is there already
+		if _, err := d.PendingKey(); !errors.Is(err, away) {
+			t.Fatalf("PendingKey while it cannot be kept: %v", err)
+		}
+	}
+	away = nil
+	enrol(t, d, authority, "agent-1")
+	before := len(kept)
+	must(t, d.SetBegun(map[string]uint64{"shop": 1}))
+	if len(kept) != before+1 || kept[before] {
+		t.Errorf("work is kept as %v, want once and not as identity", kept[before:])
+	}
 }

@@ -22,6 +22,17 @@ const (
 	fileSession     = "session"
 )
 
+// isWork reports whether a file is about the node's work: the controller tells
+// it again, or it is found out again.
+func isWork(name string) bool {
+	switch name {
+	case fileAssignments, fileBroken, fileResults, fileBegun, fileTrouble, fileUpdate, fileEnrolError:
+		return true
+	default:
+		return false
+	}
+}
+
 // Assignments returns the stored set; an empty one, without lineage, when
 // there is none. It fails with Invalid when the file is not what was written.
 func (d *Dir) Assignments() (*agentv1.AssignmentSet, error) {

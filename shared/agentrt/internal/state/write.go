@@ -36,7 +36,7 @@ func (d *Dir) write(name string, content []byte) error {
 	if err := d.replace(d.at(name), content, true); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return nil
+	return d.kept(!isWork(name))
 }
 
 // writeLoosely replaces a file whose content survives a crash of the process,

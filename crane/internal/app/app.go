@@ -1,0 +1,92 @@
+// Package app builds the Kubernetes agent's parts and runs them.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"fairlead.dev/crane/internal/kube"
+	"fairlead.dev/crane/internal/statecopy"
+	"fairlead.dev/shared/agentrt"
+	"fairlead.dev/shared/buildinfo"
+)
+
+// Config is what the agent is told on its command line and in its environment.
+type Config struct {
+	// StateDir is the folder the agent keeps everything in.
+	StateDir string
+	// Kubeconfig says how the API server is reached; empty means as a pod does,
+	// by its service account.
+	Kubeconfig string
+	// Namespaces are the only ones that deployments may go to; none means all.
+	Namespaces []string
+	// OwnNamespace is where the agent itself runs, and StateSecret the secret
+	// there that keeps a copy of the state folder. Empty means that the folder
+	// is all there is.
+	OwnNamespace, StateSecret string
+	// EnrolmentFile is where the install script leaves what to enrol with;
+	// empty means that it puts it into the state folder itself.
+	EnrolmentFile string
+}
+
+// Run serves the cluster until ctx ends; see agentrt.Agent.Run for its errors.
+func Run(ctx context.Context, config Config, log *slog.Logger) error {
+	reach, err := kube.Connect(config.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("ask for the host's name: %w", err)
+	}
+	driver, err := kube.New(reach, kube.Options{Logger: log, Namespaces: config.Namespaces})
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir,
+		"api_server", reach.Host, "namespaces", config.Namespaces)
+	copied, err := config.restore(ctx, reach, log)
+	if err != nil {
+		return err
+	}
+	enrolment := enrolment{file: config.EnrolmentFile, folder: config.StateDir}
+	if err := enrolment.offer(); err != nil {
+		return err
+	}
+	runtime := agentrt.Config{StateDir: config.StateDir, Driver: driver, NodeType: "k8s", Hostname: hostname, Log: log}
+	if copied != nil {
+		runtime.Keep = copied.Keep
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var beside errgroup.Group
+	if copied != nil {
+		beside.Go(func() error { return copied.Run(ctx) })
+	}
+	err = errors.Join(agentrt.New(runtime).Run(ctx), enrolment.settle())
+	cancel()
+	return errors.Join(err, beside.Wait())
+}
+
+// restore takes the state folder from its secret where it is empty. It returns
+// nil when there is no secret for it.
+func (c Config) restore(ctx context.Context, reach *rest.Config, log *slog.Logger) (*statecopy.Copy, error) {
+	if c.StateSecret == "" {
+		return nil, nil //nolint:nilnil // absent is a value here
+	}
+	client, err := kubernetes.NewForConfig(reach)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	copied := statecopy.New(statecopy.Config{
+		Client: client, Namespace: c.OwnNamespace, Name: c.StateSecret, Folder: c.StateDir, Log: log,
+	})
+	return copied, copied.Restore(ctx)
+}
