@@ -321,6 +321,32 @@ func TestChangesAreSeenHoweverTransactionsAreCommitted(t *testing.T) {
 	}
 }
 
+// A database that was restored on another server has rows of transactions that
+// are still to come there.
+func TestRowsOfAnotherServersTransactionsAreNotNewForEver(t *testing.T) {
+	w := setUp(t)
+	e := w.enrol(t)
+	changes, err := w.Changes(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"alter table agents disable trigger user", "alter table nodes disable trigger user",
+		"update agents set changed = '9000000000'", "update nodes set changed = '9000000000'",
+		"alter table agents enable trigger user", "alter table nodes enable trigger user",
+	} {
+		w.exec(t, statement)
+	}
+	if changes, err = w.Changes(t.Context(), changes.Since); err != nil || len(changes.Standings) != 0 {
+		t.Errorf("nothing happened here, and yet %+v, %v", changes, err)
+	}
+	w.exec(t, "update nodes set generation = generation + 1 where id = $1", w.nodeID)
+	changes, err = w.Changes(t.Context(), changes.Since)
+	if err != nil || len(changes.Standings) != 1 || changes.Standings[0].AgentID != e.AgentID {
+		t.Errorf("what happens here is not seen: %+v, %v", changes, err)
+	}
+}
+
 func TestAgentsAwayForTooLongComeBackIntoQuarantine(t *testing.T) {
 	w := setUp(t)
 	e := w.enrol(t)

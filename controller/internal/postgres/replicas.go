@@ -106,6 +106,10 @@ func (db *DB) ListStandings(ctx context.Context, ids []uuid.UUID) ([]agent.Stand
 // none is missed, in whatever order they are committed
 // (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT).
 //
+// Rows of a transaction that is still to come are from another server, whose
+// database was restored here: they are not new at every look until this server
+// has counted that far.
+//
 // With a lease the same statement renews that.
 func (db *DB) ListChanges(ctx context.Context, since uint64, lease *agent.Lease) (agent.Changes, error) {
 	var rows []struct {
@@ -120,11 +124,12 @@ func (db *DB) ListChanges(ctx context.Context, since uint64, lease *agent.Lease)
 		args["replica"], args["lease"] = lease.ReplicaID, lease.For.Seconds()
 	}
 	err := db.in(ctx).Raw(`with changed as (
-			select id from agents where changed >= cast(cast(@since as text) as xid8)
-			union select a.id from nodes n join agents a on a.node_id = n.id and a.revoked_at is null where n.changed >= cast(cast(@since as text) as xid8)
+			select id from agents where changed >= cast(cast(@since as text) as xid8) and changed < pg_snapshot_xmax(pg_current_snapshot())
+			union select a.id from nodes n join agents a on a.node_id = n.id and a.revoked_at is null
+				where n.changed >= cast(cast(@since as text) as xid8) and n.changed < pg_snapshot_xmax(pg_current_snapshot())
 			union select a.id from commands c join agents a on a.node_id = c.node_id and a.revoked_at is null
-				where c.finished_at is null and c.issued >= cast(cast(@since as text) as xid8)
-			union select id from gone_agents where changed >= cast(cast(@since as text) as xid8)
+				where c.finished_at is null and c.issued >= cast(cast(@since as text) as xid8) and c.issued < pg_snapshot_xmax(pg_current_snapshot())
+			union select id from gone_agents where changed >= cast(cast(@since as text) as xid8) and changed < pg_snapshot_xmax(pg_current_snapshot())
 		)`+renew+`
 		select s.oldest, `+leases+`, c.id, `+standing+`
 		from (select pg_snapshot_xmin(pg_current_snapshot())::text as oldest) s

@@ -201,6 +201,11 @@ func mutants() []mutant {
 			"\"delete from offered_sets where node_id = $1 and generation = $2\"",
 			"\"delete from offered_sets where node_id = $1 and generation = -$2\"",
 		}}, delivery, "TestAnOperatorMakesThisControllersSetTheWantedOne", false},
+		{"another server's numbers", "every agent is new at every look after a restore on another server", []edit{{
+			stored + "/replicas.go",
+			"and n.changed < pg_snapshot_xmax(pg_current_snapshot())",
+			"",
+		}}, agents, "TestRowsOfAnotherServersTransactionsAreNotNewForEver", false},
 		{"lost-acknowledgement", "what a hello says is held is not written down", []edit{{
 			delivery + "/delivery.go",
 			"if standing == Current && !ask.Sure && ask.Held != row.Applied",
