@@ -48,6 +48,7 @@ require (
 	github.com/letsencrypt/pebble/v2 v2.10.0
 	github.com/mattn/go-shellwords v1.0.12
 	github.com/miekg/dns v1.1.73
+	github.com/smallstep/pkcs7 v0.2.1
 )
 
 require (

@@ -137,7 +137,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 		Store: db, Audit: auditLog, Outbox: outbox, Sealer: k.Vault, Now: now, TokenLifetime: installLifetime,
 		Renderer: artifact.Scripts{
 			Library: library, PublicURL: c.PublicURL, AgentAddr: c.AgentPublicAddr,
-			RootPin: k.Roots.Pin, ReleaseKey: k.Release.Public().(ed25519.PublicKey),
+			RootPin: k.Roots.Pin, ReleaseKey: k.Release.Public().(ed25519.PublicKey), CodeSigner: codeSigner(c, k),
 		},
 	})
 	misused := misuse.New(db, auditLog, now)

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 
 	"github.com/google/uuid"
@@ -20,6 +21,8 @@ type Scripts struct {
 	// RootPin returns the root that agents are to pin now: SHA-256, hex.
 	RootPin    func() string
 	ReleaseKey ed25519.PublicKey
+	// CodeSigner returns the certificate that signs PowerShell scripts.
+	CodeSigner func() (*tls.Certificate, error)
 }
 
 // Render returns a node's script and the line to paste. Precondition when the
@@ -29,10 +32,15 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 	if r.Type == node.Kubernetes {
 		render = s.forKubernetes
 	}
+	url := s.PublicURL + "/api/" + r.TeamSlug + "/nodes/" + r.NodeID.String() + "/script"
+	pasted := installscripts.Command
+	if r.Type != node.Kubernetes && r.ScriptType == node.PowerShell {
+		render, pasted = s.forWindows, installscripts.PowerShellCommand
+	}
 	if script, err = render(r); err != nil {
 		return nil, "", scriptError(err)
 	}
-	command, err = installscripts.Command(s.PublicURL+"/api/"+r.TeamSlug+"/nodes/"+r.NodeID.String()+"/script", script)
+	command, err = pasted(url, script)
 	if err != nil {
 		return nil, "", scriptError(err)
 	}
@@ -40,16 +48,25 @@ func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, er
 }
 
 func (s Scripts) forDocker(r node.ScriptRequest) ([]byte, error) {
+	params, err := s.dockerParams(r)
+	if err != nil {
+		return nil, err
+	}
+	return installscripts.Render(params)
+}
+
+// dockerParams is what scripts of both shells say.
+func (s Scripts) dockerParams(r node.ScriptRequest) (installscripts.Params, error) {
 	if len(s.Library.Artifacts) == 0 {
-		return nil, apperr.New(apperr.Precondition,
+		return installscripts.Params{}, apperr.New(apperr.Precondition,
 			"this controller has no agent to install: build the archives (make artifacts) into its artifact folder and start it again")
 	}
-	return installscripts.Render(installscripts.Params{
+	return installscripts.Params{
 		ControllerURL: s.PublicURL, AgentAddr: s.AgentAddr, RootSHA256: s.RootPin(),
 		Token: r.Token, Expires: r.ExpireAt, NodeID: r.NodeID.String(), NodeName: r.NodeName, RootPath: r.RootPath, ACMEEmail: r.ACMEEmail,
 		ContainerName: containerName(r.NodeID),
 		Image:         s.Library.Image, Version: s.Library.Version, Artifacts: s.Library.Artifacts, ReleaseKey: s.ReleaseKey,
-	})
+	}, nil
 }
 
 // forKubernetes has no place for a folder on the node, nor for what the edge proxy
@@ -71,6 +88,23 @@ func (s Scripts) forKubernetes(r node.ScriptRequest) ([]byte, error) {
 		Name:  "fairlead-" + r.NodeID.String()[:8],
 		Image: s.Library.CraneImage, Version: s.Library.Version, Artifacts: s.Library.Crane, ReleaseKey: s.ReleaseKey,
 	})
+}
+
+// forWindows is forDocker for PowerShell; the script is signed for Windows.
+func (s Scripts) forWindows(r node.ScriptRequest) ([]byte, error) {
+	params, err := s.dockerParams(r)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := installscripts.RenderPowerShell(params)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := s.CodeSigner()
+	if err != nil {
+		return nil, err
+	}
+	return SignPowerShell(plain, signer)
 }
 
 // containerName is what a node's agent is called on its machine: the node's

@@ -35,6 +35,10 @@ type Config struct {
 	HTTPTLS     string
 	HTTPTLSCert string
 	HTTPTLSKey  string
+	// CodeSigningCert and CodeSigningKey are empty for a certificate of the
+	// controller's own root.
+	CodeSigningCert string
+	CodeSigningKey  string
 	// ACMEDirectory is empty for Let's Encrypt, ACMEEmail and ACMERoots for
 	// none.
 	ACMEEmail       string
@@ -224,6 +228,9 @@ func (c *Config) complete() []error {
 	}
 	if c.HTTPTLS == "files" && (c.HTTPTLSCert == "" || c.HTTPTLSKey == "") {
 		problems = append(problems, errors.New("FAIRLEAD_HTTP_TLS=files needs FAIRLEAD_HTTP_TLS_CERT and FAIRLEAD_HTTP_TLS_KEY"))
+	}
+	if (c.CodeSigningCert == "") != (c.CodeSigningKey == "") {
+		problems = append(problems, errors.New("FAIRLEAD_CODE_SIGNING_CERT and FAIRLEAD_CODE_SIGNING_KEY go together: set both or neither"))
 	}
 	problems = append(problems, c.completeACME()...)
 	problems = append(problems, c.completeSMTP()...)

@@ -104,6 +104,7 @@ func TestProblems(t *testing.T) {
 		"missing secret file": {environ: []string{"DATABASE_URL_FILE=/does/not/exist"}, want: []string{"/does/not/exist"}},
 		"half of a pair":      {environ: []string{"FAIRLEAD_ADMIN_EMAIL=a@b.co"}, want: []string{"go together"}},
 		"url with a query":    {environ: []string{"FAIRLEAD_PUBLIC_URL=https://h/?x"}, want: []string{"FAIRLEAD_PUBLIC_URL"}},
+		"half a code signer":  {environ: []string{"FAIRLEAD_CODE_SIGNING_CERT=/a.pem"}, want: []string{"FAIRLEAD_CODE_SIGNING_KEY"}},
 		"tls without files":   {environ: []string{"FAIRLEAD_HTTP_TLS=files"}, want: []string{"FAIRLEAD_HTTP_TLS_CERT"}},
 		"missing config file": {environ: []string{"FAIRLEAD_CONFIG=/does/not/exist"}, want: []string{"/does/not/exist"}},
 	}

@@ -33,7 +33,7 @@ type Installation struct {
 // InstallOptions are the choices of an install script.
 type InstallOptions struct {
 	Type       Type
-	ScriptType string
+	ScriptType ScriptType
 	// RootPath is the host folder for the agent's state; "" means the default.
 	RootPath string
 	// ACMEEmail is what a certificate authority is told of the node's proxy,
@@ -41,13 +41,24 @@ type InstallOptions struct {
 	ACMEEmail string
 }
 
+// ScriptType is what runs an install script.
+type ScriptType = string
+
+// Types of scripts.
+const (
+	Shell      ScriptType = "shell"
+	PowerShell ScriptType = "powershell"
+)
+
 // ScriptRequest is what an install script is rendered from.
 type ScriptRequest struct {
 	Type     Type
 	TeamSlug string
 	NodeID   uuid.UUID
 	NodeName string
-	RootPath string
+	// ScriptType is what runs the script; "" is the shell.
+	ScriptType ScriptType
+	RootPath   string
 	// ACMEEmail is that of InstallOptions.
 	ACMEEmail string
 	Token     string
@@ -103,7 +114,7 @@ func (s *Service) CreateScript(ctx context.Context, id uuid.UUID, o InstallOptio
 	token := newToken()
 	expireAt := now.Add(s.TokenLifetime)
 	content, command, err := s.Renderer.Render(ScriptRequest{
-		Type: o.Type, TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, RootPath: o.RootPath, ACMEEmail: o.ACMEEmail, Token: token, ExpireAt: expireAt,
+		Type: o.Type, TeamSlug: team.Slug, NodeID: n.ID, NodeName: n.Name, ScriptType: o.ScriptType, RootPath: o.RootPath, ACMEEmail: o.ACMEEmail, Token: token, ExpireAt: expireAt,
 	})
 	if err != nil {
 		return Script{}, err
@@ -177,8 +188,8 @@ func (o InstallOptions) supported() error {
 	switch {
 	case o.Type != Docker && o.Type != Kubernetes:
 		return apperr.New(apperr.Unsupported, "install scripts are made for docker and k8s nodes only").WithField("type", o.Type)
-	case o.ScriptType != "shell":
-		return apperr.New(apperr.Unsupported, "install scripts are made for shell only").WithField("scriptType", o.ScriptType)
+	case o.ScriptType != Shell && o.ScriptType != PowerShell:
+		return apperr.New(apperr.Unsupported, "install scripts are made for shell and powershell only").WithField("scriptType", o.ScriptType)
 	}
 	return nil
 }

@@ -63,3 +63,25 @@ func TestScriptCarriesTheRootPathOrRefusesIt(t *testing.T) {
 		}
 	}
 }
+
+// A script for PowerShell is signed, and comes with a command of PowerShell.
+func TestScriptForPowerShell(t *testing.T) {
+	k := newCast(t)
+	owner := k.people[actor.Owner]
+	path := "/api/acme/nodes/" + k.rows(t)["{nodeId}"] + "/script"
+	reply := owner.Post(path, object{"type": "docker", "scriptType": "powershell"}).Expect(t, http.StatusCreated)
+	script := reply.String(t, "script")
+	if !strings.HasSuffix(script, "\r\n# SIG # End signature block\r\n") {
+		t.Error("the script does not end in its signature")
+	}
+	if command := reply.String(t, "command"); !strings.HasPrefix(command, "& { ") || !strings.Contains(command, path) {
+		t.Errorf("the command is %s", command)
+	}
+	if served := k.Anonymous(t).Get(path).Expect(t, http.StatusOK); string(served.Body) != script {
+		t.Error("what is served is not, byte by byte, what was made")
+	}
+	refused := owner.Post(path, object{"type": "docker", "scriptType": "powershell", "rootPath": "/srv/agent"}).Expect(t, http.StatusBadRequest)
+	if !strings.Contains(string(refused.Body), "rootPath") {
+		t.Errorf("a root path is refused without its name: %s", refused.Body)
+	}
+}
