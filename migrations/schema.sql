@@ -623,6 +623,7 @@ CREATE TABLE public.releases (
     plan_hash text DEFAULT ''::text NOT NULL,
     plan jsonb,
     began_at timestamp with time zone,
+    wire bytea,
     CONSTRAINT releases_outcome_ck CHECK ((outcome = ANY (ARRAY['pending'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'superseded'::text])))
 );
 

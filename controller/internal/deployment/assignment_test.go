@@ -2,10 +2,12 @@ package deployment_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -20,8 +22,24 @@ func TestCredentialsTravelButAreNotKept(t *testing.T) {
 			t.Errorf("got %+v", workload)
 		}
 	}
-	if n := value[int](w, "select count(*) from releases where spec::text like '%hunter2%'"); n != 0 {
+	if n := value[int](w, "select count(*) from releases where spec::text like '%hunter2%' or position('hunter2'::bytea in wire) > 0"); n != 0 {
 		t.Error("the password is in the ledger")
+	}
+}
+
+func TestAReleaseOfBeforeItsWireFormWasKeptIsTheSame(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web", "db")
+	w.configure(version, "web", spec.Container{User: ptr(int64(7)), TTY: ptr(false)})
+	w.start(w.create(version, "shop"))
+	kept := h.update(h.ask())
+	if n := value[int](w, "select count(*) from releases where wire is not null"); n != 1 {
+		t.Errorf("%d of 1 wire forms are kept", n)
+	}
+	w.exec("update releases set wire = null")
+	if before := h.update(h.ask()); kept.Standing != deployment.Behind || !reflect.DeepEqual(before, kept) {
+		t.Errorf("from its JSON it is %+v, from its wire form %+v", before, kept)
 	}
 }
 

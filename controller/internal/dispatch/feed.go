@@ -18,8 +18,10 @@ const (
 	// feeders read for lines from the database; more would wait for each
 	// other there.
 	feeders = 4
-	// feedMax is how many lines are read for together.
-	feedMax = 64
+	// feedLeast is how many lines are read for together, feedMost when many
+	// more wait: what is the same for each reading is shared by more.
+	feedLeast = 64
+	feedMost  = 256
 	// feedTimeout bounds one reading.
 	feedTimeout = 20 * time.Second
 )
@@ -60,7 +62,7 @@ func (d *Dispatcher) feed(ctx context.Context) error {
 func (d *Dispatcher) take() []*Line {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := min(len(d.queue), feedMax)
+	n := min(len(d.queue), max(feedLeast, min(len(d.queue)/feeders, feedMost)))
 	lines := append([]*Line(nil), d.queue[:n]...)
 	if d.queue = d.queue[n:]; len(d.queue) == 0 {
 		d.queue = nil

@@ -62,7 +62,7 @@ func (db *DB) InsertCommand(ctx context.Context, c command.Command) error {
 		row.Payload = new(string(text))
 	}
 	if c.Deployment != nil {
-		content, err := encodeSpec(*c.Deployment)
+		content, _, err := encodeSpec(*c.Deployment)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,9 @@ type releaseRow struct {
 	FinishedAt   *time.Time
 	Failure      *string
 	// SetPart is what the spec adds to the hash of a node's set.
-	SetPart    *string
+	SetPart *string
+	// Wire is the spec as it goes to agents; nil of releases of before.
+	Wire       []byte
 	ConfigHash *string
 	Digests    *string
 	ActorKind  string
@@ -105,7 +107,7 @@ func (v releaseView) toRelease() (deployment.Release, error) {
 
 // InsertRelease adds a release to the ledger.
 func (db *DB) InsertRelease(ctx context.Context, r deployment.Release) error {
-	content, err := encodeSpec(r.Spec)
+	content, wire, err := encodeSpec(r.Spec)
 	if err != nil {
 		return err
 	}
@@ -122,7 +124,7 @@ func (db *DB) InsertRelease(ctx context.Context, r deployment.Release) error {
 		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Outcome: string(r.Outcome), FinishedAt: orNull(r.FinishedAt),
 		ConfigHash: orNull(r.ConfigHash), ActorKind: string(r.Actor.Kind), ActorName: r.Actor.Name, RollbackOf: orNull(r.RollbackOf),
 		PlanHash: planHash, Plan: plan,
-		SetPart: setPart(specpb.DeploymentToProto(r.Spec)),
+		Wire: wire, SetPart: setPart(specpb.DeploymentToProto(r.Spec)),
 	}
 	return mapError(db.in(ctx).Create(&row).Error, "store the release")
 }
@@ -147,7 +149,7 @@ func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, e deployment.Ending)
 // FindRelease returns a release, without its spec.
 func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release, error) {
 	var row releaseRow
-	if err := db.in(ctx).Omit("spec", "set_part", "plan").Where("id = ?", id).Take(&row).Error; err != nil {
+	if err := db.in(ctx).Omit("spec", "wire", "set_part", "plan").Where("id = ?", id).Take(&row).Error; err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}
 	return row.toRelease()
@@ -156,7 +158,7 @@ func (db *DB) FindRelease(ctx context.Context, id uuid.UUID) (deployment.Release
 // FindReleaseByNumber returns a release of a deployment, without its spec.
 func (db *DB) FindReleaseByNumber(ctx context.Context, deploymentID uuid.UUID, number int64) (deployment.Release, error) {
 	var row releaseRow
-	err := db.in(ctx).Omit("spec", "set_part", "plan").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
+	err := db.in(ctx).Omit("spec", "wire", "set_part", "plan").Where("deployment_id = ? and number = ?", deploymentID, number).Take(&row).Error
 	if err != nil {
 		return deployment.Release{}, mapError(err, "find the release")
 	}

@@ -31,8 +31,9 @@ func decodeContainer(text string) (spec.Container, error) {
 	return specpb.ContainerFromProto(message)
 }
 
-// encodeSpec leaves the credentials of registries and storages out.
-func encodeSpec(d spec.Deployment) (string, error) {
+// encodeSpec returns a spec as JSON and as on the wire, which is read sooner. It
+// leaves the credentials of registries and storages out.
+func encodeSpec(d spec.Deployment) (text string, wire []byte, err error) {
 	message := specpb.DeploymentToProto(d)
 	for _, w := range message.GetWorkloads() {
 		w.GetImage().Auth = nil
@@ -40,7 +41,19 @@ func encodeSpec(d spec.Deployment) (string, error) {
 			storage.Keys = nil
 		}
 	}
-	return encodeMessage(message)
+	if wire, err = proto.Marshal(message); err != nil {
+		return "", nil, fmt.Errorf("encode the deployment: %w", err)
+	}
+	text, err = encodeMessage(message)
+	return text, wire, err
+}
+
+func decodeWire(wire []byte) (spec.Deployment, error) {
+	message := &agentv1.Deployment{}
+	if err := proto.Unmarshal(wire, message); err != nil {
+		return spec.Deployment{}, fmt.Errorf("decode the deployment: %w", err)
+	}
+	return specpb.DeploymentFromProto(message)
 }
 
 func decodeSpec(text string) (spec.Deployment, error) {

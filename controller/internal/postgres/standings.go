@@ -12,6 +12,7 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
 )
 
@@ -40,16 +41,18 @@ const readStandings = `
 		from known
 	)
 	select w.agent_id, w.lineage, w.generation, w.applied_generation, w.applied_set_hash, w.replaces_lineage, w.diverged, w.offered,
-		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part, x.spec, x.expected
+		w.base, w.needed, x.prefix, x.generation, x.deployment_id, x.release_id, x.tombstone, x.removal_confirmed, x.set_part,
+		case when x.wire is null then x.spec end as spec, x.wire, x.expected
 	from wanted w
 	left join lateral (
 		select a.prefix, a.generation, a.deployment_id, a.release_id, a.tombstone, a.removal_confirmed, r.set_part,
 			case when a.generation > w.base and (w.held < w.generation or not w.ours) or r.set_part is null then r.spec end as spec,
+			case when a.generation > w.base and (w.held < w.generation or not w.ours) or r.set_part is null then r.wire end as wire,
 			case when r.outcome = 'pending' then r.plan_hash end as expected
 		from assignments a left join releases r on r.id = a.release_id
 		where a.node_id = w.node_id
 		union all
-		select f.prefix, f.generation, null, null, null, false, null, null, null
+		select f.prefix, f.generation, null, null, null, false, null, null, null, null
 		from forgotten_assignments f
 		where f.node_id = w.node_id and w.base > 0 and f.generation > w.base
 	) x on w.needed
@@ -73,12 +76,13 @@ type standingLine struct {
 	confirmed   *bool
 	part        *string
 	spec        *string
+	wire        []byte
 	expected    *string
 }
 
 func (l *standingLine) scan(rows *sql.Rows) error {
 	return rows.Scan(&l.agentID, &l.standing.Lineage, &l.generation, &l.applied, &l.appliedHash, &l.standing.Replaces, &l.standing.Diverged, &l.standing.Offered,
-		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec, &l.expected)
+		&l.base, &l.needed, &l.prefix, &l.assigned, &l.deployment, &l.release, &l.tombstone, &l.confirmed, &l.part, &l.spec, &l.wire, &l.expected)
 }
 
 // ReadStandings returns how agents stand, by agent, each as it is at one
@@ -145,13 +149,11 @@ func (l *standingLine) assignment() (deployment.Assignment, specpb.SetPart, erro
 		ExpectedPlan: orZero(l.expected),
 	}
 	part := specpb.SetPart{Prefix: a.Prefix, Generation: a.Generation}
-	if l.spec != nil {
-		content, err := decodeSpec(*l.spec)
-		if err != nil {
-			return a, part, fmt.Errorf("read assignment of prefix %s: %w", a.Prefix, err)
-		}
-		a.Deployment = &content
+	content, err := l.content()
+	if err != nil {
+		return a, part, fmt.Errorf("read assignment of prefix %s: %w", a.Prefix, err)
 	}
+	a.Deployment = content
 	switch {
 	case l.tombstone != nil:
 		part.Desired = specpb.TombstonePart(a.DeploymentID.String(), a.Tombstone)
@@ -161,6 +163,21 @@ func (l *standingLine) assignment() (deployment.Assignment, specpb.SetPart, erro
 		part.Desired = specpb.DeploymentPart(specpb.DeploymentToProto(*a.Deployment))
 	}
 	return a, part, nil
+}
+
+// content returns what the line's release runs; nil when it was not read.
+func (l *standingLine) content() (*spec.Deployment, error) {
+	var content spec.Deployment
+	var err error
+	switch {
+	case l.wire != nil:
+		content, err = decodeWire(l.wire)
+	case l.spec != nil:
+		content, err = decodeSpec(*l.spec)
+	default:
+		return nil, nil
+	}
+	return &content, err
 }
 
 // SetDiverged notes why an agent is sent nothing, or with "" that it is again.

@@ -6,6 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
+
+	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
+	"fairlead.dev/shared/specpb"
 
 	"fairlead.dev/e2e/fleetsim"
 )
@@ -100,5 +104,39 @@ func newRevision(ctx context.Context, c *pgx.Conn) error {
 			return fmt.Errorf("make a revision: %w", err)
 		}
 	}
+	if err := deriveReleases(ctx, tx); err != nil {
+		return fmt.Errorf("make a revision: %w", err)
+	}
 	return tx.Commit(ctx)
+}
+
+// deriveReleases puts what the controller derives of a release beside the new
+// ones, from what it derived of the old.
+func deriveReleases(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, "select v.id, v.number, o.wire from revision v join releases o on o.id = v.old")
+	if err != nil {
+		return err
+	}
+	var ids [][16]byte
+	var wires [][]byte
+	var parts []string
+	var id [16]byte
+	var number int64
+	var wire []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &number, &wire}, func() error {
+		d := &agentv1.Deployment{}
+		if err := proto.Unmarshal(wire, d); err != nil {
+			return err
+		}
+		d.Release = number
+		next, err := proto.Marshal(d)
+		ids, wires, parts = append(ids, id), append(wires, next), append(parts, specpb.DeploymentPart(d))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update releases r set wire = d.wire, set_part = d.part
+		from unnest($1::uuid[], $2::bytea[], $3::text[]) as d (id, wire, part) where r.id = d.id`, ids, wires, parts)
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -214,9 +215,23 @@ func (w *world) startAll(ctx context.Context, indexes []int, parallel int) error
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for _, i := range indexes {
-		group.Go(func() error { return w.team(i).Start(ctx, w.deployments[i]) })
+		group.Go(func() error { return w.start(ctx, i) })
 	}
 	return group.Wait()
+}
+
+// start starts a deployment, and once more when it is not known whether it was:
+// on a busy machine a request may take longer than its connection lasts.
+func (w *world) start(ctx context.Context, i int) (err error) {
+	const tries = 3
+	for range tries {
+		err = w.team(i).Start(ctx, w.deployments[i])
+		var broken *url.Error
+		if !errors.As(err, &broken) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // liveness counts the fleet's nodes by the API's words of their liveness, and
