@@ -176,8 +176,12 @@ func TestRollbackRunsTheImagesOfThen(t *testing.T) {
 	w.wantState(d, deployment.InProgress)
 	a := w.assignment("shop")
 	web := a.Deployment.Workloads[0]
-	if a.Deployment.Release != 3 || web.Image.Reference != "registry.example/acme/web:1.0@"+digest("a") || web.Hash != spec.Hash(web) {
+	if a.Deployment.Release != 3 || web.Image.Reference != "registry.example/acme/web:1.0@"+digest("a") {
 		t.Errorf("the node is to run release %d, %+v", a.Deployment.Release, web)
+	}
+	// The node is to know it again: it is what the first release ran by its tag.
+	if first := w.release(d, 1).Spec.Workloads[0]; web.Hash != first.Hash || web.Hash != spec.Hash(first) {
+		t.Errorf("the hash is %s, want that of the first release, %s", web.Hash, first.Hash)
 	}
 	if env := environment(web); !slices.Equal(env, []string{"LEVEL=one"}) {
 		t.Errorf("got environment %v", env)
@@ -197,8 +201,8 @@ func TestRollbackRunsTheImagesOfThen(t *testing.T) {
 	if _, err := w.Rollback(w.ctx, d.ID, 3, false); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.assignment("shop").Deployment.Workloads[0].Image.Reference; got != web.Image.Reference {
-		t.Errorf("the node is to run %s", got)
+	if got := w.assignment("shop").Deployment.Workloads[0]; got.Image.Reference != web.Image.Reference || got.Hash != web.Hash {
+		t.Errorf("the node is to run %+v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package deployment
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -80,6 +81,17 @@ func (s *Service) rollback(ctx context.Context, id uuid.UUID, number int64, conf
 	return next, s.Audit.Record(ctx, authz.DeploymentRollback, data)
 }
 
+// pinnedHash is the hash of a workload whose image is pinned to a digest. On
+// Docker it is that of the workload as it was written, with its tag: the agent
+// compares digests besides, so what runs an image by its tag already is left
+// alone when that tag is pinned to what it stood for, and the other way about.
+func pinnedHash(d Deployment, w spec.Workload) string {
+	if written, _, _ := strings.Cut(w.Image.Reference, "@"); d.Node.Type == "docker" && written != repository(written) {
+		w.Image.Reference = written
+	}
+	return spec.Hash(w)
+}
+
 // again returns the content of an earlier release as it is to be started: with
 // the images that ran then, under the prefix and by the policy of now.
 func (s *Service) again(ctx context.Context, d Deployment, old Release) (spec.Deployment, error) {
@@ -108,7 +120,7 @@ func (s *Service) again(ctx context.Context, d Deployment, old Release) (spec.De
 		case digestIn(w.Image.Reference) == "":
 			w.Image.Reference += "@" + digest
 		}
-		w.Hash = spec.Hash(*w)
+		w.Hash = pinnedHash(d, *w)
 	}
 	return content, spec.Validate(content).Err()
 }

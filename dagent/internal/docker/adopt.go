@@ -88,7 +88,7 @@ func (d *Driver) lookAtCandidates(ctx context.Context, dep spec.Deployment, seen
 func (d *Driver) candidate(ctx context.Context, name string) (*candidate, error) {
 	c := &candidate{name: name}
 	seen, err := d.engine.ContainerInspect(ctx, name)
-	if err != nil && !cerrdefs.IsNotFound(err) {
+	if err := unlessMissing(err); err != nil {
 		return nil, engineError(err, "look at container %s", name)
 	}
 	c.seen = seen
@@ -109,13 +109,22 @@ func (d *Driver) candidate(ctx context.Context, name string) (*candidate, error)
 		return c, nil
 	}
 	c.image, err = d.engine.ImageInspect(ctx, c.seen.Image)
-	if err != nil && !cerrdefs.IsNotFound(err) {
+	if err := unlessMissing(err); err != nil {
 		return nil, engineError(err, "look at the image of container %s", name)
 	}
 	if c.image.ID == "" {
 		c.refused = apperr.New(apperr.Precondition, "container %s cannot be adopted: its image is not on this node any more, so that nobody can tell what came from it", name)
 	}
 	return c, nil
+}
+
+// unlessMissing is the engine's error but for things that are not there: then
+// its answer is empty.
+func unlessMissing(err error) error {
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // adopt compares the container that is to be adopted for a slot with the one

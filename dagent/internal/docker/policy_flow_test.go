@@ -83,6 +83,24 @@ func TestATagThatStandsForAnotherImageMakesNewContainers(t *testing.T) {
 	})
 }
 
+// Of a container that came up while nobody could tell its digest, nobody can
+// say that it runs the one that is asked for.
+func TestAPinnedImageIsNotTakenOnTrust(t *testing.T) {
+	old := []spec.Workload{from(tag, web())}
+	inMemory(t, old, func(t *testing.T, m *memory, d *docker.Driver) {
+		for _, c := range m.containers {
+			delete(c.config.Labels, "dev.fairlead.image-digest")
+			c.config.Image = tag
+		}
+		next := deploymentOf(t, 2, old, spec.Policy{})
+		next.Workloads[0].Image.Reference = tag + "@" + m.digestOf(tag) // under the hash of the tag, as a rollback has it
+		plan, err := d.Plan(t.Context(), next)
+		if err != nil || plan.Workloads[0].Action != workload.ActionReplace {
+			t.Errorf("it is planned as %+v, %v", plan, err)
+		}
+	})
+}
+
 func TestPlanSaysWhatChangesAndWhyThereIsDowntime(t *testing.T) {
 	data := func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "data", Path: "/data"}} }
 	old := []spec.Workload{from(tag, web(greet("one"), publishes(8080))), from(tag, named("db", data)), from(tag, named("gone"))}

@@ -191,3 +191,40 @@ func (s *site) at(w spec.Workload, reference string) spec.Workload {
 	w.Image.Reference = reference
 	return w
 }
+
+// A rollback pins an image to what its tag stood for, under the hash that the
+// workload had with the tag. What runs that image is left alone, and so it is by
+// the next start with the tag; another digest makes a new container.
+func TestARollbackToWhatRunsTouchesNothing(t *testing.T) {
+	t.Parallel()
+	r := startRegistry(t)
+	s := newSite(t, quick())
+	versions := r.pushVersions(s, 2)
+	tagged := s.release(1, r.from(versions[0]))
+	s.apply(tagged)
+	first := s.inspect("web")
+	_, digest, _ := strings.Cut(first.Config.Image, "@")
+
+	pinned := func(release int64, digest string) spec.Deployment {
+		d := s.release(release, r.from(versions[0]+"@"+digest))
+		d.Workloads[0].Hash = tagged.Workloads[0].Hash
+		return d
+	}
+	tagged.Release = 3
+	for _, d := range []spec.Deployment{pinned(2, digest), tagged} {
+		if p := s.planned(d); p.Action != workload.ActionKeep {
+			t.Errorf("%s is planned as %+v", d, p)
+		}
+		s.apply(d)
+		if now := s.inspect("web"); now.ID != first.ID || now.State.StartedAt != first.State.StartedAt {
+			t.Fatalf("%s has made another container of the same image", d)
+		}
+	}
+
+	s.apply(s.release(4, r.from(versions[1])))
+	_, other, _ := strings.Cut(s.inspect("web").Config.Image, "@")
+	s.apply(pinned(5, digest))
+	if p := s.planned(pinned(6, other)); other == digest || p.Action != workload.ActionReplace || p.DigestNow != digest || p.DigestThen != other {
+		t.Errorf("another image of the same tag is planned as %+v", p)
+	}
+}

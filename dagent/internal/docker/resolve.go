@@ -17,6 +17,8 @@ type picture struct {
 	// id is the engine's id of the image it has for the reference; only
 	// filled in when the registry could not be asked.
 	id string
+	// exact is true when the reference names the digest itself.
+	exact bool
 	// doubt is why the registry could not be asked, or what it refused.
 	doubt error
 }
@@ -29,7 +31,7 @@ func (d *Driver) resolve(ctx context.Context, image spec.Image) (picture, error)
 		return picture{}, apperr.Wrap(apperr.Invalid, err, "resolve image %s", image.Reference)
 	}
 	if exact, ok := named.(reference.Digested); ok {
-		return picture{digest: exact.Digest().String()}, nil
+		return picture{digest: exact.Digest().String(), exact: true}, nil
 	}
 	auth, err := encodeAuth(image.Auth)
 	if err != nil {
@@ -77,6 +79,8 @@ func (p picture) runs(o owned) bool {
 		return p.digest == o.digest
 	case p.id != "":
 		return p.id == o.imageID
+	case p.exact:
+		return false // who asks for one image gets no other
 	}
 	return true
 }
