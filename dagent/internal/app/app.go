@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/dagent/internal/restartledger"
 	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/dagent/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
@@ -45,6 +46,9 @@ type Config struct {
 // folderSecrets is where in the state folder the sealed records of secret files
 // are.
 const folderSecrets = "secrets"
+
+// fileRestarts is the record in the state folder of restarts for liveness probes.
+const fileRestarts = "restarts.json"
 
 // Run serves the node until ctx ends; see agentrt.Agent.Run for its errors.
 func Run(ctx context.Context, config Config, log *slog.Logger) error {
@@ -80,6 +84,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
 		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log), Adoptions: adoptions,
+		Liveness: docker.Liveness{Restarts: restartledger.New(filepath.Join(config.StateDir, fileRestarts))},
 	})
 	var can []string
 	if adoptions != nil {
@@ -95,6 +100,8 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	var beside errgroup.Group
 	beside.Go(func() error { return driver.RunRoutes(ctx) })
 	beside.Go(func() error { return driver.RunPruning(ctx) })
+	beside.Go(func() error { return driver.RunLiveness(ctx) })
+	beside.Go(func() error { return beThrifty(ctx) })
 	err = agent.Run(ctx)
 	cancel()
 	return errors.Join(err, beside.Wait())

@@ -173,6 +173,9 @@ func labels(d spec.Deployment, w spec.Workload, p *problems) map[string]string {
 	}
 	add("dockerLabels", w.Container.DockerLabels)
 	maps.Copy(all, workloadLabels(d, w))
+	if probe := labelLivenessOf(w.Container); probe != "" {
+		all[labelLiveness] = probe
+	}
 	return all
 }
 

@@ -116,14 +116,16 @@ type Options struct {
 	// Adoptions remembers which containers are deployments' that somebody else
 	// made; nil adopts none.
 	Adoptions *adoption.Ledger
+	// Liveness is about containers with a livenessProbe; see RunLiveness.
+	Liveness Liveness
 	// Now stamps events; time.Now.
 	Now func() time.Time
 }
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
 // calls but what the labels on the engine's objects say, Options.Images,
-// Options.Adoptions and, while it hears of every change, what containers looked
-// like.
+// Options.Adoptions, what liveness probes were answered, and, while it hears of
+// every change, what containers looked like.
 type Driver struct {
 	engine  Engine
 	options Options
@@ -145,6 +147,10 @@ type Driver struct {
 	imagesInUse sync.RWMutex
 	// importing keeps the image of the filler from being made twice.
 	importing sync.Mutex
+	// liveness is what running containers answer.
+	liveness liveness
+	// routed spares RunRoutes the prefixes without routes.
+	routed routedPrefixes
 	// heard has an entry when something happened to a container; see RunRoutes.
 	heard chan struct{}
 	// negotiated holds whether client and engine have agreed on the version
@@ -179,6 +185,8 @@ func New(engine Engine, options Options) *Driver {
 	orDefault(&options.HealthTimeout, time.Minute)
 	orDefault(&options.InitTimeout, 10*time.Minute)
 	orDefault(&options.StopGrace, 10*time.Second)
+	orDefault(&options.Liveness.Period, livenessPeriod)
+	orDefault(&options.Liveness.Grace, livenessGrace)
 	if options.Filler.Program == "" {
 		options.Filler = Filler{Program: "/proc/self/exe", Words: []string{"fill"}}
 	}
@@ -188,6 +196,7 @@ func New(engine Engine, options Options) *Driver {
 	known := labelled{Engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, adoptions: options.Adoptions}
 	d := &Driver{engine: known, options: options, negotiated: make(chan bool, 1), heard: make(chan struct{}, 1)}
 	d.negotiated <- false
+	d.liveness.judged = make(chan struct{}, 1)
 	return d
 }
 

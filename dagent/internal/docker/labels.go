@@ -44,6 +44,9 @@ const (
 	// replaced. It and the others of such a container are in the ledger of
 	// adoptions and not on the engine.
 	labelAdopted = labelPrefix + "adopted"
+	// labelLiveness is what a running container is asked again and again, where
+	// its livenessProbe says so.
+	labelLiveness = labelPrefix + "liveness"
 	// labelInit is the name of an init container, absent on others.
 	labelInit = labelPrefix + "init"
 )

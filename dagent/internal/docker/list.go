@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,10 +30,17 @@ func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
 		return nil, engineError(err, "list the containers")
 	}
 	list := make([]workload.Container, len(all))
+	images := map[string]struct{ name, tag string }{} // to read each reference once
 	var details errgroup.Group
 	details.SetLimit(parallelInspects)
 	for i, c := range all {
 		list[i] = see(c)
+		image, known := images[c.Image]
+		if !known {
+			image.name, image.tag = imageOf(c.Image)
+			images[c.Image] = image
+		}
+		list[i].ImageName, list[i].ImageTag = image.name, image.tag
 		if !list[i].Managed || d.memory.recall(&list[i], d.options.Now()) {
 			continue
 		}
@@ -49,6 +55,12 @@ func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
 	}
 	if err := details.Wait(); err != nil {
 		return nil, engineError(err, "look at the containers")
+	}
+	for i := range list {
+		// The engine does not know what the agent's own probes say.
+		if said := d.liveness.verdictOf(list[i].EngineID); said != "" && list[i].State == spec.StateRunning && list[i].Health != container.Unhealthy {
+			list[i].Health = said
+		}
 	}
 	// One that went away meanwhile is not listed.
 	list = slices.DeleteFunc(list, func(c workload.Container) bool { return c.EngineID == "" })
@@ -103,7 +115,6 @@ func see(c container.Summary) workload.Container {
 		CreatedAt:   time.Unix(c.Created, 0).UTC(),
 		Ports:       portsOf(c),
 	}
-	seen.ImageName, seen.ImageTag = imageOf(c.Image)
 	seen.State, seen.Reason = stateOf(c.State, false)
 	seen.ExitCode, seen.Health = readStatus(c.Status)
 	if o, ours := ownedBy(c); ours {
@@ -133,17 +144,26 @@ func imageOf(text string) (name, tag string) {
 	return reference.FamiliarName(named), tag
 }
 
-// statusText is how the engine says in its lists what only an inspection has
+// readStatus reads how the engine says in its lists what only an inspection has
 // as fields: "Exited (137) 2 hours ago", "Up 3 seconds (health: starting)".
-var statusText = regexp.MustCompile(`^(?:Exited|Restarting) \((\d+)\)|\((healthy|unhealthy|health: starting)\)$`)
-
 func readStatus(status string) (exitCode int, health string) {
-	match := statusText.FindStringSubmatch(status)
-	if match == nil {
+	before, rest, found := strings.Cut(status, " (")
+	if !found {
 		return 0, ""
 	}
-	exitCode, _ = strconv.Atoi(match[1]) // empty for a container that is up
-	return exitCode, strings.TrimPrefix(match[2], "health: ")
+	inside, after, _ := strings.Cut(rest, ")")
+	if before == "Exited" || before == "Restarting" {
+		exitCode, _ = strconv.Atoi(inside) // always a number
+		return exitCode, ""
+	}
+	if word := strings.TrimPrefix(inside, "health: "); after == "" && isHealth(word) {
+		return 0, word
+	}
+	return 0, ""
+}
+
+func isHealth(word string) bool {
+	return word == container.Healthy || word == container.Unhealthy || word == container.Starting
 }
 
 // portsOf lists each port once, though the engine has it for IPv4 and IPv6.

@@ -33,8 +33,6 @@ func notes(c spec.Container) []string {
 	}
 	add(len(c.ExtraLBAnnotations) > 0, "extraLBAnnotations", "there are no load balancers")
 	add(c.Metrics != nil && c.Metrics.Enabled, "metrics", "nothing here collects them")
-	add(c.HealthCheckConfig != nil && c.HealthCheckConfig.LivenessProbe != "", "healthCheckConfig.livenessProbe",
-		"it is asked while the container is brought up, and not afterwards")
 	add(endsForGood(c), "restartPolicy", "a container that is meant to end (expectedState exited) is not started again")
 	return list
 }

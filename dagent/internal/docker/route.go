@@ -229,19 +229,76 @@ func (d *Driver) SyncRoutes(ctx context.Context) error {
 	if err := d.reach(ctx); err != nil {
 		return err
 	}
-	all, err := d.ownContainers(ctx)
+	// The router may know of routes from before this agent started, so that
+	// every prefix is looked at once.
+	var only []filters.KeyValuePair
+	prefixes := map[string]bool{}
+	if d.routed.complete() {
+		only = append(only, filters.Arg("label", LabelRoute))
+		prefixes = d.routed.prefixes()
+	}
+	all, err := d.ownContainers(ctx, only...)
 	if err != nil {
 		return err
 	}
-	prefixes := map[string]bool{}
-	var failed []error
 	for _, c := range all {
-		if o, ours := ownedBy(c); ours && !prefixes[o.prefix] {
+		if o, ours := ownedBy(c); ours {
 			prefixes[o.prefix] = true
-			failed = append(failed, d.syncPrefix(ctx, o.prefix))
 		}
 	}
-	return errors.Join(failed...)
+	var failed []error
+	for prefix := range prefixes {
+		failed = append(failed, d.syncPrefix(ctx, prefix))
+	}
+	err = errors.Join(failed...)
+	if err == nil {
+		d.routed.finish()
+	}
+	return err
+}
+
+// routedPrefixes are the prefixes that have routes, once every prefix has been
+// looked at. The zero value knows of none.
+type routedPrefixes struct {
+	mu   sync.Mutex
+	all  bool
+	have map[string]bool
+}
+
+func (r *routedPrefixes) complete() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all
+}
+
+func (r *routedPrefixes) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = true
+}
+
+// prefixes returns a copy.
+func (r *routedPrefixes) prefixes() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	have := map[string]bool{}
+	maps.Copy(have, r.have)
+	return have
+}
+
+// note tells what a prefix was routed to last.
+func (r *routedPrefixes) note(prefix string, targets []RouteTarget) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.have == nil {
+		r.have = map[string]bool{}
+	}
+	delete(r.have, prefix)
+	for _, t := range targets {
+		if t.Labels[LabelRoute] != "" {
+			r.have[prefix] = true
+		}
+	}
 }
 
 func (d *Driver) syncPrefix(ctx context.Context, prefix string) error {
@@ -272,10 +329,16 @@ func (d *Driver) routeTo(ctx context.Context, prefix string, pick func(owned) bo
 	var targets []RouteTarget
 	for _, c := range all {
 		if o, ours := ownedBy(c); ours && pick(o) {
-			targets = append(targets, routeTarget(c))
+			target := routeTarget(c)
+			target.Unhealthy = target.Unhealthy || d.liveness.verdictOf(c.ID) == container.Unhealthy
+			targets = append(targets, target)
 		}
 	}
-	return d.options.Router.Move(ctx, prefix, targets)
+	if err := d.options.Router.Move(ctx, prefix, targets); err != nil {
+		return err
+	}
+	d.routed.note(prefix, targets)
+	return nil
 }
 
 func (d *Driver) ownContainers(ctx context.Context, more ...filters.KeyValuePair) ([]container.Summary, error) {

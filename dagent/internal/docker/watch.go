@@ -10,8 +10,9 @@ import (
 	"fairlead.dev/shared/apperr"
 )
 
-// Watch calls changed after every event about a container, and once when it
-// has begun to listen: what happened before was not heard.
+// Watch calls changed after every event about a container, when a liveness
+// probe tells something else than before, and once when it has begun to listen:
+// what happened before was not heard.
 func (d *Driver) Watch(ctx context.Context, changed func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -33,11 +34,13 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 		case e := <-heard:
 			if matters(e.Action) {
 				d.memory.touch(e.Actor.ID)
-				if concernsRoutes(e.Actor.Attributes) {
+				if concernsRoutes(e.Actor.Attributes) || d.isAdopted(e.Actor.ID) {
 					d.hear()
 				}
 				changed()
 			}
+		case <-d.liveness.judged:
+			changed()
 		case err := <-lost:
 			if ctx.Err() != nil {
 				return nil

@@ -751,7 +751,7 @@ uninstall_agent() {
 	remove_edge
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		begun.json images.json adopted.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
+		begun.json images.json adopted.json restarts.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new \
 		edge edge-image.json edge-image.json.new edge.tar edge.tar.part; do
 		[ -e "$ROOT_PATH/$name" ] || continue
@@ -766,7 +766,7 @@ uninstall_agent() {
 		return 0
 	fi
 	# What was being written when the agent was killed.
-	rm -rf "$ROOT_PATH"/.new-* "$ROOT_PATH"/.images-* "$ROOT_PATH"/.adopted-*
+	rm -rf "$ROOT_PATH"/.new-* "$ROOT_PATH"/.images-* "$ROOT_PATH"/.adopted-* "$ROOT_PATH"/.restarts-*
 	# Containers that keep running may have files in here: those stay until the
 	# machine starts anew, and are in memory alone.
 	rmdir "/run/$CONTAINER/secrets" "/run/$CONTAINER" 2>/dev/null || :

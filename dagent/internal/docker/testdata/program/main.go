@@ -119,10 +119,13 @@ func visit(args []string) bool {
 }
 
 // serve answers requests: 200 when the word is "ok", or is "third" and this is
-// at least the third.
+// at least the third. A request for /turn turns it bad until it is started again.
 func serve(word string) error {
 	requests := 0
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/turn" {
+			word = "bad"
+		}
 		if requests++; word != "ok" && (word != "third" || requests < 3) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
