@@ -133,7 +133,7 @@ func (w *world) nodeFaults(n *node) []fault {
 	all := []fault{
 		{"kill", n.name, 5, time.Second, func(*rand.Rand) (string, func()) {
 			n.agent.kill()
-			return "", func() { n.agent.start(w.t) }
+			return "", func() { w.supervise(n) }
 		}},
 		{"freeze", n.name, 1, 5 * time.Second, func(*rand.Rand) (string, func()) {
 			n.agent.signal(syscall.SIGSTOP)
@@ -163,10 +163,20 @@ func (w *world) nodeFaults(n *node) []fault {
 				}
 			}
 			_ = f.Close()
-			return "", func() { must(w.t, os.Remove(ballast)) }
+			return "", func() {
+				must(w.t, os.Remove(ballast))
+				w.supervise(n) // one that was started meanwhile may have ended
+			}
 		}})
 	}
 	return all
+}
+
+// supervise starts a node's agent that does not run, as the node's engine does.
+func (w *world) supervise(n *node) {
+	if !n.agent.running() {
+		n.agent.start(w.t)
+	}
 }
 
 // misbehave has one fault after the other, several at a time, until ctx ends;

@@ -116,6 +116,11 @@ func mutants() []mutant {
 			"if err := j.write(true, lines...); err != nil {",
 			"if err := error(nil); err != nil {",
 		}}, commands, "TestNothingBeginsThatCannotBeNoted|TestAKilledAgentDoesNotRepeatWhatItHadBegun", true},
+		{"full-spool", "an end that the full disk does not take is never told", []edit{{
+			agentrt + "/internal/exits/exits.go",
+			"d.forget(ends, next)",
+			"_ = ends",
+		}}, agentrt + "/internal/exits", "TestAnEndThatTheSpoolDoesNotTakeIsToldWhenItDoes", true},
 		{"command-deadline", "a command begins after its time", []edit{{
 			commands + "/command.go",
 			"if d := c.GetDeadline(); d != nil && !e.config.Now().Before(d.AsTime()) {",

@@ -49,20 +49,35 @@ type journal struct {
 }
 
 // openJournal reads the journal of the agent, if there is one, and writes it
-// anew without what is over. What another agent left is dropped.
+// anew without what is over. What another agent left is dropped. On a disk that
+// is full the agent's own is used as it is.
 func openJournal(path, agent string, now func() time.Time) (*journal, error) {
-	j := &journal{path: path, agent: agent, now: now, sync: (*os.File).Sync, entries: map[string]*entry{}}
+	return openJournalWith(path, agent, now, (*os.File).Sync)
+}
+
+func openJournalWith(path, agent string, now func() time.Time, sync func(*os.File) error) (*journal, error) {
+	j := &journal{path: path, agent: agent, now: now, sync: sync, entries: map[string]*entry{}}
 	content, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal of commands: %w", err)
 	}
-	if of, entries, _ := read(content); of == agent {
+	of, entries, good := read(content)
+	if of == agent {
 		j.order = entries
 	}
 	for _, e := range j.order {
 		j.entries[e.id] = e
 	}
-	if err := j.rewrite(); err != nil {
+	err = j.rewrite()
+	if err != nil && of == agent && j.file == nil {
+		var openErr error
+		if j.file, openErr = os.OpenFile(path, os.O_RDWR, 0); openErr == nil {
+			j.size, j.torn = int64(good), good < len(content)
+			return j, nil
+		}
+		err = errors.Join(err, openErr)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open the journal of commands: %w", err)
 	}
 	return j, nil

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,4 +174,44 @@ func FuzzJournal(f *testing.F) {
 		}
 		_ = j.close()
 	})
+}
+
+// An agent that starts on a full disk must still know what it has begun, and
+// goes on once there is room.
+func TestAJournalIsOpenedOnAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "commands")
+	j := mustJournal(t, path)
+	if err := j.begin("before", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	full := func(*os.File) error { return syscall.ENOSPC }
+	j, err := openJournalWith(path, j.agent, time.Now, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, known := j.known("before"); !known {
+		t.Error("it does not know what was begun")
+	}
+	if err := j.begin("meanwhile", time.Now().Add(time.Hour)); err == nil {
+		t.Error("a command begins that cannot be noted")
+	}
+	j.sync = (*os.File).Sync
+	if err := j.begin("after", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j = mustJournal(t, path)
+	for id, want := range map[string]bool{"before": true, "meanwhile": false, "after": true} {
+		if _, known := j.known(id); known != want {
+			t.Errorf("%s is known: %t", id, known)
+		}
+	}
+	if _, err := openJournalWith(filepath.Join(t.TempDir(), "none"), "agent", time.Now, full); err == nil {
+		t.Error("a journal was begun that cannot be written")
+	}
 }

@@ -58,6 +58,9 @@ type Detector struct {
 	seen map[string]sight
 	// saved is whether the file has what was seen.
 	saved bool
+	// untold are the containers whose ends the spool did not take; as long as
+	// they are there their ends are noticed again.
+	untold map[string]bool
 }
 
 // sight is what was seen of a container of ours.
@@ -123,6 +126,7 @@ func (d *Detector) Look(ctx context.Context, containers []workload.Container) {
 	defer cancel()
 	next := make(map[string]sight, len(d.seen))
 	var facts []*agentv1.Fact
+	var ends []string
 	changed := d.seen == nil
 	for _, c := range containers {
 		if !c.Managed {
@@ -131,14 +135,43 @@ func (d *Detector) Look(ctx context.Context, containers []workload.Container) {
 		now := sight{StartedAt: c.StartedAt.UTC(), FinishedAt: c.FinishedAt.UTC(), Restarts: c.RestartCount, Running: c.State == spec.StateRunning}
 		before := d.seen[c.EngineID]
 		if d.seen != nil && ended(before, now) {
-			facts = append(facts, d.exit(ctx, c))
+			facts, ends = append(facts, d.exit(ctx, c)), append(ends, c.EngineID)
 		}
 		changed = changed || now != before
 		next[c.EngineID] = now
 	}
 	changed = changed || len(next) != len(d.seen)
+	d.lose(next)
+	if d.config.Spool.Append(facts...) != nil { // it says so in the log
+		d.forget(ends, next)
+	}
 	d.seen = next
-	d.keep(facts, changed)
+	d.keep(changed)
+}
+
+// forget makes ends that could not be told ones that nobody has seen.
+func (d *Detector) forget(ends []string, next map[string]sight) {
+	d.untold = make(map[string]bool, len(ends))
+	for _, id := range ends {
+		d.untold[id] = true
+		if before, known := d.seen[id]; known {
+			next[id] = before
+		} else {
+			delete(next, id)
+		}
+	}
+}
+
+// lose counts the ends as lost that were never told of containers that are gone.
+func (d *Detector) lose(next map[string]sight) {
+	lost := 0
+	for id := range d.untold {
+		if _, there := next[id]; !there {
+			lost++
+		}
+	}
+	d.config.Spool.Lose(lost)
+	d.untold = nil
 }
 
 // ended reports whether a container ended between two looks; the zero sight is
@@ -156,11 +189,10 @@ func ended(before, now sight) bool {
 	}
 }
 
-// keep writes the facts, then what was seen, and only then lets the facts be
+// keep writes what was seen, after the facts, and only then lets the facts be
 // sent: killed in between, the agent finds the facts in the spool and does not
 // tell the same again.
-func (d *Detector) keep(facts []*agentv1.Fact, changed bool) {
-	d.config.Spool.Append(facts...)
+func (d *Detector) keep(changed bool) {
 	if changed || !d.saved {
 		err := d.save()
 		if err != nil && d.saved {

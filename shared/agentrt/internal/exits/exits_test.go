@@ -230,6 +230,34 @@ func TestFactsWaitUntilWhatWasSeenCanBeNoted(t *testing.T) {
 	n.one("when there is room", exited(1, 2, 3))
 }
 
+// What the spool does not take, since the disk is full, is noticed again, over a
+// restart too.
+func TestAnEndThatTheSpoolDoesNotTakeIsToldWhenItDoes(t *testing.T) {
+	n := ready(t, running(1))
+	if err := n.spool.Close(); err != nil { // it takes nothing
+		t.Fatal(err)
+	}
+	n.none("while the disk is full", exited(1, 2, 3))
+	n.none("still", exited(1, 2, 3))
+	n.boot()
+	if exit := n.one("when there is room", exited(1, 2, 3)); exit.GetSequence() != 1 {
+		t.Errorf("it has the number %d", exit.GetSequence())
+	}
+	n.none("after that", exited(1, 2, 3))
+}
+
+func TestAnEndThatWasNotToldBeforeItsContainerWasGoneIsCountedAsLost(t *testing.T) {
+	n := ready(t, running(1))
+	if err := n.spool.Close(); err != nil { // it takes nothing
+		t.Fatal(err)
+	}
+	n.none("while the disk is full", exited(1, 2, 3))
+	if found := n.facts(); len(found) != 1 || found[0].GetLost().GetCount() != 1 {
+		t.Errorf("told were %v, want one end as lost", found)
+	}
+	n.none("after that")
+}
+
 func TestTheLastWordsAreBounded(t *testing.T) {
 	n := ready(t, running(1))
 	for i := range 60 {

@@ -14,19 +14,32 @@ import (
 	"fairlead.dev/shared/logging"
 )
 
-// Append numbers facts and writes them together. When it returns they are on
-// the disk, or counted as lost if there is no room on it. They are not sent
-// before Publish.
-func (s *Spool) Append(facts ...*agentv1.Fact) {
+// Append numbers facts and writes them together. When it returns nil they are on
+// the disk; else none of them is, most often because it has no room, and they
+// are to be given again. They are not sent before Publish.
+func (s *Spool) Append(facts ...*agentv1.Fact) error {
 	if len(facts) == 0 {
-		return
+		return nil
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	s.append(facts)
+	return s.append(facts)
 }
 
-func (s *Spool) append(facts []*agentv1.Fact) {
+// Lose counts facts as lost that could not be written and can't be given again.
+func (s *Spool) Lose(n int) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.lose(n)
+}
+
+func (s *Spool) lose(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next += uint64(n)
+}
+
+func (s *Spool) append(facts []*agentv1.Fact) error {
 	var b []byte
 	s.mu.Lock()
 	first := s.next
@@ -48,14 +61,21 @@ func (s *Spool) append(facts []*agentv1.Fact) {
 	if failing := err != nil; failing != s.failing {
 		s.failing = failing
 		if failing {
-			s.config.Log.Error("facts cannot be written and are lost until the disk has room", logging.KeyError, err)
+			s.config.Log.Error("facts cannot be written; they are told when the disk has room", logging.KeyError, err)
 		} else {
 			s.config.Log.Info("facts can be written again")
 		}
 	}
+	if err != nil { // nobody has seen their numbers
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.next = first
+		return err
+	}
 	for s.size() > s.config.MaxBytes && len(s.segments) > 1 {
 		s.note(s.drop(1), "drop the oldest facts")
 	}
+	return nil
 }
 
 // write appends records, the first of which has the number, to the last segment

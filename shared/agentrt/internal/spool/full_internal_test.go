@@ -8,14 +8,17 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 )
 
-func TestAFullDiskLosesTheNewestFactsAndCountsThem(t *testing.T) {
+func TestWhatAFullDiskDoesNotTakeIsGivenAgainOrCountedAsLost(t *testing.T) {
 	s, err := Open(Config{Dir: t.TempDir(), Agent: "agent", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := func(n int) {
+	add := func(n int, want bool) {
+		t.Helper()
 		for range n {
-			s.Append(&agentv1.Fact{Name: "fact"})
+			if err := s.Append(&agentv1.Fact{Name: "fact"}); (err == nil) != want {
+				t.Fatalf("append: %v", err)
+			}
 		}
 		s.Publish()
 	}
@@ -34,25 +37,26 @@ func TestAFullDiskLosesTheNewestFactsAndCountsThem(t *testing.T) {
 		}
 		return facts, lost, last
 	}
-	add(2)
+	add(2, true)
 	good := s.file
 	if s.file, err = os.Open(s.segments[0].path); err != nil { // as when the disk takes no more
 		t.Fatal(err)
 	}
-	add(3)
-	if facts, lost, last := sent(0); facts != 2 || lost != 3 || last != 5 {
+	add(3, false)
+	if facts, lost, last := sent(0); facts != 2 || lost != 0 || last != 2 {
 		t.Fatalf("on a full disk: %d facts, %d lost, up to %d", facts, lost, last)
 	}
-	add(1)
-	if facts, lost, last := sent(5); facts != 0 || lost != 1 || last != 6 {
-		t.Fatalf("after that was told: %d facts, %d lost, up to %d", facts, lost, last)
+	s.Lose(1)
+	s.Publish()
+	if facts, lost, last := sent(2); facts != 0 || lost != 1 || last != 3 {
+		t.Fatalf("after one was given up: %d facts, %d lost, up to %d", facts, lost, last)
 	}
 	if err := s.file.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s.file = good
-	add(1)
-	if facts, lost, last := sent(0); facts != 3 || lost != 4 || last != 7 {
+	add(1, true)
+	if facts, lost, last := sent(0); facts != 3 || lost != 1 || last != 4 {
 		t.Fatalf("when there is room again: %d facts, %d lost, up to %d", facts, lost, last)
 	}
 }
@@ -72,14 +76,18 @@ func TestFactsAreOnTheDiskBeforeTheyCanBeSent(t *testing.T) {
 		}
 		return err
 	}
-	s.Append(&agentv1.Fact{Name: "one"}, &agentv1.Fact{Name: "two"})
+	if err := s.Append(&agentv1.Fact{Name: "one"}, &agentv1.Fact{Name: "two"}); err != nil {
+		t.Fatal(err)
+	}
 	if size := s.segments[0].size; synced != size || size == 0 {
 		t.Errorf("%d of %d bytes are on the disk", synced, size)
 	}
 	s.sync = func(*os.File) error { return os.ErrInvalid }
-	s.Append(&agentv1.Fact{Name: "three"})
+	if err := s.Append(&agentv1.Fact{Name: "three"}); err == nil {
+		t.Error("a fact was taken that is not on the disk")
+	}
 	s.Publish()
-	if found, err := s.Next(0, 9, 1<<20); err != nil || len(found) != 3 || found[2].GetLost().GetCount() != 1 {
-		t.Errorf("told %v, %v, want the last as lost", found, err)
+	if found, err := s.Next(0, 9, 1<<20); err != nil || len(found) != 2 {
+		t.Errorf("told %v, %v, want the first two", found, err)
 	}
 }

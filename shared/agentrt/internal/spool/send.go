@@ -127,7 +127,9 @@ func (s *Spool) Opened(committed uint64) error {
 	if err := s.begin(); err != nil {
 		return fmt.Errorf("begin a new spool: %w", err)
 	}
-	s.append(facts)
+	if s.append(facts) != nil { // they were in the spool that is gone
+		s.lose(len(facts))
+	}
 	s.Publish()
 	return nil
 }

@@ -3,9 +3,9 @@
 //
 // Facts are numbered without gaps, over restarts; they are records (package
 // record) in segments, files named by their first number. When the spool is
-// full the oldest segment goes; when the disk takes no more the newest facts
-// do. Either way numbers are used up, so that whatever is missing shows as a
-// gap, and a gap is told as a fact that counts what it stands for.
+// full the oldest segment goes; when the disk takes no more, who noticed them
+// keeps the newest facts. Numbers of what is lost are used up, so that it shows
+// as a gap, and a gap is told as a fact that counts what it stands for.
 package spool
 
 import (

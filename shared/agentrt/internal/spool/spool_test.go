@@ -29,7 +29,9 @@ func exit(name string) *agentv1.Fact {
 
 func tell(s *spool.Spool, names ...string) {
 	for _, name := range names {
-		s.Append(exit(name))
+		if err := s.Append(exit(name)); err != nil {
+			panic(err)
+		}
 	}
 	s.Publish()
 }
@@ -99,7 +101,9 @@ func TestFactsAreNumberedOverRestarts(t *testing.T) {
 func TestFactsAreNotSentBeforeTheyArePublished(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
 	tell(s, "a")
-	s.Append(exit("b"))
+	if err := s.Append(exit("b")); err != nil {
+		t.Fatal(err)
+	}
 	want(t, "before", told(t, s, 0), "1:a")
 	s.Publish()
 	want(t, "after", told(t, s, 0), "1:a 2:b")
