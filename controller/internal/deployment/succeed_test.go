@@ -51,17 +51,17 @@ func TestSuccessesOfManyNodesTakeAsFewStatementsAsOne(t *testing.T) {
 
 func TestOneNodesStaleSuccessChangesNothingAndHoldsUpNobody(t *testing.T) {
 	w := newWorld(t)
-	list := w.running(w.version(w.project("shop"), "rolling", nil, "web"), 3)
+	list := w.running(w.version(w.project("shop"), "rolling", nil, "web"), 4)
 	var told []deployment.Succeeded
-	for i, n := range list {
+	for i, n := range list[:3] {
 		s := deployment.Succeeded{
 			Place: deployment.Place{NodeID: n.NodeID, DeploymentID: n.Statuses[0].DeploymentID}, Generation: n.Statuses[0].Generation,
 		}
 		switch i {
 		case 0: // of what was wanted before
 			s.Generation--
-		case 1: // of another node's deployment
-			s.DeploymentID = list[2].Statuses[0].DeploymentID
+		case 1: // of another node's deployment, which that says nothing of
+			s.DeploymentID, s.Generation = list[3].Statuses[0].DeploymentID, list[3].Statuses[0].Generation
 		}
 		told = append(told, s)
 	}
