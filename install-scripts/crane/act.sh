@@ -33,7 +33,8 @@ check_controller() {
 # there KIND NAME [JSONPATH]: a field of something in the agent's namespace;
 # nothing when it is not there.
 there() {
-	kubectl get "$1" "$2" --namespace "$NAME" --ignore-not-found --output "jsonpath=${3:-{.metadata.name}}" 2>/dev/null || :
+	field='{.metadata.name}'
+	kubectl get "$1" "$2" --namespace "$NAME" --ignore-not-found --output "jsonpath=${3:-$field}" 2>/dev/null || :
 }
 
 # check_owner makes sure that the namespace, when there, is this node's.

@@ -93,7 +93,7 @@ func newServices(c config.Config, me self, db *postgres.DB, k *keys.Keys, bus *w
 	if err != nil {
 		return nil, err
 	}
-	if len(library.Artifacts) == 0 {
+	if len(library.Artifacts)+len(library.Crane) == 0 {
 		log.Warn("no agent archives found: nodes can't be installed from this controller", "folder", artifactDir(c))
 	}
 	s := &services{db: db, library: library, signScript: func(script []byte) string {

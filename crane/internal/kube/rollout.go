@@ -119,8 +119,11 @@ func (w world) judge(namespace string, r rollout) verdict {
 		return verdict{waiting: "the cluster has not seen it yet"}
 	}
 	v := verdict{seen: w.container(d), waiting: "its pods are not available yet"}
-	if set := w.current(d); set != nil {
+	if set := w.made(d); set != nil {
 		for _, pod := range w.podsOf(set) {
+			if pod.DeletionTimestamp != nil {
+				continue // it was told to end
+			}
 			if v.pod == nil {
 				v.pod = pod
 			}

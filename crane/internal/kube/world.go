@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -132,7 +133,21 @@ func (w world) podsOf(owner metav1.Object) []*corev1.Pod {
 	return found
 }
 
-// current returns the replica set of a deployment's present template.
+// made returns the replica set that the cluster made of a deployment's present
+// template; nil until it has, as while old pods must end first. current, in its
+// place, then still returns the one before.
+func (w world) made(d *appsv1.Deployment) *appsv1.ReplicaSet {
+	for _, set := range w.replicaSets {
+		template := set.Spec.Template.DeepCopy()
+		delete(template.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+		if metav1.IsControlledBy(set, d) && equality.Semantic.DeepEqual(template, &d.Spec.Template) {
+			return set
+		}
+	}
+	return nil
+}
+
+// current returns the replica set that a deployment was rolled out to last.
 func (w world) current(d *appsv1.Deployment) *appsv1.ReplicaSet {
 	const revision = "deployment.kubernetes.io/revision"
 	var found *appsv1.ReplicaSet

@@ -1,0 +1,258 @@
+//go:build linux
+
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	live "github.com/google/go-containerregistry/pkg/registry"
+
+	"fairlead.dev/crane/kubetest"
+	"fairlead.dev/e2e/client"
+	"fairlead.dev/e2e/sample/sampleimage"
+	"fairlead.dev/shared/ociimage"
+)
+
+// sample is the sample application in two workloads of one deployment.
+type sample struct {
+	*world
+	team   *client.Team
+	node   string
+	id     string
+	prefix string
+	// saved is the script that the agent was installed with.
+	saved string
+}
+
+// serveRegistry runs a registry that the cluster's node may pull from, with the
+// sample in it.
+func serveRegistry(t *testing.T) {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", kubetest.RegistryHost)
+	must(t, err)
+	server := &http.Server{Handler: live.New(live.Logger(log.New(io.Discard, "", 0))), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	t.Cleanup(func() { _ = server.Close() })
+	image, err := sampleimage.Build(t.Context(), "1")
+	must(t, err)
+	_, err = ociimage.Push(t.Context(), kubetest.RegistryHost+"/sample:1", image, ociimage.Credentials{})
+	must(t, err)
+}
+
+func (w *world) newSample(t *testing.T) *sample {
+	t.Helper()
+	s := &sample{world: w, prefix: "shop"}
+	var err error
+	s.team, err = w.CreateTeam(t.Context(), "acme")
+	must(t, err)
+	registry, err := s.team.CreateRegistry(t.Context(), "local", kubetest.RegistryHost, "", "")
+	must(t, err)
+	s.node, err = s.team.CreateNode(t.Context(), "cluster")
+	must(t, err)
+	project, err := s.team.CreateProject(t.Context(), "shop")
+	must(t, err)
+	probe := client.Object{"port": 8080, "readinessProbe": "/healthz"}
+	_, err = project.AddImage(t.Context(), registry, "sample:1", client.Object{
+		"name": "web", "ports": []client.Object{{"internal": 8080}}, "healthCheckConfig": probe,
+		// The volumes of this cluster are root's.
+		"user": 0, "volumes": []client.Object{{"name": "data", "path": "/data", "size": "1Mi"}},
+	})
+	must(t, err)
+	_, err = project.AddImage(t.Context(), registry, "sample:1", client.Object{
+		"name": "helper", "ports": []client.Object{{"internal": 8080}}, "healthCheckConfig": probe,
+	})
+	must(t, err)
+	s.id, err = s.team.CreateDeployment(t.Context(), project.VersionID, s.node, s.prefix)
+	must(t, err)
+	return s
+}
+
+// install pastes the line that the controller makes, with options at its end.
+func (s *sample) install(t *testing.T, options string) string {
+	t.Helper()
+	var script client.Script
+	must(t, s.Call(t.Context(), http.MethodPost, "/api/acme/nodes/"+s.node+"/script", client.Object{"type": "k8s", "scriptType": "shell"}, &script))
+	out, err := s.sh(t, script.Command+" "+options)
+	if err != nil {
+		t.Fatalf("install: %v\n%s\n%s\n%s", err, out, s.agentState(t), s.cluster.Logs(15))
+	}
+	if strings.Contains(out, "fle_") {
+		t.Errorf("the script prints its token:\n%s", out)
+	}
+	s.saved = filepath.Join(t.TempDir(), "install.sh")
+	must(t, os.WriteFile(s.saved, []byte(script.Script), 0o600))
+	return out
+}
+
+// again runs the script that the agent was installed with.
+func (s *sample) again(t *testing.T, options string) string {
+	t.Helper()
+	out, err := s.sh(t, "sh "+s.saved+" "+options)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", options, err, out)
+	}
+	return out
+}
+
+// agentNamespace is where the agent is.
+func (s *sample) agentNamespace() string { return "fairlead-" + s.node[:8] }
+
+func (s *sample) agentState(t *testing.T) string {
+	t.Helper()
+	pods, _ := s.tryKubectl(t, "describe", "pods", "--namespace", s.agentNamespace())
+	logs, _ := s.tryKubectl(t, "logs", "deployment/crane", "--namespace", s.agentNamespace(), "--tail", "40")
+	return lastLines(pods, 40) + "\n" + logs
+}
+
+func (s *sample) awaitConnected(t *testing.T) {
+	t.Helper()
+	await(t, nodePatience, "the cluster to be connected", func() (bool, string, error) {
+		seen, err := s.team.Node(t.Context(), s.node)
+		return err == nil && seen.Status == "connected", fmt.Sprintf("%s (%s) %v", seen.Status, seen.Liveness, err), nil
+	})
+}
+
+// deploy starts a release with these variables and waits for its outcome.
+func (s *sample) deploy(t *testing.T, want string, env ...client.KeyValue) client.Release {
+	t.Helper()
+	must(t, s.team.SetEnvironment(t.Context(), s.id, env...))
+	must(t, s.team.Start(t.Context(), s.id))
+	seen, err := s.team.Outcome(t.Context(), s.id, deployPatience)
+	releases, listed := s.team.Releases(t.Context(), s.id)
+	must(t, listed)
+	last := client.Release{}
+	for _, r := range releases {
+		if r.Number > last.Number {
+			last = r
+		}
+	}
+	if err != nil || seen.Status != want {
+		t.Fatalf("the deployment is %s (%v), want %s; its last release: %+v, %+v\n%s", seen.Status, err, want, last, last.Failure, s.agentState(t))
+	}
+	return last
+}
+
+// call asks a workload through its Service.
+func (s *sample) call(t *testing.T, workload, method, path string, out any) error {
+	t.Helper()
+	address, err := s.tryKubectl(t, "get", "service", workload, "--namespace", s.prefix, "--output", "jsonpath={.spec.clusterIP}")
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, address)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	return client.New("http://"+address+":8080").Call(ctx, method, path, nil, out)
+}
+
+// awaitGreeting waits until a workload says so through its Service.
+func (s *sample) awaitGreeting(t *testing.T, workload, want string) {
+	t.Helper()
+	await(t, deployPatience, workload+" to answer "+want, func() (bool, string, error) {
+		var info struct {
+			Greeting string `json:"greeting"`
+		}
+		err := s.call(t, workload, http.MethodGet, "/info", &info)
+		return err == nil && info.Greeting == want, fmt.Sprintf("%q (%v)", info.Greeting, err), nil
+	})
+}
+
+func greeting(text string) client.KeyValue { return client.KeyValue{Key: "GREETING", Value: text} }
+
+// TestTheWholeWay goes the way of a cluster: its steps need those before them.
+func TestTheWholeWay(t *testing.T) {
+	serveRegistry(t)
+	s := newWorld(t).newSample(t)
+
+	if out := s.install(t, "--load --dry-run"); !strings.Contains(out, "nothing was changed") {
+		t.Errorf("--dry-run says:\n%s", out)
+	}
+	if out, err := s.tryKubectl(t, "get", "namespace", s.agentNamespace()); err == nil {
+		t.Errorf("--dry-run made something: %s", out)
+	}
+	s.install(t, "--load")
+	s.awaitConnected(t)
+	pods := []string{"get", "pods", "--namespace", s.agentNamespace(), "--output", "jsonpath={.items[*].metadata.uid}"}
+	before := s.kubectl(t, pods...)
+	s.again(t, "")
+	if after := s.kubectl(t, pods...); after != before {
+		t.Errorf("the script, run again, replaced the agent's pod %s by %s", before, after)
+	}
+
+	s.deploy(t, client.Successful, greeting("hello"))
+	s.awaitGreeting(t, "web", "hello")
+	s.awaitGreeting(t, "helper", "hello")
+	must(t, s.call(t, "web", http.MethodPost, "/control/write?path=note&content=remember", nil))
+
+	t.Run("a bad release rolls back by itself", func(t *testing.T) {
+		last := s.deploy(t, client.Failed, greeting("broken"), client.KeyValue{Key: "SAMPLE_EXIT_CODE", Value: "7"})
+		if f := last.Failure; f == nil || !f.RolledBack || f.ExitCode == nil || *f.ExitCode != 7 {
+			t.Errorf("the failure is %+v, want exit code 7 and a way back", f)
+		}
+		s.awaitGreeting(t, "web", "hello")
+	})
+
+	t.Run("logs and restart", func(t *testing.T) {
+		lines, err := s.team.ContainerLog(t.Context(), s.node, s.prefix, "web", 20)
+		if err != nil || len(lines) == 0 {
+			t.Errorf("the log: %q, %v", lines, err)
+		}
+		must(t, s.team.Act(t.Context(), s.node, s.prefix, "helper", "restart"))
+		s.awaitGreeting(t, "helper", "hello")
+	})
+
+	t.Run("the controller is killed", func(t *testing.T) {
+		s.kill(t)
+		s.awaitGreeting(t, "web", "hello")
+		s.start(t)
+		s.team = &client.Team{Client: s.Client, Slug: "acme"}
+		s.awaitConnected(t)
+		s.deploy(t, client.Successful, greeting("again"))
+		s.awaitGreeting(t, "web", "again")
+	})
+
+	t.Run("the agent is killed, with what its pod had", func(t *testing.T) {
+		s.kubectl(t, "delete", "pods", "--namespace", s.agentNamespace(), "--all", "--force", "--grace-period", "0")
+		s.kubectl(t, "rollout", "status", "deployment/crane", "--namespace", s.agentNamespace(), "--timeout", "180s")
+		s.awaitConnected(t)
+		s.deploy(t, client.Successful, greeting("after the kill"))
+		s.awaitGreeting(t, "helper", "after the kill")
+	})
+
+	t.Run("the node is drained", func(t *testing.T) {
+		s.kubectl(t, "drain", "node-1", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout", "180s")
+		s.kubectl(t, "uncordon", "node-1")
+		s.kubectl(t, "rollout", "status", "deployment/crane", "--namespace", s.agentNamespace(), "--timeout", "180s")
+		s.awaitConnected(t)
+		s.awaitGreeting(t, "web", "after the kill")
+		var note []byte
+		if err := s.call(t, "web", http.MethodGet, "/control/read?path=note", &note); err != nil || string(note) != "remember" {
+			t.Errorf("the volume holds %q (%v), want what was written to it", note, err)
+		}
+	})
+
+	t.Run("an uninstalled agent leaves the workloads", func(t *testing.T) {
+		s.again(t, "--uninstall")
+		await(t, nodePatience, "the agent's namespace to go", func() (bool, string, error) {
+			out, err := s.tryKubectl(t, "get", "namespace", s.agentNamespace(), "--ignore-not-found", "--output", "name")
+			return err == nil && out == "", out, nil
+		})
+		for _, kind := range []string{"clusterroles", "clusterrolebindings", "validatingadmissionpolicies"} {
+			if out := s.kubectl(t, "get", kind, "--selector", "fairlead.dev/node="+s.node, "--output", "name"); out != "" {
+				t.Errorf("left behind: %s", out)
+			}
+		}
+		s.awaitGreeting(t, "web", "after the kill")
+		s.awaitGreeting(t, "helper", "after the kill")
+	})
+}
