@@ -104,18 +104,22 @@ func (d *Driver) candidate(ctx context.Context, name string) (*candidate, error)
 		c.refused = apperr.New(apperr.Conflict, "container %s cannot be adopted: it is the agent's own", name)
 	case c.seen.State == nil || c.seen.State.Status != container.StateRunning:
 		c.refused = apperr.New(apperr.Precondition, "container %s cannot be adopted: it does not run", name)
-	}
-	if c.refused != nil {
-		return c, nil
-	}
-	c.image, err = d.engine.ImageInspect(ctx, c.seen.Image)
-	if err := unlessMissing(err); err != nil {
-		return nil, engineError(err, "look at the image of container %s", name)
-	}
-	if c.image.ID == "" {
-		c.refused = apperr.New(apperr.Precondition, "container %s cannot be adopted: its image is not on this node any more, so that nobody can tell what came from it", name)
+	default:
+		return c, d.lookAtImage(ctx, c)
 	}
 	return c, nil
+}
+
+// lookAtImage looks at what the image gave to a container that is to be adopted.
+func (d *Driver) lookAtImage(ctx context.Context, c *candidate) (err error) {
+	c.image, err = d.engine.ImageInspect(ctx, c.seen.Image)
+	if err := unlessMissing(err); err != nil {
+		return engineError(err, "look at the image of container %s", c.name)
+	}
+	if c.image.ID == "" {
+		c.refused = apperr.New(apperr.Precondition, "container %s cannot be adopted: its image is not on this node any more, so that nobody can tell what came from it", c.name)
+	}
+	return nil
 }
 
 // unlessMissing is the engine's error but for things that are not there: then
