@@ -54,7 +54,7 @@ type Query struct {
 
 // Reading is the part of the store that reads.
 type Reading interface {
-	// ListAudit returns a page and the count of all rows that fit.
+	// ListAudit returns a page and how many rows fit, see page.Counted.
 	ListAudit(ctx context.Context, teamID uuid.UUID, q Query) ([]Record, int, error)
 }
 
@@ -64,8 +64,8 @@ type Reader struct{ store Reading }
 // NewReader returns a reader over a store.
 func NewReader(store Reading) *Reader { return &Reader{store} }
 
-// List returns a page of the team's log and how many rows fit the query in
-// all. Errors: Invalid.
+// List returns a page of the team's log and how many rows fit the query, see
+// page.Counted. Errors: Invalid.
 func (r *Reader) List(ctx context.Context, q Query) ([]Record, int, error) {
 	scope, _, err := authz.Require(ctx, authz.AuditRead)
 	if err != nil {

@@ -91,6 +91,16 @@ type Detail struct {
 	// SealingKey is what secrets are sealed to; "" while the node's agent has not
 	// told.
 	SealingKey string
+	// Token is the deploy token that a person made; nil when there is none.
+	Token *Token
+}
+
+// Token is what is shown of a deployment's deploy token.
+type Token struct {
+	ID        uuid.UUID
+	Name      string
+	CreatedAt time.Time
+	ExpiresAt time.Time
 }
 
 func validateNote(note string) error {

@@ -25,20 +25,19 @@ func (s *Service) List(ctx context.Context) ([]Deployment, error) {
 
 // Get returns a deployment with its instances. Errors: NotFound.
 func (s *Service) Get(ctx context.Context, id uuid.UUID) (Detail, error) {
-	d, err := s.find(ctx, authz.DeploymentRead, id)
+	team, _, err := authz.RequireOn(ctx, authz.DeploymentRead, id)
 	if err != nil {
 		return Detail{}, err
 	}
-	instances, err := s.Store.ListInstances(ctx, id)
+	d, err := s.Store.ReadDeployment(ctx, team.ID, id)
+	if apperr.Is(err, apperr.NotFound) {
+		return Detail{}, noSuchDeployment(id)
+	}
 	if err != nil {
 		return Detail{}, err
 	}
-	key, err := s.Store.NodeSealingKey(ctx, d.Node.ID)
-	if err != nil {
-		return Detail{}, err
-	}
-	waiting, err := s.waiting(ctx, d)
-	return Detail{Deployment: d, Instances: instances, Waiting: waiting, SealingKey: key}, err
+	d.Waiting, err = s.waiting(ctx, d.Deployment)
+	return d, err
 }
 
 // GetInstance returns an instance of a deployment. Errors: NotFound.

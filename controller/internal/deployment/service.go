@@ -43,6 +43,9 @@ type Store interface {
 	// DeleteDeployment removes a deployment, its instances, releases and log.
 	DeleteDeployment(ctx context.Context, id uuid.UUID) error
 	FindDeployment(ctx context.Context, teamID, id uuid.UUID) (Deployment, error)
+	// ReadDeployment is FindDeployment with all that is shown of it but what it
+	// waits for, as of one moment.
+	ReadDeployment(ctx context.Context, teamID, id uuid.UUID) (Detail, error)
 	LockDeployment(ctx context.Context, id uuid.UUID) (Deployment, error)
 	ListDeployments(ctx context.Context, teamID uuid.UUID) ([]Deployment, error)
 	// ListPlaced returns the deployments on a node under a prefix.

@@ -52,8 +52,6 @@ type Store interface {
 	// InsertDeployToken returns Conflicts on the name, and on the deployment
 	// when it has a token.
 	InsertDeployToken(ctx context.Context, t Token) error
-	// FindDeployToken returns the one that a person made.
-	FindDeployToken(ctx context.Context, deploymentID uuid.UUID) (Token, error)
 	// FindPresentedDeployToken returns a token by its own id, with its team's
 	// slug.
 	FindPresentedDeployToken(ctx context.Context, id uuid.UUID) (Token, string, error)

@@ -45,7 +45,8 @@ type Node struct {
 	// Agent is what is known of the agent that serves the node; its ID is the
 	// zero UUID when there is none.
 	Agent Agent
-	// InUse tells that deployments are placed on the node; lists don't tell.
+	// InUse tells that deployments are placed on the node. Lists tell neither
+	// this nor the installation nor the last refusal.
 	InUse bool
 	// Installation is the live install script's; zero when there is none.
 	Installation Installation
@@ -158,12 +159,12 @@ type Store interface {
 	// it was in one; its open session is told through NOTIFY.
 	ReadmitAgent(ctx context.Context, nodeID uuid.UUID) (bool, error)
 
-	ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
+	// ReadContainers returns what was last seen on a node of the team, by prefix
+	// and name; of one prefix unless that is nil. It returns NotFound errors.
+	ReadContainers(ctx context.Context, teamID, nodeID uuid.UUID, prefix *string) ([]workload.Container, error)
 	// MarkOfContainers returns a text that changes whenever what agents reported
 	// of a node's containers does; "" while nothing was.
 	MarkOfContainers(ctx context.Context, teamID, nodeID uuid.UUID) (string, error)
-	// HasNode reports whether a node is the team's.
-	HasNode(ctx context.Context, teamID, nodeID uuid.UUID) (bool, error)
 	AppendNodeEvent(ctx context.Context, nodeID uuid.UUID, event string, data map[string]any, at time.Time) error
 	ListNodeEvents(ctx context.Context, nodeID uuid.UUID, q EventQuery) ([]Event, int, error)
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -178,10 +177,11 @@ func (s *Service) Containers(ctx context.Context, id uuid.UUID, prefix *string) 
 	if err != nil {
 		return nil, err
 	}
-	if there, err := s.Store.HasNode(ctx, team.ID, id); err != nil || !there {
-		return nil, cmp.Or(err, noSuchNode(id))
+	list, err := s.Store.ReadContainers(ctx, team.ID, id, prefix)
+	if apperr.Is(err, apperr.NotFound) {
+		return nil, noSuchNode(id)
 	}
-	return s.Store.ListContainers(ctx, id, prefix)
+	return list, err
 }
 
 // ContainersMark returns a text that changes whenever Containers does, and is
@@ -194,8 +194,8 @@ func (s *Service) ContainersMark(ctx context.Context, id uuid.UUID) (string, err
 	return s.Store.MarkOfContainers(ctx, team.ID, id)
 }
 
-// Events returns a page of the node's history, newest first, and how many
-// there are in all.
+// Events returns a page of the node's history, newest first, and how many events
+// fit, see page.Counted.
 func (s *Service) Events(ctx context.Context, id uuid.UUID, q EventQuery) ([]Event, int, error) {
 	if _, err := s.find(ctx, authz.NodeRead, id); err != nil {
 		return nil, 0, err

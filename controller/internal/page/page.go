@@ -8,6 +8,11 @@ import "context"
 // Max bounds the entries of one answer.
 const Max = 1000
 
+// Counted is how far behind a page of a log entries are counted: a total is
+// exact as long as there are no more behind the page, and else says how many
+// there are at least. Counting a million would cost more than reading a page.
+const Counted = 10_000
+
 // Page is a part of a list.
 type Page struct {
 	// Skip is how many entries are passed over, Take how many there are at

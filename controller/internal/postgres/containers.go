@@ -40,14 +40,15 @@ type containerRow struct {
 	FinishedAt   *time.Time
 }
 
-func (containerRow) TableName() string { return "containers" }
-
 // portJSON is a port in the column ports.
 type portJSON struct {
 	Internal int32  `json:"internal"`
 	External int32  `json:"external"`
 	Protocol string `json:"protocol"`
 }
+
+// noPorts is an empty list of them.
+const noPorts = "[]"
 
 func toContainerRow(nodeID uuid.UUID, c workload.Container) (containerRow, error) {
 	ports, err := json.Marshal(convert(c.Ports, func(p workload.Port) portJSON { return portJSON(p) }))
@@ -64,9 +65,23 @@ func toContainerRow(nodeID uuid.UUID, c workload.Container) (containerRow, error
 	}, nil
 }
 
-func (r containerRow) toContainer() workload.Container {
+func (r *containerRow) fields() []any {
+	return []any{
+		&r.NodeID, &r.EngineID, &r.Prefix, &r.Name, &r.Managed, &r.DeploymentID, &r.InstanceID, &r.Release,
+		&r.ImageName, &r.ImageTag, &r.ImageDigest, &r.Command, &r.CreatedAt, &r.State, &r.Reason, &r.ExitCode, &r.Health, &r.Ports,
+		&r.Leftover, &r.OOMKilled, &r.RestartCount, &r.StartedAt, &r.FinishedAt,
+	}
+}
+
+const containerColumns = `c.node_id, c.engine_id, c.prefix, c.name, c.managed, c.deployment_id, c.instance_id, c.release,
+		c.image_name, c.image_tag, c.image_digest, c.command, c.created_at, c.state, c.reason, c.exit_code, c.health, c.ports,
+		c.leftover, c.oom_killed, c.restart_count, c.started_at, c.finished_at`
+
+func (r *containerRow) toContainer() workload.Container {
 	var ports []portJSON
-	_ = json.Unmarshal([]byte(r.Ports), &ports) // written by toContainerRow
+	if r.Ports != noPorts {
+		_ = json.Unmarshal([]byte(r.Ports), &ports) // written by toContainerRow
+	}
 	c := workload.Container{
 		ID: workload.ContainerID{Prefix: r.Prefix, Name: r.Name}, EngineID: r.EngineID, Managed: r.Managed,
 		DeploymentID: textOf(r.DeploymentID), InstanceID: textOf(r.InstanceID), Release: r.Release, ImageName: r.ImageName, ImageTag: r.ImageTag, ImageDigest: r.ImageDigest, Command: r.Command,
@@ -164,17 +179,6 @@ func (db *DB) upsertContainers(ctx context.Context, rows []containerRow) error {
 		column(rows, func(r containerRow) *time.Time { return r.FinishedAt }),
 	)
 	return err
-}
-
-// ListContainers returns what was last seen on a node, by prefix and name.
-func (db *DB) ListContainers(ctx context.Context, nodeID uuid.UUID, prefix *string) ([]workload.Container, error) {
-	query := db.in(ctx).Where("node_id = ?", nodeID)
-	if prefix != nil {
-		query = query.Where("prefix = ?", *prefix)
-	}
-	var rows []containerRow
-	err := paged(ctx, query.Order("prefix, name, engine_id")).Find(&rows).Error
-	return convert(rows, containerRow.toContainer), mapError(err, "list the node's containers")
 }
 
 // MarkOfContainers returns a text that changes when a node's containers do.

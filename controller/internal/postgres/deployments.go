@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"fairlead.dev/controller/internal/deployment"
@@ -43,81 +42,6 @@ func (r deploymentRow) policy() spec.Policy {
 }
 
 func (deploymentRow) TableName() string { return "deployments" }
-
-// deploymentView is a deployment with the names of what it hangs on.
-type deploymentView struct {
-	Deployment  deploymentRow `gorm:"embedded"`
-	ProjectID   uuid.UUID
-	ProjectName string
-	ProjectType string
-	VersionName string
-	VersionType string
-	NodeName    string
-	NodeType    string
-}
-
-func (r deploymentView) toDeployment() (deployment.Deployment, error) {
-	d := r.Deployment
-	environment, err := decodePairs(d.Environment)
-	return deployment.Deployment{
-		ID: d.ID, TeamID: d.TeamID,
-		Project: deployment.Ref{ID: r.ProjectID, Name: r.ProjectName, Type: r.ProjectType},
-		Version: deployment.Ref{ID: d.VersionID, Name: r.VersionName, Type: r.VersionType},
-		Node:    deployment.Ref{ID: d.NodeID, Name: r.NodeName, Type: r.NodeType},
-		Prefix:  d.Prefix, Note: d.Note, State: deployment.State(d.Status), Environment: environment, Tries: d.Tries,
-		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy, Policy: d.policy(),
-	}, err
-}
-
-func (db *DB) deploymentViews(ctx context.Context) *gorm.DB {
-	return db.in(ctx).Table("deployments").Select(`deployments.*,
-			p.id as project_id, p.name as project_name, p.type as project_type,
-			v.name as version_name, v.type as version_type, n.name as node_name, n.type as node_type`).
-		Joins("join versions v on v.id = deployments.version_id").
-		Joins("join projects p on p.id = v.project_id").
-		Joins("join nodes n on n.id = deployments.node_id")
-}
-
-func takeDeployment(query *gorm.DB, doing string) (deployment.Deployment, error) {
-	var row deploymentView
-	if err := query.Take(&row).Error; err != nil {
-		return deployment.Deployment{}, mapError(err, "%s", doing)
-	}
-	return row.toDeployment()
-}
-
-func findDeployments(query *gorm.DB) ([]deployment.Deployment, error) {
-	var rows []deploymentView
-	if err := query.Find(&rows).Error; err != nil {
-		return nil, mapError(err, "list the deployments")
-	}
-	return decodeRows(rows, deploymentView.toDeployment)
-}
-
-// FindDeployment returns a deployment of the team.
-func (db *DB) FindDeployment(ctx context.Context, teamID, id uuid.UUID) (deployment.Deployment, error) {
-	query := db.deploymentViews(ctx).Where("deployments.team_id = ? and deployments.id = ?", teamID, id)
-	return takeDeployment(query, "find the deployment")
-}
-
-// LockDeployment returns a deployment and locks it until the transaction ends.
-func (db *DB) LockDeployment(ctx context.Context, id uuid.UUID) (deployment.Deployment, error) {
-	query := db.deploymentViews(ctx).Where("deployments.id = ?", id).
-		Clauses(clause.Locking{Strength: "no key update", Table: clause.Table{Name: "deployments"}})
-	return takeDeployment(query, "lock the deployment")
-}
-
-// ListDeployments returns the team's deployments, newest first.
-func (db *DB) ListDeployments(ctx context.Context, teamID uuid.UUID) ([]deployment.Deployment, error) {
-	return findDeployments(paged(ctx, db.deploymentViews(ctx).Where("deployments.team_id = ?", teamID).
-		Order("deployments.created_at desc, deployments.id desc")))
-}
-
-// ListPlaced returns the deployments on a node under a prefix, oldest first.
-func (db *DB) ListPlaced(ctx context.Context, nodeID uuid.UUID, prefix string) ([]deployment.Deployment, error) {
-	return findDeployments(db.deploymentViews(ctx).Where("deployments.node_id = ? and deployments.prefix = ?", nodeID, prefix).
-		Order("deployments.created_at, deployments.id"))
-}
 
 // KeepPlaced returns those of the places where there is such a deployment, and
 // keeps them from being deleted until the transaction ends.

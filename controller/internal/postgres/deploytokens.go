@@ -47,13 +47,6 @@ func (db *DB) InsertDeployToken(ctx context.Context, t deploytoken.Token) error 
 	return nameTaken(err, "deployment_tokens_name_uq", t.Name, "store the deploy token")
 }
 
-// FindDeployToken returns the token of a deployment that a person made.
-func (db *DB) FindDeployToken(ctx context.Context, deploymentID uuid.UUID) (deploytoken.Token, error) {
-	var row deployTokenRow
-	err := db.in(ctx).Where("deployment_id = ? and trust_id is null", deploymentID).Take(&row).Error
-	return row.toToken(), mapError(err, "find the deploy token")
-}
-
 // FindPresentedDeployToken returns a token and its team's slug.
 func (db *DB) FindPresentedDeployToken(ctx context.Context, id uuid.UUID) (deploytoken.Token, string, error) {
 	var row struct {

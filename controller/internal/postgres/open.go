@@ -96,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // openPool makes a pool that connects when it is used.
 func openPool(config *pgx.ConnConfig, conns int, log *slog.Logger) (*gorm.DB, *sql.DB, error) {
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(scanUTC))
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(registerTypes))
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxLifetime(connLifetime)
@@ -131,6 +131,14 @@ func (db *DB) source(ctx context.Context) *gorm.DB {
 	return db.gorm
 }
 
+// poolOf is source for what goes past GORM.
+func (db *DB) poolOf(ctx context.Context) *sql.DB {
+	if ctx.Value(reservedKey{}) != nil {
+		return db.reservedPool
+	}
+	return db.pool
+}
+
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
 	return mapError(db.pool.PingContext(ctx), "ask the database for an answer")
@@ -147,14 +155,15 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// scanUTC makes a connection return timestamptz in UTC instead of the
-// machine's zone.
-func scanUTC(_ context.Context, conn *pgx.Conn) error {
+// registerTypes makes a connection return timestamptz in UTC instead of the
+// machine's zone, and carry UUIDs as bytes.
+func registerTypes(_ context.Context, conn *pgx.Conn) error {
 	conn.TypeMap().RegisterType(&pgtype.Type{
 		Name:  "timestamptz",
 		OID:   pgtype.TimestamptzOID,
 		Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 	})
+	conn.TypeMap().RegisterType(&pgtype.Type{Name: "uuid", OID: pgtype.UUIDOID, Codec: uuidCodec{}})
 	return nil
 }
 

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -136,10 +135,11 @@ func nameTaken(err error, constraint, name, doing string) error {
 
 // notThere maps the error of looking for one row by its id.
 func notThere(err error, noun string, id uuid.UUID) error {
-	if errors.Is(err, gorm.ErrRecordNotFound) {
+	err = mapError(err, "find the %s", noun)
+	if apperr.Is(err, apperr.NotFound) {
 		return apperr.Wrap(apperr.NotFound, err, "no such %s", noun).WithField(noun+"Id", id)
 	}
-	return mapError(err, "find the %s", noun)
+	return err
 }
 
 // oneRow maps the outcome of deleting one row by its id.

@@ -90,6 +90,8 @@ func (db *DB) LockRollout(ctx context.Context, id uuid.UUID) (update.Rollout, er
 func (db *DB) withNodes(ctx context.Context, row rolloutRow) (update.Rollout, error) {
 	r := row.toRollout()
 	var rows []struct {
+		NodeID      uuid.UUID
+		NodeName    string
 		View        nodeView `gorm:"embedded"`
 		Wave        int
 		Skipped     string
@@ -100,7 +102,7 @@ func (db *DB) withNodes(ctx context.Context, row rolloutRow) (update.Rollout, er
 		OwnChanged  *time.Time
 		OwnFinished *time.Time
 	}
-	err := db.in(ctx).Raw(`select n.id, n.name, r.wave, r.skipped,
+	err := db.in(ctx).Raw(`select n.id as node_id, n.name as node_name, r.wave, r.skipped,
 			coalesce(a.version, '') as agent_version, coalesce(a.connected, false) as connected, a.connected_at, a.disconnected_at,
 			coalesce(a.said_goodbye, false) as said_goodbye, a.silent_since, a.expected_until,
 			u.id as own_update_id, coalesce(u.phase, '') as own_phase, coalesce(u.error, '') as own_error,
@@ -113,12 +115,12 @@ func (db *DB) withNodes(ctx context.Context, row rolloutRow) (update.Rollout, er
 		return r, mapError(err, "list the rollout's nodes")
 	}
 	for _, n := range rows {
-		seen := n.View.toNode()
-		live, _ := seen.Agent.Liveness(now())
+		seen := n.View.toNode().Agent
+		live, _ := seen.Liveness(now())
 		r.Nodes = append(r.Nodes, update.RolloutNode{
-			NodeID: seen.ID, Name: seen.Name, Wave: n.Wave, Skipped: n.Skipped, Live: live, Version: seen.Agent.Version,
+			NodeID: n.NodeID, Name: n.NodeName, Wave: n.Wave, Skipped: n.Skipped, Live: live, Version: seen.Version,
 			Update: node.Update{
-				ID: orZero(n.OwnUpdateID), NodeID: seen.ID, RolloutID: row.ID, To: row.ToVersion,
+				ID: orZero(n.OwnUpdateID), NodeID: n.NodeID, RolloutID: row.ID, To: row.ToVersion,
 				Phase: node.UpdatePhase(n.OwnPhase), Error: n.OwnError,
 				StartedAt: orZero(n.OwnStarted), ChangedAt: orZero(n.OwnChanged), FinishedAt: orZero(n.OwnFinished),
 			},

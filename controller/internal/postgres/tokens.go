@@ -19,13 +19,19 @@ type tokenRow struct {
 	ExpiresAt *time.Time
 }
 
-func (tokenRow) TableName() string { return "access_tokens" }
+func (*tokenRow) TableName() string { return "access_tokens" }
 
-func (r tokenRow) toToken() token.Token {
+func (r *tokenRow) fields() []any {
+	return []any{&r.ID, &r.UserID, &r.Kind, &r.Name, &r.Hash, &r.CreatedAt, &r.ExpiresAt}
+}
+
+const selectIssued = "select id, user_id, kind, name, hash, created_at, expires_at from access_tokens "
+
+func readToken(r *tokenRow) (token.Token, error) {
 	return token.Token{
 		ID: r.ID, UserID: r.UserID, Kind: token.Kind(r.Kind), Name: r.Name, Hash: r.Hash,
 		CreatedAt: r.CreatedAt, ExpiresAt: orZero(r.ExpiresAt),
-	}
+	}, nil
 }
 
 // InsertToken adds a token and sweeps the same user's expired sessions, so that
@@ -45,16 +51,13 @@ func (db *DB) InsertToken(ctx context.Context, t token.Token) error {
 
 // FindToken returns the token with this id.
 func (db *DB) FindToken(ctx context.Context, id uuid.UUID) (token.Token, error) {
-	var row tokenRow
-	err := db.in(ctx).Where("id = ?", id).Take(&row).Error
-	return row.toToken(), mapError(err, "find the token")
+	return readRow(ctx, db, "find the token", readToken, selectIssued+"where id = $1", id)
 }
 
 // ListTokens returns a user's tokens of one kind, oldest first.
 func (db *DB) ListTokens(ctx context.Context, userID uuid.UUID, kind token.Kind) ([]token.Token, error) {
-	var rows []tokenRow
-	err := paged(ctx, db.in(ctx).Where("user_id = ? and kind = ?", userID, string(kind)).Order("created_at, id")).Find(&rows).Error
-	return convert(rows, tokenRow.toToken), mapError(err, "list the tokens")
+	query, args := paging(ctx, selectIssued+"where user_id = $1 and kind = $2 order by created_at, id", userID, string(kind))
+	return readRows(ctx, db, "list the tokens", readToken, query, args...)
 }
 
 // DeleteToken removes a token; it is no error when it is gone already.

@@ -2,15 +2,12 @@ package postgres
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"fairlead.dev/controller/internal/deployment"
-	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/version"
 )
 
@@ -29,31 +26,6 @@ type versionRow struct {
 }
 
 func (versionRow) TableName() string { return "versions" }
-
-// versionView is a version with the facts that its state follows from.
-type versionView struct {
-	Version     versionRow `gorm:"embedded"`
-	ProjectType string
-	HasChild    bool
-	Assigned    bool
-	// States has the states of its deployments, with commas between them.
-	States string
-}
-
-func (r versionView) toVersion() version.Version {
-	v := r.Version
-	facts := version.Facts{
-		Type: version.Type(v.Type), Hidden: project.Type(r.ProjectType) == project.Versionless,
-		HasChild: r.HasChild, Assigned: r.Assigned,
-	}
-	if r.States != "" {
-		facts.Deployments = convert(strings.Split(r.States, ","), func(s string) deployment.State { return deployment.State(s) })
-	}
-	return version.Version{
-		ID: v.ID, ProjectID: v.ProjectID, Parent: orZero(v.ParentID), Name: v.Name, Changelog: v.Changelog, Default: v.IsDefault, Facts: facts,
-		CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, UpdatedAt: v.UpdatedAt, UpdatedBy: v.UpdatedBy,
-	}
-}
 
 // InsertVersion adds a version.
 func (db *DB) InsertVersion(ctx context.Context, v version.Version) error {
@@ -77,13 +49,6 @@ func (db *DB) DeleteVersion(ctx context.Context, id uuid.UUID) error {
 	return deletedUnassigned(db.in(ctx).Where("id = ?", id).Delete(&versionRow{}), "version", id)
 }
 
-// FindVersion returns a version of a team's project.
-func (db *DB) FindVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error) {
-	var row versionView
-	err := db.versionViews(ctx).Where("versions.id = ? and p.id = ? and p.team_id = ?", id, projectID, teamID).Take(&row).Error
-	return row.toVersion(), notThere(err, "version", id)
-}
-
 // LockVersion is FindVersion that keeps the row from changing, and with it the
 // version's images: who changes those locks the version too.
 func (db *DB) LockVersion(ctx context.Context, teamID, projectID, id uuid.UUID) (version.Version, error) {
@@ -95,31 +60,6 @@ func (db *DB) LockVersion(ctx context.Context, teamID, projectID, id uuid.UUID) 
 		return version.Version{}, mapError(err, "lock the version")
 	}
 	return db.FindVersion(ctx, teamID, projectID, id)
-}
-
-// FindDefaultVersion returns a project's default version.
-func (db *DB) FindDefaultVersion(ctx context.Context, projectID uuid.UUID) (version.Version, error) {
-	var row versionView
-	err := db.versionViews(ctx).Where("p.id = ? and versions.is_default", projectID).Take(&row).Error
-	return row.toVersion(), mapError(err, "find the default version")
-}
-
-// ListVersions returns a project's versions, newest first.
-func (db *DB) ListVersions(ctx context.Context, teamID, projectID uuid.UUID) ([]version.Version, error) {
-	var rows []versionView
-	err := paged(ctx, db.versionViews(ctx).Where("p.id = ? and p.team_id = ?", projectID, teamID).Order("versions.created_at desc, versions.id desc")).Find(&rows).Error
-	return convert(rows, versionView.toVersion), mapError(err, "list the versions")
-}
-
-func (db *DB) versionViews(ctx context.Context) *gorm.DB {
-	return db.in(ctx).Table("versions").Select(`versions.*, p.type as project_type,
-			exists (select from versions c where c.parent_id = versions.id) as has_child,
-			exists (select from deployments d
-				join releases r on r.deployment_id = d.id
-				join assignments a on a.release_id = r.id
-				where d.version_id = versions.id) as assigned,
-			coalesce((select string_agg(distinct d.status, ',') from deployments d where d.version_id = versions.id), '') as states`).
-		Joins("join projects p on p.id = versions.project_id")
 }
 
 // SetDefaultVersion makes a version the only default one of its project.

@@ -71,9 +71,8 @@ type Store interface {
 	// DeleteProject returns a Precondition error on the id while a node is
 	// asked to run any of it.
 	DeleteProject(ctx context.Context, teamID, id uuid.UUID) error
-	FindProject(ctx context.Context, teamID, id uuid.UUID) (Project, error)
-	// LockProject is FindProject that keeps others from changing the project
-	// and the list of its versions until the transaction ends.
+	// LockProject returns a project, and keeps others from changing it and the
+	// list of its versions until the transaction ends.
 	LockProject(ctx context.Context, teamID, id uuid.UUID) (Project, error)
 	ListProjects(ctx context.Context, teamID uuid.UUID) ([]Project, error)
 }

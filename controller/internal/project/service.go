@@ -19,15 +19,6 @@ func (s *Service) List(ctx context.Context) ([]Project, error) {
 	return s.store.ListProjects(ctx, scope.ID)
 }
 
-// Get returns one of the team's projects. Errors: NotFound.
-func (s *Service) Get(ctx context.Context, id uuid.UUID) (Project, error) {
-	scope, _, err := authz.Require(ctx, authz.ProjectRead)
-	if err != nil {
-		return Project{}, err
-	}
-	return s.store.FindProject(ctx, scope.ID, id)
-}
-
 // Create adds a project; a versionless one gets its hidden version, with the
 // draft's changelog. A versioned one has no changelog, the draft's is passed
 // over. Errors: Invalid, Conflict on the name.

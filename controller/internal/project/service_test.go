@@ -16,6 +16,7 @@ import (
 	"fairlead.dev/controller/internal/postgres/pgtest"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/teamtest"
+	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -34,6 +35,12 @@ func create(ctx context.Context, t *testing.T, service *project.Service, typ pro
 		t.Fatalf("create %q: %v", d.Name, err)
 	}
 	return p
+}
+
+// get returns a project as its own page shows it.
+func get(ctx context.Context, db *postgres.DB, id uuid.UUID) (project.Project, error) {
+	p, _, err := version.New(db, audit.New(db, now), nil, now).Project(ctx, id)
+	return p, err
 }
 
 // hidden returns the only version of a project.
@@ -60,7 +67,7 @@ func TestVersionlessProjectHasAHiddenVersion(t *testing.T) {
 	if p.Name != "Shop" || p.VersionCount != 1 || !p.Deletable {
 		t.Errorf("created %+v, want Shop with one version, deletable", p)
 	}
-	if stored, err := service.Get(ctx, p.ID); err != nil || stored != p {
+	if stored, err := get(ctx, db, p.ID); err != nil || stored != p {
 		t.Errorf("stored %+v, %v; want %+v", stored, err, p)
 	}
 	if _, name, changelog := hidden(ctx, t, db, p.ID); name != "rolling" || changelog != "first" {
@@ -118,7 +125,7 @@ func TestUpdate(t *testing.T) {
 	if _, _, changelog := hidden(ctx, t, db, p.ID); changelog != "second" {
 		t.Errorf("changelog = %q, want second", changelog)
 	}
-	stored, err := service.Get(ctx, p.ID)
+	stored, err := get(ctx, db, p.ID)
 	if err != nil || stored.Name != "Store" || stored.Description != "" {
 		t.Errorf("stored %+v, %v; want Store without a description", stored, err)
 	}
@@ -136,7 +143,7 @@ func TestConvertKeepsTheVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stored, err := service.Get(ctx, p.ID)
+	stored, err := get(ctx, db, p.ID)
 	if err != nil || stored.Type != project.Versioned || stored.VersionCount != 1 {
 		t.Errorf("stored %+v, %v; want versioned with one version", stored, err)
 	}
@@ -148,23 +155,23 @@ func TestConvertKeepsTheVersion(t *testing.T) {
 func TestDeleteRefusesWhatANodeIsAskedToRun(t *testing.T) {
 	service, db, ctx := newService(t)
 	p := create(ctx, t, service, project.Versionless, project.Draft{Name: "Shop"})
-	version, _, _ := hidden(ctx, t, db, p.ID)
-	d := teamtest.Deploy(ctx, t, db, version, teamtest.Node(ctx, t, db), deployment.Successful)
+	versionID, _, _ := hidden(ctx, t, db, p.ID)
+	d := teamtest.Deploy(ctx, t, db, versionID, teamtest.Node(ctx, t, db), deployment.Successful)
 	teamtest.Assign(ctx, t, db, d)
 
-	if stored, err := service.Get(ctx, p.ID); err != nil || stored.Deletable {
+	if stored, err := get(ctx, db, p.ID); err != nil || stored.Deletable {
 		t.Errorf("deletable = %t, %v; want false", stored.Deletable, err)
 	}
 	wantError(t, service.Delete(ctx, p.ID), apperr.Precondition, "id")
 
 	teamtest.Unassign(ctx, t, db, d)
-	if stored, err := service.Get(ctx, p.ID); err != nil || !stored.Deletable {
+	if stored, err := get(ctx, db, p.ID); err != nil || !stored.Deletable {
 		t.Errorf("deletable = %t, %v; want true once the prefix is emptied", stored.Deletable, err)
 	}
 	if err := service.Delete(ctx, p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := service.Get(ctx, p.ID); !apperr.Is(err, apperr.NotFound) {
+	if _, err := get(ctx, db, p.ID); !apperr.Is(err, apperr.NotFound) {
 		t.Errorf("Get after Delete = %v, want NotFound", err)
 	}
 }
@@ -174,7 +181,7 @@ func TestProjectsOfOtherTeamsAreNotThere(t *testing.T) {
 	p := create(ctx, t, service, project.Versionless, project.Draft{Name: "Shop"})
 	other := teamtest.New(t, db)
 	calls := map[string]func() error{
-		"Get":     func() error { _, err := service.Get(other, p.ID); return err },
+		"Get":     func() error { _, err := get(other, db, p.ID); return err },
 		"Update":  func() error { return service.Update(other, p.ID, project.Draft{Name: "Mine"}) },
 		"Convert": func() error { return service.Convert(other, p.ID) },
 		"Delete":  func() error { return service.Delete(other, p.ID) },

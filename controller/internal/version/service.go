@@ -25,6 +25,19 @@ func (s *Service) List(ctx context.Context, projectID uuid.UUID) ([]Version, err
 	return list, err
 }
 
+// Project returns one of the team's projects and its versions, newest first.
+// Errors: NotFound.
+func (s *Service) Project(ctx context.Context, id uuid.UUID) (project.Project, []Version, error) {
+	if _, _, err := authz.Require(ctx, authz.ProjectRead); err != nil {
+		return project.Project{}, nil, err
+	}
+	scope, _, err := authz.Require(ctx, authz.VersionRead)
+	if err != nil {
+		return project.Project{}, nil, err
+	}
+	return s.store.ReadProject(ctx, scope.ID, id)
+}
+
 // Get returns a version and its deployments. Errors: NotFound.
 func (s *Service) Get(ctx context.Context, projectID, id uuid.UUID) (Version, []Deployment, error) {
 	scope, _, err := authz.Require(ctx, authz.VersionRead)

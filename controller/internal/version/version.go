@@ -66,6 +66,9 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	FindProject(ctx context.Context, teamID, id uuid.UUID) (project.Project, error)
 	LockProject(ctx context.Context, teamID, id uuid.UUID) (project.Project, error)
+	// ReadProject returns a project and its versions, newest first, as of one
+	// moment.
+	ReadProject(ctx context.Context, teamID, id uuid.UUID) (project.Project, []Version, error)
 
 	InsertVersion(ctx context.Context, v Version) error
 	UpdateVersion(ctx context.Context, v Version) error

@@ -152,10 +152,6 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[de
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.deps.DeployTokens.Find(ctx, in.DeploymentID)
-	if err != nil {
-		return nil, err
-	}
 	out := deploymentDetailOutput{
 		PublicKey:        textOrNil(d.SealingKey),
 		DeploymentOutput: toDeploymentOutput(d.Deployment),
@@ -166,7 +162,7 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[de
 			OnFailure: string(d.Policy.OnFailure), HealthWindow: d.Policy.HealthWindowSeconds,
 			Drain: d.Policy.DrainSeconds, Parallelism: d.Policy.Parallelism,
 		},
-		Token: pointTo(t, toDeployTokenOutput),
+		Token: pointTo(d.Token, func(t deployment.Token) DeployTokenOutput { return DeployTokenOutput(t) }),
 	}
 	if d.Waiting != "" {
 		out.Waiting = &d.Waiting

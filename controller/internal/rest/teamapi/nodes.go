@@ -153,7 +153,7 @@ type nodeEventOutput struct {
 
 type nodeEventsOutput struct {
 	Items []nodeEventOutput `json:"items"`
-	Total int               `json:"total"`
+	Total int               `json:"total" doc:"How many there are in all; exact unless more than 10000 follow this page, and then how many there are at least"`
 }
 
 func (a *api) nodeRoutes() {

@@ -46,7 +46,7 @@ type auditEntry struct {
 
 type auditOutputPage struct {
 	Items []auditEntry `json:"items"`
-	Total int          `json:"total"`
+	Total int          `json:"total" doc:"How many there are in all; exact unless more than 10000 follow this page, and then how many there are at least"`
 }
 
 // OnboardingStep is a first step of a team.

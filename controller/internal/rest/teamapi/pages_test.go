@@ -116,6 +116,23 @@ func statements(t testing.TB, k cast, o operation) int {
 	return n
 }
 
+// fewestStatements returns how many statements a request takes while the caller
+// is remembered, which ends after some seconds.
+func fewestStatements(t *testing.T, k cast, x tenant, o operation, path string) int {
+	t.Helper()
+	const attempts = 4
+	fewest := 0
+	x.Get(path).Expect(t, http.StatusOK)
+	for range attempts {
+		before := statements(t, k, o)
+		x.Get(path).Expect(t, http.StatusOK)
+		if n := statements(t, k, o) - before; fewest == 0 || n < fewest {
+			fewest = n
+		}
+	}
+	return fewest
+}
+
 // TestListsTakeAsManyStatementsForManyRowsAsForFew asks every list that there
 // is, with ten and with two hundred rows.
 func TestListsTakeAsManyStatementsForManyRowsAsForFew(t *testing.T) {
@@ -138,9 +155,7 @@ func TestListsTakeAsManyStatementsForManyRowsAsForFew(t *testing.T) {
 			name := o.Method + " " + o.Path
 			path := strings.Replace(o.at("", "", x.rows), "take=1", "take=1000", 1)
 			first := x.Get(path).Expect(t, http.StatusOK)
-			before := statements(t, k, o)
-			x.Get(path).Expect(t, http.StatusOK)
-			n := statements(t, k, o) - before
+			n := fewestStatements(t, k, x, o, path)
 			if have := entries(t, first); have < rows {
 				t.Errorf("%s: %d rows, want %d: give this test's many() some", name, have, rows)
 			}

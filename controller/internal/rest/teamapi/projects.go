@@ -93,11 +93,7 @@ func (a *api) createProject(ctx context.Context, in *createProjectInput) (*creat
 }
 
 func (a *api) getProject(ctx context.Context, in *ProjectPath) (*tagged[projectDetailOutput], error) {
-	p, err := a.deps.Projects.Get(ctx, in.ProjectID)
-	if err != nil {
-		return nil, err
-	}
-	versions, err := a.deps.Versions.List(ctx, in.ProjectID)
+	p, versions, err := a.deps.Versions.Project(ctx, in.ProjectID)
 	if err != nil {
 		return nil, err
 	}

@@ -6,29 +6,9 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/actor"
-	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/shared/apperr"
 )
-
-// Find returns a deployment's token; nil when it has none. Errors: NotFound for
-// the deployment.
-func (s *Service) Find(ctx context.Context, deploymentID uuid.UUID) (*Token, error) {
-	team, _, err := authz.RequireOn(ctx, authz.DeploymentRead, deploymentID)
-	if err != nil {
-		return nil, err
-	}
-	t, err := s.store.FindDeployToken(ctx, deploymentID)
-	switch {
-	case apperr.Is(err, apperr.NotFound):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case t.TeamID != team.ID:
-		return nil, noSuchDeployment(deploymentID)
-	}
-	return &t, nil
-}
 
 // Authenticate turns a presented deploy token into the actor it stands for and
 // the team it is in; an Unauthenticated error for anything else.
