@@ -416,3 +416,67 @@ func TestStateFoldersReachTheEngineAsTheyAre(t *testing.T) {
 		})
 	}
 }
+
+// TestMachineThatReachesOnlyTheAgentAddress is given the agent as a file, which
+// is checked like one that was downloaded.
+func TestMachineThatReachesOnlyTheAgentAddress(t *testing.T) {
+	t.Parallel()
+	for _, sh := range []shell{dash, {"bash", "--posix"}, {"busybox", "sh"}} {
+		t.Run(sh[0], func(t *testing.T) {
+			t.Parallel()
+			i := intercept(t)
+			archive, signature := i.served[i.artifact().Path], i.served[i.artifact().Path+".sig"]
+			i.params.ControllerURL = "http://127.0.0.1:1"
+			env, did := machine(t, sh[0])
+			if err := os.Remove(filepath.Join(strings.TrimPrefix(env[0], "PATH="), "curl")); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "the 'agent'.tar")
+			give := func(archive, signature []byte) {
+				t.Helper()
+				_ = os.Remove(file + ".sig")
+				if err := os.WriteFile(file, archive, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if signature == nil {
+					return
+				}
+				if err := os.WriteFile(file+".sig", signature, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			other, _ := flip(len(archive) / 2)(archive)
+			forged, _ := flip(7)(signature)
+			for what, c := range map[string]struct {
+				archive, signature []byte
+				want               string
+			}{
+				"another archive":     {other, signature, "it is not the agent this script is for; nothing was run"},
+				"a cut archive":       {archive[:len(archive)-1], signature, "it is not the agent this script is for; nothing was run"},
+				"no signature":        {archive, nil, "there is no signature beside the archive"},
+				"another's signature": {archive, forged, "signature is not the controller's"},
+			} {
+				give(c.archive, c.signature)
+				out, ok := i.run(t, sh, env, "--archive", file)
+				if ok || !strings.Contains(out, c.want) {
+					t.Errorf("%s: ok %t, want a refusal with %q\n%s", what, ok, c.want, out)
+				}
+				i.nothingHappened(t, what, did, out)
+			}
+			for options, want := range map[string]string{"--archive": "--archive needs a file", "--archive /no/such.tar": "there is no file /no/such.tar"} {
+				out, ok := i.run(t, sh, env, strings.Fields(options)...)
+				if ok || !strings.Contains(out, want) {
+					t.Errorf("%s: ok %t, want a refusal with %q\n%s", options, ok, want, out)
+				}
+				i.nothingHappened(t, options, did, out)
+			}
+			give(archive, signature)
+			if out, ok := i.run(t, sh, env, "--archive", file, "--dry-run"); !ok || !strings.Contains(out, "would take the agent from "+file) {
+				t.Errorf("dry run: ok %t\n%s", ok, out)
+			}
+			if out, ok := i.run(t, sh, env, "--archive", file); ok || !strings.Contains(out, "SHA-256 and signature are right") || !strings.Contains(out, "could not create the container") {
+				t.Errorf("as it is: ok %t\n%s", ok, out)
+			}
+		})
+	}
+}

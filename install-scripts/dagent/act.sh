@@ -1,6 +1,15 @@
 # --- doing --------------------------------------------------------------------
 
 download() {
+	if [ -n "$ARCHIVE" ]; then
+		say "taking the agent $VERSION for linux/$ARCH from $ARCHIVE"
+		cp "$ARCHIVE" "$WORK/agent.tar" || die "could not read $ARCHIVE"
+		got=$(sha256_of "$WORK/agent.tar")
+		[ "$got" = "$ARTIFACT_SHA256" ] ||
+			die "the SHA-256 of $ARCHIVE is $got, not $ARTIFACT_SHA256: it is not the agent this script is for; nothing was run"
+		check_signature
+		return 0
+	fi
 	say "downloading the agent $VERSION for linux/$ARCH ($((ARTIFACT_SIZE / 1024)) KiB)"
 	fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
 		die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
@@ -18,8 +27,12 @@ check_signature() {
 		say "SHA-256 is right; signature not checked: OpenSSL 3 is not here (package openssl)"
 		return 0
 	fi
-	fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
-		die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	if [ -n "$ARCHIVE" ]; then
+		cp "$ARCHIVE.sig" "$WORK/agent.sig" 2>/dev/null || die "there is no signature beside the archive: $ARCHIVE.sig"
+	else
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+			die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	fi
 	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
 	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
 		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"

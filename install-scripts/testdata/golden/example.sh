@@ -91,6 +91,9 @@ Run again it changes nothing when there is nothing to change.
 
   --dry-run       check everything and say what would be done; change nothing
   --enrol-again   forget this node's key and enrol with the token in this script
+  --archive FILE  take the agent from a file, its signature from FILE.sig, and ask
+                  the controller for nothing: for a machine that reaches only
+                  the address agents dial; both are checked as ever
   --downgrade     replace a newer agent than this script's too
   --uninstall     remove the agent and its proxy; the containers it started
                   keep running
@@ -170,7 +173,7 @@ container() { docker container inspect --format "$2" "$1" 2>/dev/null || :; }
 label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
 
 check_tools() {
-	have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
 	for tool in sha256sum mktemp tr cut tail grep df; do
 		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
 	done
@@ -223,6 +226,11 @@ check_artifact() {
 }
 
 check_controller() {
+	if [ -n "$ARCHIVE" ]; then
+		[ -f "$ARCHIVE" ] || problem "there is no file $ARCHIVE"
+		warn "clock not checked: with --archive the controller is not asked"
+		return 0
+	fi
 	have curl || have wget || return 0
 	if ! fetch "$CONTROLLER_URL/livez" "$WORK/livez" "$WORK/headers"; then
 		problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
@@ -392,6 +400,15 @@ stop_if_problems() {
 # --- doing --------------------------------------------------------------------
 
 download() {
+	if [ -n "$ARCHIVE" ]; then
+		say "taking the agent $VERSION for linux/$ARCH from $ARCHIVE"
+		cp "$ARCHIVE" "$WORK/agent.tar" || die "could not read $ARCHIVE"
+		got=$(sha256_of "$WORK/agent.tar")
+		[ "$got" = "$ARTIFACT_SHA256" ] ||
+			die "the SHA-256 of $ARCHIVE is $got, not $ARTIFACT_SHA256: it is not the agent this script is for; nothing was run"
+		check_signature
+		return 0
+	fi
 	say "downloading the agent $VERSION for linux/$ARCH ($((ARTIFACT_SIZE / 1024)) KiB)"
 	fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
 		die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
@@ -409,8 +426,12 @@ check_signature() {
 		say "SHA-256 is right; signature not checked: OpenSSL 3 is not here (package openssl)"
 		return 0
 	fi
-	fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
-		die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	if [ -n "$ARCHIVE" ]; then
+		cp "$ARCHIVE.sig" "$WORK/agent.sig" 2>/dev/null || die "there is no signature beside the archive: $ARCHIVE.sig"
+	else
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+			die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	fi
 	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
 	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
 		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
@@ -701,7 +722,11 @@ install_agent() {
 		return 0
 	fi
 	if [ -n "$DRY" ]; then
-		say "would download $CONTROLLER_URL$ARTIFACT_PATH and check its SHA-256 and signature"
+		if [ -n "$ARCHIVE" ]; then
+			say "would take the agent from $ARCHIVE and check its SHA-256 and signature"
+		else
+			say "would download $CONTROLLER_URL$ARTIFACT_PATH and check its SHA-256 and signature"
+		fi
 		if [ -n "$(container "$CONTAINER" '{{.Id}}')" ]; then say "would replace the container $CONTAINER"; fi
 		if [ -n "$KEEP" ]; then
 			say "would keep this node's key in $ROOT_PATH"
@@ -779,9 +804,20 @@ main() {
 	DRY=
 	AGAIN=
 	DOWN=
+	ARCHIVE=
 	ACT=install_agent
-	for option in "$@"; do
+	while [ $# -gt 0 ]; do
+		option=$1
+		shift
 		case $option in
+		--archive)
+			if [ $# -eq 0 ]; then
+				warn "--archive needs a file"
+				return 2
+			fi
+			ARCHIVE=$1
+			shift
+			;;
 		--dry-run) DRY=yes ;;
 		--enrol-again) AGAIN=yes ;;
 		--downgrade) DOWN=yes ;;
