@@ -28,24 +28,35 @@ func on(t *testing.T, e *enginetest.Engine, options docker.Options) *site {
 	return &site{TB: t, engine: engine, driver: docker.New(engine, options), id: "deployment-" + name, prefix: name}
 }
 
-// An engine that is restarted takes its containers along or, with live restore,
-// does not. Either way it is away meanwhile, not empty; and what was deployed
+// An engine that is restarted, or crashes, takes its containers along or, with
+// live restore, does not. Either way it is away meanwhile, not empty; and what was deployed
 // serves again without a deploy.
 func TestAnEngineThatIsRestarted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: this starts engines")
 	}
 	t.Parallel()
-	for name, live := range map[string]bool{"with live restore": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := enginetest.Start(t, enginetest.Options{LiveRestore: live})
+	for _, test := range []struct {
+		name string
+		live bool
+		end  func(*enginetest.Engine)
+		// forgets is true when the engine ends what it finds running, and takes
+		// that for the wish of somebody: a deploy brings it back.
+		forgets bool
+	}{
+		{"with live restore", true, (*enginetest.Engine).Stop, false},
+		{"without", false, (*enginetest.Engine).Stop, false},
+		{"killed with live restore", true, (*enginetest.Engine).Kill, false},
+		{"killed without", false, (*enginetest.Engine).Kill, true},
+	} {
+		t.Run(test.name, func(t *testing.T) { // one engine at a time: they start slowly beside each other
+			e := enginetest.Start(t, enginetest.Options{LiveRestore: test.live})
 			s := on(t, e, quick())
 			first := s.release(1, web(greet("one")), named("db"))
 			s.apply(first)
 			before := s.containers()
 
-			e.Stop()
+			test.end(e)
 			if list, err := s.driver.List(t.Context()); !apperr.Is(err, apperr.Unavailable) {
 				t.Errorf("while the engine is away the list is %v, %v; want unavailable", list, err)
 			}
@@ -56,9 +67,12 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 				t.Errorf("while the engine is away a deploy fails with %v, want unavailable", failure)
 			}
 			e.Resume()
+			if test.forgets {
+				s.apply(first)
+			}
 			s.awaitServing(before)
 			for name, was := range before {
-				if is := s.containers()[name]; is.StartedAt.Equal(was.StartedAt) != live {
+				if is := s.containers()[name]; is.StartedAt.Equal(was.StartedAt) != test.live {
 					t.Errorf("%s has run since %v, before since %v", name, is.StartedAt, was.StartedAt)
 				}
 			}
@@ -71,28 +85,49 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 	}
 }
 
-// A deploy under which the engine is stopped is put right when it is back.
+// A deploy under which the engine is stopped, or killed, is put right when it is
+// back.
 func TestAnEngineThatGoesAwayUnderADeploy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: this starts an engine")
 	}
 	t.Parallel()
-	e := enginetest.Start(t, enginetest.Options{})
-	s := on(t, e, quick())
-	s.apply(s.release(1, web(greet("one")), named("db", greet("one"))))
-	before := s.containers()
-	next := s.release(2, web(greet("two")), named("db", greet("two")))
-	fault := &faulty{Client: s.engine, calls: 4}
-	fault.at = e.Stop
-	failure := docker.New(fault, quick()).Apply(t.Context(), next, s)
-	if !apperr.Is(failure, apperr.Unavailable) && fault.happened == "" {
-		t.Fatalf("Apply: %v, want it cut off", failure)
-	}
-	e.Resume()
-	s.awaitServing(before)
-	s.apply(next)
-	if found := s.containers(); len(found) != 2 || found["web"].Release != 2 || found["db"].Release != 2 {
-		t.Errorf("containers are %+v, want release 2 alone", found)
+	for _, test := range []struct {
+		name string
+		live bool
+		end  func(*enginetest.Engine)
+		// forgets is as above.
+		forgets bool
+	}{
+		{"stopped", false, (*enginetest.Engine).Stop, false},
+		{"killed", false, (*enginetest.Engine).Kill, true},
+		{"killed with live restore", true, (*enginetest.Engine).Kill, false},
+	} {
+		t.Run(test.name, func(t *testing.T) { // one engine at a time: they start slowly beside each other
+			e := enginetest.Start(t, enginetest.Options{LiveRestore: test.live})
+			s := on(t, e, quick())
+			s.apply(s.release(1, web(greet("one")), named("db", greet("one")), named("kept")))
+			before := s.containers()
+			next := s.release(2, web(greet("two")), named("db", greet("two")), named("kept"))
+			fault := &faulty{Client: s.engine, calls: 4}
+			fault.at = func() { test.end(e) }
+			failure := docker.New(fault, quick()).Apply(t.Context(), next, s)
+			if !apperr.Is(failure, apperr.Unavailable) && fault.happened == "" {
+				t.Fatalf("Apply: %v, want it cut off", failure)
+			}
+			e.Resume()
+			if !test.forgets {
+				s.awaitServing(before)
+			}
+			s.apply(next)
+			found := s.containers()
+			if len(found) != 3 || found["web"].Release != 2 || found["db"].Release != 2 {
+				t.Errorf("containers are %+v, want release 2 alone", found)
+			}
+			if is, was := found["kept"], before["kept"]; is.EngineID != was.EngineID || test.live && !is.StartedAt.Equal(was.StartedAt) {
+				t.Errorf("what was not changed is %+v, it was %+v", is, was)
+			}
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ package enginetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -139,6 +140,21 @@ func (e *Engine) Stop() {
 	case <-e.exited:
 	case <-time.After(patience):
 		e.t.Fatalf("the docker engine does not end:\n%s", e.log())
+	}
+}
+
+// Kill ends the engine's process at once, as when it crashes. Its containers run
+// on until it is back.
+func (e *Engine) Kill() {
+	e.t.Helper()
+	if err := e.process.Process.Kill(); err != nil {
+		e.t.Fatalf("kill the docker engine: %v", err)
+	}
+	<-e.exited
+	// Its containerd goes with it. Where nobody reaps that, as in a container
+	// without an init, the next engine would wait for it in vain.
+	if err := os.Remove(filepath.Join(e.folder, "exec", "containerd", "containerd.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.t.Fatalf("clear up after the killed docker engine: %v", err)
 	}
 }
 

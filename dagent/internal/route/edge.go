@@ -75,6 +75,13 @@ func (e *Edge) ensure(ctx context.Context) error {
 	}
 	config, host := e.blueprint(imageID)
 	seen, err := e.engine.ContainerInspect(ctx, e.name)
+	if err == nil && isGoing(seen) {
+		// An agent before this one died while it removed it.
+		if err := e.removeContainer(ctx); err != nil {
+			return err
+		}
+		seen, err = e.engine.ContainerInspect(ctx, e.name)
+	}
 	switch {
 	case cerrdefs.IsNotFound(err):
 		err = e.make(ctx, config, host)
@@ -99,6 +106,12 @@ func (e *Edge) ensure(ctx context.Context) error {
 	return e.client.configure(ctx, edgeapi.Settings{
 		ACMEEmail: e.options.ACMEEmail, ACMEDirectory: e.options.ACMEDirectory, ACMERoots: e.options.ACMERoots,
 	})
+}
+
+// isGoing reports whether a container is being removed: it can't be started any
+// more.
+func isGoing(seen container.InspectResponse) bool {
+	return seen.ContainerJSONBase != nil && seen.State != nil && (seen.State.Dead || seen.State.Status == container.StateRemoving)
 }
 
 // ensureDir makes the folder that agent and edge share, which belongs to the
@@ -235,10 +248,33 @@ func (e *Edge) removeContainer(ctx context.Context) error {
 		return apperr.Wrap(apperr.Unavailable, err, "stop the edge's container %s", e.name)
 	}
 	err := e.engine.ContainerRemove(ctx, e.name, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !cerrdefs.IsNotFound(err) {
-		return apperr.Wrap(apperr.Unavailable, err, "remove the edge's container %s", e.name)
+	switch {
+	case err == nil, cerrdefs.IsNotFound(err):
+		return nil
+	case cerrdefs.IsConflict(err): // a removal is in progress already
+		return e.awaitGone(ctx, err)
 	}
-	return nil
+	return apperr.Wrap(apperr.Unavailable, err, "remove the edge's container %s", e.name)
+}
+
+// awaitGone waits until the edge's container is gone, which somebody else has
+// begun to remove; when it stays, it returns why it should have gone.
+func (e *Edge) awaitGone(ctx context.Context, why error) error {
+	ctx, cancel := context.WithTimeout(ctx, edgeStartup)
+	defer cancel()
+	tick := time.NewTicker(edgePoll)
+	defer tick.Stop()
+	for {
+		there, err := e.there(ctx)
+		if err != nil || !there {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return apperr.Wrap(apperr.Unavailable, why, "remove the edge's container %s", e.name)
+		}
+	}
 }
 
 // awaitEdge waits until the edge answers.

@@ -140,8 +140,13 @@ func newNode(t testing.TB, change func(*route.Options)) *node {
 // start makes driver and router anew, as an agent that starts does.
 func (n *node) start() {
 	n.edge = route.NewEdge(n.engine, n.options)
+	n.useRouter(n.edge)
+}
+
+// useRouter makes the driver anew.
+func (n *node) useRouter(router docker.Router) {
 	n.driver = docker.New(n.engine, docker.Options{
-		StabilityWindow: 300 * time.Millisecond, HealthTimeout: 60 * time.Second, StopGrace: 2 * time.Second, Router: n.edge,
+		StabilityWindow: 300 * time.Millisecond, HealthTimeout: 60 * time.Second, StopGrace: 2 * time.Second, Router: router,
 	})
 }
 
