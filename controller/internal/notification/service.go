@@ -8,6 +8,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -115,7 +116,10 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) (n Notifica
 		if n, err = s.find(ctx, authz.NotificationUpdate, id); err != nil {
 			return err
 		}
-		n.Draft, n.UpdatedAt, n.UpdatedBy = d, s.now(), who.Ref()
+		if err := revision.Check(ctx, n.UpdatedAt); err != nil {
+			return err
+		}
+		n.Draft, n.UpdatedAt, n.UpdatedBy = d, revision.Next(n.UpdatedAt, s.now()), who.Ref()
 		switch {
 		case d.Type != Webhook:
 			n.Secret = Secret{}
@@ -133,11 +137,21 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) (n Notifica
 // Delete removes a notification and what it was still to be told. Errors:
 // NotFound.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
-	n, err := s.find(ctx, authz.NotificationDelete, id)
+	scope, _, err := authz.Require(ctx, authz.NotificationDelete)
 	if err != nil {
 		return err
 	}
 	return s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.LockTeam(ctx, scope.ID); err != nil {
+			return err
+		}
+		n, err := s.find(ctx, authz.NotificationDelete, id)
+		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, n.UpdatedAt); err != nil {
+			return err
+		}
 		if err := s.store.DeleteNotification(ctx, id); err != nil {
 			return err
 		}

@@ -29,19 +29,39 @@ func (invitationRow) TableName() string { return "invitations" }
 type invitationView struct {
 	Invitation  invitationRow `gorm:"embedded"`
 	LastLoginAt *time.Time
+	// MailAt is null when there was no e-mail.
+	MailAt       *time.Time
+	MailFinished bool
+	MailError    string
 }
 
 func (r invitationView) toInvitation() team.Invitation {
 	i := r.Invitation
 	return team.Invitation{
-		ID: i.ID, TeamID: i.TeamID, UserID: orZero(i.UserID), Email: i.Email, Name: i.Name, TokenHash: i.TokenHash,
+		Mail: r.mail(),
+		ID:   i.ID, TeamID: i.TeamID, UserID: orZero(i.UserID), Email: i.Email, Name: i.Name, TokenHash: i.TokenHash,
 		Declined: i.Declined, ExpiresAt: i.ExpiresAt, CreatedAt: i.CreatedAt, CreatedBy: i.CreatedBy,
 		LastLogin: orZero(r.LastLoginAt),
 	}
 }
 
+func (r invitationView) mail() team.InvitationMail {
+	m := team.InvitationMail{Status: team.MailWaiting, Error: r.MailError, At: orZero(r.MailAt)}
+	switch {
+	case r.MailAt == nil:
+		return team.InvitationMail{}
+	case r.MailFinished && r.MailError != "":
+		m.Status = team.MailFailed
+	case r.MailFinished:
+		m.Status = team.MailSent
+	}
+	return m
+}
+
 func (db *DB) invitations(ctx context.Context, teamID uuid.UUID) *gorm.DB {
-	return db.in(ctx).Table("invitations").Select("invitations.*, users.last_login_at").
+	return db.in(ctx).Table("invitations").Select(`invitations.*, users.last_login_at,
+			coalesce(m.finished_at, m.created_at) as mail_at, coalesce(m.finished_at is not null, false) as mail_finished, coalesce(m.error, '') as mail_error`).
+		Joins("left join lateral (select * from mails where invitation_id = invitations.id order by id desc limit 1) m on true").
 		Joins("left join users on users.id = invitations.user_id").
 		Where("invitations.team_id = ?", teamID)
 }

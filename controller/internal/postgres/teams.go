@@ -45,7 +45,7 @@ func (r membershipRow) toMembership() team.Membership {
 	return team.Membership{
 		Role: actor.Role(r.Role),
 		Team: team.Team{
-			ID: r.Team.ID, Name: r.Team.Name, Slug: r.Team.Slug, CreatedAt: r.Team.CreatedAt,
+			ID: r.Team.ID, Name: r.Team.Name, Slug: r.Team.Slug, CreatedAt: r.Team.CreatedAt, UpdatedAt: r.Team.UpdatedAt,
 			Statistics: team.Statistics{
 				Users: r.Users, Projects: r.Projects, Nodes: r.Nodes, Versions: r.Versions, Deployments: r.Deployments,
 			},

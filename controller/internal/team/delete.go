@@ -5,6 +5,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -12,9 +13,20 @@ import (
 // of its nodes. Precondition while its nodes run something for it, or have yet
 // to remove it: nobody could stop that afterwards.
 func (s *Service) Delete(ctx context.Context) error {
+	_, who, err := authz.Require(ctx, authz.TeamDelete)
+	if err != nil {
+		return err
+	}
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
 		scope, err := s.lock(ctx, authz.TeamDelete)
 		if err != nil {
+			return err
+		}
+		m, err := s.Store.FindMembershipByID(ctx, who.ID, scope.ID)
+		if err != nil {
+			return noSuchTeam(err, scope.ID)
+		}
+		if err := revision.Check(ctx, m.UpdatedAt); err != nil {
 			return err
 		}
 		nodes, err := s.Store.LockTeamWhole(ctx, scope.ID)

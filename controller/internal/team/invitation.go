@@ -40,6 +40,7 @@ type Invitation struct {
 	CreatedBy string
 	// LastLogin is the account's.
 	LastLogin time.Time
+	Mail      InvitationMail
 }
 
 // Status is where the invitation stands at a time.
@@ -55,7 +56,7 @@ func (i Invitation) Status(now time.Time) Status {
 }
 
 func (i Invitation) member(now time.Time) Member {
-	m := Member{UserID: i.UserID, Status: i.Status(now), Name: i.Name, Email: i.Email, Role: actor.Member, LastLogin: i.LastLogin}
+	m := Member{UserID: i.UserID, Status: i.Status(now), Name: i.Name, Email: i.Email, Role: actor.Member, LastLogin: i.LastLogin, Mail: i.Mail}
 	if m.UserID == uuid.Nil {
 		m.UserID = i.ID
 	}

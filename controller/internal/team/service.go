@@ -7,6 +7,7 @@ import (
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/revision"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -66,7 +67,8 @@ func (s *Service) Create(ctx context.Context, name, slug string) (Team, error) {
 	if err != nil {
 		return Team{}, err
 	}
-	t := Team{ID: id, Name: name, Slug: slug, CreatedAt: s.Now(), Statistics: Statistics{Users: 1}}
+	at := s.Now()
+	t := Team{ID: id, Name: name, Slug: slug, CreatedAt: at, UpdatedAt: at, Statistics: Statistics{Users: 1}}
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.Store.InsertTeam(ctx, t, who.ID); err != nil {
 			return err
@@ -111,7 +113,7 @@ func (s *Service) Get(ctx context.Context) (Team, []Member, error) {
 
 // Update renames the team in ctx. Errors: Invalid, Conflict, Forbidden.
 func (s *Service) Update(ctx context.Context, name, slug string) error {
-	scope, _, err := authz.Require(ctx, authz.TeamUpdate)
+	_, who, err := authz.Require(ctx, authz.TeamUpdate)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,18 @@ func (s *Service) Update(ctx context.Context, name, slug string) error {
 		return err
 	}
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.Store.UpdateTeam(ctx, scope.ID, name, slug, s.Now()); err != nil {
+		scope, err := s.lock(ctx, authz.TeamUpdate)
+		if err != nil {
+			return err
+		}
+		m, err := s.Store.FindMembershipByID(ctx, who.ID, scope.ID)
+		if err != nil {
+			return err
+		}
+		if err := revision.Check(ctx, m.UpdatedAt); err != nil {
+			return err
+		}
+		if err := s.Store.UpdateTeam(ctx, scope.ID, name, slug, revision.Next(m.UpdatedAt, s.Now())); err != nil {
 			return err
 		}
 		return s.Audit.Record(ctx, authz.TeamUpdate, map[string]any{"name": name, "slug": slug})

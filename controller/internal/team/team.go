@@ -39,6 +39,7 @@ type Team struct {
 	Name       string
 	Slug       string
 	CreatedAt  time.Time
+	UpdatedAt  time.Time
 	Statistics Statistics
 }
 
@@ -72,7 +73,31 @@ type Member struct {
 	Email     string
 	Role      actor.Role
 	LastLogin time.Time
+	// Mail is what became of the last e-mail to somebody invited; its Status is
+	// "" when none was sent, or it was long ago.
+	Mail InvitationMail
 }
+
+// InvitationMail is what became of an e-mail.
+type InvitationMail struct {
+	Status MailStatus
+	// Error is of the last attempt; "" when it was good.
+	Error string
+	// At is when it ended, or when it was written while it waits.
+	At time.Time
+}
+
+// MailStatus is where an e-mail is.
+type MailStatus string
+
+// Where e-mails are.
+const (
+	// MailWaiting: it is still to be sent, perhaps after failed attempts.
+	MailWaiting MailStatus = "waiting"
+	MailSent    MailStatus = "sent"
+	// MailFailed: it was given up.
+	MailFailed MailStatus = "failed"
+)
 
 // Membership is a team as one of its members sees it.
 type Membership struct {

@@ -160,3 +160,49 @@ func TestThePageOfALinkWithoutATeamSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatBecameOfAMailIsShownToTheTeam: one that went out, one that waits for
+// another try, one that the server will never take, and none at all.
+func TestWhatBecameOfAMailIsShownToTheTeam(t *testing.T) {
+	_, server, owner, teamID := mailing(t)
+	type sent struct{ Status, Error string }
+	shows := func(email, status string) {
+		t.Helper()
+		controllertest.Await(t, "the mail to "+email+" is "+status, func() (bool, string) {
+			r := owner.Get("/api/teams/"+teamID).Expect(t, http.StatusOK)
+			var team struct {
+				Users []struct {
+					Email string
+					Mail  *sent
+				}
+			}
+			r.Into(t, &team)
+			for _, u := range team.Users {
+				switch {
+				case u.Email != email:
+				case u.Mail == nil:
+					return status == "", string(r.Body)
+				default:
+					return u.Mail.Status == status && (u.Mail.Error == "") == (status == "sent"), string(r.Body)
+				}
+			}
+			return false, string(r.Body)
+		})
+	}
+	invite := func(email string) (id string) {
+		t.Helper()
+		return owner.Post("/api/teams/"+teamID+"/users", map[string]any{"email": email, "firstName": "Some"}).Expect(t, http.StatusCreated).String(t, "id")
+	}
+	shows(controllertest.AdminEmail, "") // a member was not invited
+	invite("taken@example.com")
+	shows("taken@example.com", "sent")
+	server.Refuse(421) // for now
+	invite("later@example.com")
+	shows("later@example.com", "waiting")
+	server.Refuse(550) // for ever
+	never := invite("never@example.com")
+	shows("never@example.com", "failed")
+	server.Refuse(0)
+	owner.Post("/api/teams/"+teamID+"/users/"+never+"/reinvite", nil).Expect(t, http.StatusNoContent)
+	shows("never@example.com", "sent")
+}

@@ -112,9 +112,9 @@ func (a *api) notificationRoutes() {
 	add(a, route{method: http.MethodGet, path: one, summary: "Get a notification", tag: tag,
 		action: authz.NotificationRead}, a.getNotification)
 	add(a, route{method: http.MethodPut, path: one, summary: "Change a notification", tag: tag,
-		action: authz.NotificationUpdate, errors: []int{409}}, a.updateNotification)
+		action: authz.NotificationUpdate, revises: true, errors: []int{409}}, a.updateNotification)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a notification", tag: tag,
-		action: authz.NotificationDelete, status: http.StatusNoContent}, a.deleteNotification)
+		action: authz.NotificationDelete, revises: true, status: http.StatusNoContent}, a.deleteNotification)
 	add(a, route{method: http.MethodPost, path: one + "/test", summary: "Test a notification", tag: tag,
 		action: authz.NotificationTest, status: http.StatusNoContent, waits: true}, a.testNotification)
 	add(a, route{method: http.MethodPost, path: one + "/secret", summary: "Change a webhook's secret", tag: tag,
@@ -147,20 +147,20 @@ func (a *api) createNotification(ctx context.Context, in *createNotificationInpu
 	}, nil
 }
 
-func (a *api) getNotification(ctx context.Context, in *NotificationPath) (*ok[NotificationDetailOutput], error) {
+func (a *api) getNotification(ctx context.Context, in *NotificationPath) (*tagged[NotificationDetailOutput], error) {
 	n, err := a.deps.Notifications.Get(ctx, in.NotificationID)
 	if err != nil {
 		return nil, err
 	}
-	return respond(toNotificationDetail(n)), nil
+	return respondTagged(toNotificationDetail(n), n.UpdatedAt), nil
 }
 
-func (a *api) updateNotification(ctx context.Context, in *updateNotificationInput) (*ok[notificationMadeOutput], error) {
+func (a *api) updateNotification(ctx context.Context, in *updateNotificationInput) (*tagged[notificationMadeOutput], error) {
 	n, secret, err := a.deps.Notifications.Update(ctx, in.NotificationID, in.Body.draft())
 	if err != nil {
 		return nil, err
 	}
-	return respond(notificationMadeOutput{toNotificationDetail(n), textOrNil(secret)}), nil
+	return respondTagged(notificationMadeOutput{toNotificationDetail(n), textOrNil(secret)}, n.UpdatedAt), nil
 }
 
 func (a *api) deleteNotification(ctx context.Context, in *NotificationPath) (*empty, error) {

@@ -20,6 +20,13 @@ type MemberOutput struct {
 	LastLogin *time.Time  `json:"lastLogin" nullable:"true"`
 	ID        uuid.UUID   `json:"id"`
 	Name      string      `json:"name"`
+	Mail      *mailOutput `json:"mail" doc:"What became of the last e-mail to somebody invited; null when none was sent"`
+}
+
+type mailOutput struct {
+	Status team.MailStatus `json:"status" enum:"waiting,sent,failed" doc:"failed: it was given up; reinvite sends another"`
+	Error  string          `json:"error" doc:"Of the last attempt; empty when it was good"`
+	At     time.Time       `json:"at" doc:"When it ended; when it was written while it waits"`
 }
 
 type inviteeOutput struct {
@@ -143,7 +150,11 @@ func (a *api) declineInvitation(ctx context.Context, in *TeamIDPath) (*empty, er
 }
 
 func toMemberOutput(m team.Member) MemberOutput {
+	var mail *mailOutput
+	if m.Mail.Status != "" {
+		mail = &mailOutput{Status: m.Mail.Status, Error: m.Mail.Error, At: m.Mail.At.UTC()}
+	}
 	return MemberOutput{
-		Role: m.Role, Status: m.Status, Email: m.Email, LastLogin: timeOrNil(m.LastLogin), ID: m.UserID, Name: m.Name,
+		Mail: mail, Role: m.Role, Status: m.Status, Email: m.Email, LastLogin: timeOrNil(m.LastLogin), ID: m.UserID, Name: m.Name,
 	}
 }

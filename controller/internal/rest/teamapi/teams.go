@@ -58,9 +58,9 @@ func (a *api) teamRoutes() {
 	add(a, route{method: http.MethodGet, path: "/api/teams/{teamId}", summary: "Get a team", tag: tag,
 		action: authz.TeamRead}, a.getTeam)
 	add(a, route{method: http.MethodPut, path: "/api/teams/{teamId}", summary: "Rename a team", tag: tag,
-		action: authz.TeamUpdate, status: http.StatusNoContent, errors: []int{409}}, a.updateTeam)
+		action: authz.TeamUpdate, revises: true, status: http.StatusNoContent, errors: []int{409}}, a.updateTeam)
 	add(a, route{method: http.MethodDelete, path: "/api/teams/{teamId}", summary: "Delete a team", tag: tag,
-		action: authz.TeamDelete, status: http.StatusNoContent, errors: []int{412}}, a.deleteTeam)
+		action: authz.TeamDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteTeam)
 }
 
 func (a *api) listTeams(ctx context.Context, _ *struct{}) (*ok[[]TeamOutput], error) {
@@ -83,7 +83,7 @@ func (a *api) createTeam(ctx context.Context, in *TeamBody) (*created[TeamOutput
 	return &created[TeamOutput]{Location: "/api/teams/" + t.ID.String(), Body: toTeamOutput(t)}, nil
 }
 
-func (a *api) getTeam(ctx context.Context, in *TeamIDPath) (*ok[teamDetailOutput], error) {
+func (a *api) getTeam(ctx context.Context, in *TeamIDPath) (*tagged[teamDetailOutput], error) {
 	ctx, err := a.deps.Teams.EnterByID(ctx, in.TeamID)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (a *api) getTeam(ctx context.Context, in *TeamIDPath) (*ok[teamDetailOutput
 	for i, m := range members {
 		out.Users[i] = toMemberOutput(m)
 	}
-	return respond(out), nil
+	return respondTagged(out, t.UpdatedAt), nil
 }
 
 func (a *api) updateTeam(ctx context.Context, in *updateTeamInput) (*empty, error) {
