@@ -5,8 +5,7 @@ package cluster_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -41,7 +40,7 @@ func serveRegistry(t *testing.T) {
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", kubetest.RegistryHost)
 	must(t, err)
-	server := &http.Server{Handler: live.New(live.Logger(log.New(io.Discard, "", 0))), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: live.New(live.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelError))), ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(listener) }() // until it is closed
 	t.Cleanup(func() { _ = server.Close() })
 	image, err := sampleimage.Build(t.Context(), "1")

@@ -50,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	// PostgreSQL's account has to reach it.
 	state, err := os.MkdirTemp("", "fairlead-e2e-") //nolint:usetesting // folders of tests are closed to others
 	must(t, err)
-	must(t, os.Chmod(state, 0o711)) //nolint:gosec // PostgreSQL's account goes through it
+	must(t, os.Chmod(state, 0o711))
 	t.Cleanup(func() {
 		if err := os.RemoveAll(state); err != nil {
 			t.Error(err)

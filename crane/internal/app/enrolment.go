@@ -53,15 +53,19 @@ func (e enrolment) settle() error {
 	if err != nil || content == nil {
 		return err
 	}
-	_, pending := os.Stat(filepath.Join(e.folder, fileEnrol))
-	_, told := os.Stat(filepath.Join(e.folder, "enrol-error"))
-	if pending == nil || told != nil {
+	if e.has(fileEnrol) || !e.has("enrol-error") {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(e.folder, fileRefused), []byte(sumOf(content)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("note that the enrolment was refused: %w", err)
 	}
 	return nil
+}
+
+// has reports whether the state folder has a file.
+func (e enrolment) has(name string) bool {
+	_, err := os.Stat(filepath.Join(e.folder, name))
+	return err == nil
 }
 
 // read returns nil when there is no enrolment.

@@ -34,7 +34,7 @@ import (
 const agentNamespace = "fairlead-2f1c9d6e"
 
 // account is the agent's in the tests' cluster, made once.
-var account = sync.OnceValues(func() (token string, err error) { //nolint:gochecknoglobals // one for all tests of the cluster
+var account = sync.OnceValues(func() (token string, err error) {
 	cluster := &kubetest.Cluster{Dir: os.Getenv("FAIRLEAD_KUBETEST_CLUSTER")}
 	admin, err := cluster.Config()
 	if err != nil {
@@ -198,7 +198,7 @@ func TestAStolenTokenReadsNoSecretElsewhere(t *testing.T) {
 			return err
 		},
 	} {
-		if err := try(); !kerrors.IsForbidden(err) && !(what == "enter a pod" && kerrors.IsInvalid(err)) {
+		if err := try(); !kerrors.IsForbidden(err) && (what != "enter a pod" || !kerrors.IsInvalid(err)) {
 			t.Errorf("%s: %v, want it forbidden", what, err)
 		}
 	}

@@ -39,7 +39,7 @@ func (d *Driver) look(ctx context.Context) (world, error) {
 		if err != nil {
 			return all, err
 		}
-		all.add(w)
+		all = all.and(w)
 	}
 	return all, nil
 }
@@ -52,11 +52,14 @@ func (d *Driver) served() []string {
 	return d.options.Namespaces
 }
 
-func (w *world) add(other world) {
-	w.deployments = append(w.deployments, other.deployments...)
-	w.replicaSets = append(w.replicaSets, other.replicaSets...)
-	w.jobs = append(w.jobs, other.jobs...)
-	w.pods = append(w.pods, other.pods...)
+// and returns both worlds as one.
+func (w world) and(other world) world {
+	return world{
+		deployments: append(w.deployments, other.deployments...),
+		replicaSets: append(w.replicaSets, other.replicaSets...),
+		jobs:        append(w.jobs, other.jobs...),
+		pods:        append(w.pods, other.pods...),
+	}
 }
 
 func (s *sight) world() (world, error) {
@@ -66,7 +69,7 @@ func (s *sight) world() (world, error) {
 		if err != nil {
 			return all, clusterError(err, "read what was seen of the cluster")
 		}
-		all.add(w)
+		all = all.and(w)
 	}
 	return all, nil
 }

@@ -30,13 +30,17 @@ func copied() []string {
 	}
 }
 
-// stamp changes whenever one of the files may have.
+// stamp changes whenever one of the files may have. One that cannot be read is
+// told of by pack.
 func stamp(folder string) string {
 	var all strings.Builder
-	each(folder, func(path, name string, info fs.FileInfo) error {
+	err := each(folder, func(path, name string, info fs.FileInfo) error {
 		fmt.Fprintf(&all, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
 		return nil
 	})
+	if err != nil {
+		fmt.Fprintf(&all, "%v\n", err)
+	}
 	return all.String()
 }
 
