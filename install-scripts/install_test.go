@@ -46,7 +46,7 @@ func TestInstallsKeepsAndRemoves(t *testing.T) {
 			if !ok || !strings.Contains(out, test.says) {
 				t.Fatalf("install: ok %t, want %q:\n%s", ok, test.says, out)
 			}
-			if got := w.field(t, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NetworkMode}}"); got != "running unless-stopped host" {
+			if got := w.field(t, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NetworkMode}}"); got != "running always host" {
 				t.Errorf("the container is %q", got)
 			}
 			if got := w.field(t, `{{index .Config.Labels "dev.fairlead.agent"}}`); got != w.params.NodeID {

@@ -140,7 +140,7 @@ func (y *yard) install(ctx context.Context, t *testing.T, archive []byte, versio
 		},
 		&container.HostConfig{
 			NetworkMode: "host", Binds: []string{y.state + ":" + y.state, socket() + ":/var/run/docker.sock"},
-			RestartPolicy: container.RestartPolicy{Name: "unless-stopped"}, SecurityOpt: []string{"label=disable"},
+			RestartPolicy: container.RestartPolicy{Name: "always"}, SecurityOpt: []string{"label=disable"},
 		}, nil, nil, y.name)
 	if err == nil {
 		err = y.ContainerStart(ctx, created.ID, container.StartOptions{})
@@ -250,7 +250,7 @@ func TestTheAgentsContainerReplacesItself(t *testing.T) {
 	}
 	got := fmt.Sprint(config.HostConfig.RestartPolicy.Name, " ", config.HostConfig.NetworkMode, " ", config.HostConfig.Binds, " ",
 		config.HostConfig.SecurityOpt, " ", config.Config.Labels["dev.fairlead.agent"], " ", config.Config.Image)
-	want := fmt.Sprint("unless-stopped host [", y.state, ":", y.state, " ", socket(), ":/var/run/docker.sock] [label=disable] a node ", y.name, ":1.1.0")
+	want := fmt.Sprint("always host [", y.state, ":", y.state, " ", socket(), ":/var/run/docker.sock] [label=disable] a node ", y.name, ":1.1.0")
 	if got != want {
 		t.Errorf("the new container is\n%s\nwant\n%s", got, want)
 	}

@@ -184,7 +184,7 @@ func (e *Edge) blueprint(imageID string) (*container.Config, *container.HostConf
 		NetworkMode:    container.NetworkMode(e.name),
 		PortBindings:   ports,
 		Mounts:         []mount.Mount{{Type: mount.TypeBind, Source: e.dir(), Target: "/data"}},
-		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyAlways},
 		CapDrop:        []string{"ALL"},
 		SecurityOpt:    []string{"no-new-privileges", "label=disable"},
 		ReadonlyRootfs: true,

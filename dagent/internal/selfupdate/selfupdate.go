@@ -231,14 +231,15 @@ func (r *Replacer) ownName(ctx context.Context) error {
 	return nil
 }
 
-// Keep has the candidate started again whenever it ends.
+// Keep has the candidate started again whenever it ends: also after a crash of
+// the engine, which takes what it ends then for stopped by somebody.
 func (r *Replacer) Keep(ctx context.Context, id string) error {
 	found, err := r.must(ctx, id)
 	if err != nil {
 		return err
 	}
 	_, err = r.engine.ContainerUpdate(ctx, found.ID, container.UpdateConfig{
-		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyAlways},
 	})
 	return engineError(err, "have the new agent's container started again when it ends")
 }

@@ -498,7 +498,7 @@ prepare_state() {
 start_agent() {
 	docker load --quiet --input "$WORK/agent.tar" >/dev/null
 	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
-	set -- --name "$CONTAINER" --restart unless-stopped --network host \
+	set -- --name "$CONTAINER" --restart always --network host \
 		--label "dev.fairlead.agent=$NODE_ID" \
 		--label "dev.fairlead.artifact=$ARTIFACT_SHA256" \
 		--label "dev.fairlead.root-path=$ROOT_PATH" \
