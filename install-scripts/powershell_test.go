@@ -17,7 +17,7 @@ import (
 
 // There is no PowerShell where these tests run: what the script is made of is
 // held to what was looked at, and to rules that can be checked without one.
-func TestPowerShellGolden(t *testing.T) {
+func TestGoldenPowerShell(t *testing.T) {
 	hard := difficult()
 	hard.RootPath = ""
 	for name, params := range map[string]installscripts.Params{"example": example(), "difficult": hard} {
@@ -41,7 +41,7 @@ func TestPowerShellGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, want) {
-				t.Errorf("the render differs from %s; see the change with: go test -run TestPowerShellGolden -update && git diff", file)
+				t.Errorf("the render differs from %s; see the change with: go test -run TestGoldenPowerShell -update && git diff", file)
 			}
 			for i, c := range got {
 				if c > '~' || c < ' ' && c != '\r' && c != '\n' {

@@ -373,7 +373,7 @@ function Install-Agent {
             [void](Assert-Docker @('stop', '--time', '30', $old) 'stop the previous agent')
             [void](Assert-Docker @('rename', $old, "$Container-previous") 'set the previous agent aside')
         }
-        $words = @('create', '--pull', 'never', '--name', $Container, '--restart', 'unless-stopped', '--network', 'host',
+        $words = @('create', '--pull', 'never', '--name', $Container, '--restart', 'always', '--network', 'host',
             '--label', "dev.fairlead.agent=$NodeId", '--label', ('dev.fairlead.artifact=' + $script:Artifact.Sha256), '--label', "dev.fairlead.root-path=$mount",
             '--log-driver', 'json-file', '--log-opt', 'max-size=10m', '--log-opt', 'max-file=3',
             '--volume', '/var/run/docker.sock:/var/run/docker.sock', '--volume', "${Volume}:$mount", '--volume', "/run/${Container}:/run/$Container",
