@@ -10,13 +10,9 @@ import (
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
-	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
-
-// FirstVersion is the name of the version that a versioned project begins with.
-const FirstVersion = "1.0.0"
 
 // maxNamed bounds how many keys an error names.
 const maxNamed = 5
@@ -51,8 +47,7 @@ type (
 	}
 	// Versions is version.Service.
 	Versions interface {
-		List(ctx context.Context, projectID uuid.UUID) ([]version.Version, error)
-		Create(ctx context.Context, projectID uuid.UUID, t version.Type, d version.Draft) (version.Version, error)
+		Begin(ctx context.Context, p project.Project) (uuid.UUID, error)
 	}
 	// Images is image.Service.
 	Images interface {
@@ -145,7 +140,7 @@ func (s *Service) Import(ctx context.Context, r Request) (Made, error) {
 		if made.Project, err = s.Projects.Create(ctx, r.Type, project.Draft{Name: plan.Name}); err != nil {
 			return err
 		}
-		if made.VersionID, err = s.version(ctx, made.Project); err != nil {
+		if made.VersionID, err = s.Versions.Begin(ctx, made.Project); err != nil {
 			return err
 		}
 		made.Project.VersionCount = 1
@@ -208,22 +203,6 @@ func (p *Plan) place(have []registry.Registry) {
 			p.Missing = append(p.Missing, place)
 		}
 	}
-}
-
-// version returns the version that the images go into.
-func (s *Service) version(ctx context.Context, p project.Project) (uuid.UUID, error) {
-	if p.Type == project.Versioned {
-		v, err := s.Versions.Create(ctx, p.ID, version.Incremental, version.Draft{Name: FirstVersion})
-		return v.ID, err
-	}
-	hidden, err := s.Versions.List(ctx, p.ID)
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if len(hidden) != 1 {
-		return uuid.Nil, apperr.New(apperr.Internal, "a new versionless project has %d versions", len(hidden))
-	}
-	return hidden[0].ID, nil
 }
 
 func (s *Service) images(ctx context.Context, from []Image, projectID, versionID uuid.UUID) error {

@@ -11,7 +11,6 @@ import (
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
-	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 )
@@ -66,7 +65,7 @@ func (s *Service) Apply(ctx context.Context, teamSlug, id string, typ project.Ty
 		if made, err = s.Projects.Create(ctx, typ, d); err != nil {
 			return err
 		}
-		versionID, err := s.version(ctx, made)
+		versionID, err := s.Versions.Begin(ctx, made)
 		if err != nil {
 			return err
 		}
@@ -115,22 +114,6 @@ func freeName(name string, have []registry.Registry) string {
 		free = fmt.Sprintf("%s %d", name, n)
 	}
 	return free
-}
-
-// version returns the version that the images go into.
-func (s *Service) version(ctx context.Context, p project.Project) (uuid.UUID, error) {
-	if p.Type == project.Versioned {
-		v, err := s.Versions.Create(ctx, p.ID, version.Incremental, version.Draft{Name: FirstVersion})
-		return v.ID, err
-	}
-	hidden, err := s.Versions.List(ctx, p.ID)
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if len(hidden) != 1 {
-		return uuid.Nil, apperr.New(apperr.Internal, "a new versionless project has %d versions", len(hidden))
-	}
-	return hidden[0].ID, nil
 }
 
 func (s *Service) images(ctx context.Context, t Template, registries map[string]uuid.UUID, projectID, versionID uuid.UUID) error {

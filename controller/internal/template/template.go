@@ -10,13 +10,8 @@ import (
 	"fairlead.dev/controller/internal/image"
 	"fairlead.dev/controller/internal/project"
 	"fairlead.dev/controller/internal/registry"
-	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/spec"
 )
-
-// FirstVersion is the name of the version that a versioned project made from a
-// template begins with.
-const FirstVersion = "1.0.0"
 
 // Template is one application.
 type Template struct {
@@ -79,8 +74,7 @@ type (
 	}
 	// Versions is version.Service.
 	Versions interface {
-		List(ctx context.Context, projectID uuid.UUID) ([]version.Version, error)
-		Create(ctx context.Context, projectID uuid.UUID, t version.Type, d version.Draft) (version.Version, error)
+		Begin(ctx context.Context, p project.Project) (uuid.UUID, error)
 	}
 	// Images is image.Service.
 	Images interface {

@@ -3,35 +3,26 @@
 package invitation
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"errors"
 	"html/template"
 	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/actor"
+	"fairlead.dev/controller/internal/rest/form"
 	"fairlead.dev/controller/internal/user"
 	"fairlead.dev/shared/apperr"
-	"fairlead.dev/shared/logging"
 )
 
 // Path is where the page is. The team is in its query, the token behind a '#',
 // which browsers keep to themselves.
 const Path = "/register"
-
-// maxFormBytes bounds the form: four short fields.
-const maxFormBytes = 8 << 10
-
-// policy lets the page run its own script and nothing else.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 //go:embed register.html register.js
 var files embed.FS
@@ -72,7 +63,7 @@ type view struct {
 
 type page struct {
 	Config
-	template *template.Template
+	form.Page
 }
 
 // Mount adds the page to the engine.
@@ -81,7 +72,7 @@ func Mount(engine *gin.Engine, c Config) error {
 	if err != nil {
 		return err
 	}
-	p := page{Config: c, template: t}
+	p := page{Config: c, Page: form.Page{Name: "invitation", Template: t, Log: c.Log, Allowed: c.Allowed}}
 	engine.GET(Path, p.show)
 	engine.POST(Path, p.join)
 	engine.StaticFileFS(Path+"/register.js", "register.js", http.FS(files))
@@ -93,31 +84,30 @@ func (p page) show(c *gin.Context) {
 	if id, err := uuid.Parse(c.Query("team")); err == nil {
 		v.Team = id.String()
 	}
-	p.render(c, http.StatusOK, v)
+	p.Render(c, http.StatusOK, v)
 }
 
 func (p page) join(c *gin.Context) {
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxFormBytes)
+	tooMany := p.Limit(c)
 	v := view{Email: c.PostForm("email"), Token: c.PostForm("token")}
 	id, err := uuid.Parse(c.PostForm("team"))
 	if err == nil {
 		v.Team = id.String()
 	}
-	if allowed, wait := p.Allowed(c.Request.RemoteAddr); !allowed {
-		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		v.Problem = "too many attempts; try again in " + wait.Round(time.Second).String()
-		p.render(c, http.StatusTooManyRequests, v)
+	if tooMany != "" {
+		v.Problem = tooMany
+		p.Render(c, http.StatusTooManyRequests, v)
 		return
 	}
 	if err != nil {
-		p.render(c, http.StatusBadRequest, view{})
+		p.Render(c, http.StatusBadRequest, view{})
 		return
 	}
 	if err := p.accept(c.Request.Context(), id, v.Email, c.PostForm("password"), v.Token); err != nil {
 		p.fail(c, err, v)
 		return
 	}
-	p.render(c, http.StatusOK, view{Team: v.Team, Joined: v.Email})
+	p.Render(c, http.StatusOK, view{Team: v.Team, Joined: v.Email})
 }
 
 // accept makes the account when a token allows that and there is none yet, and
@@ -143,35 +133,9 @@ func (p page) accept(ctx context.Context, teamID uuid.UUID, email, password, tok
 	return errors.Join(p.Teams.Accept(ctx, teamID, token), p.Users.Logout(ctx))
 }
 
-// fail shows the form again with what was wrong; what is our own fault is
-// logged and not shown.
+// fail shows the form again with what was wrong.
 func (p page) fail(c *gin.Context, err error, v view) {
-	var known *apperr.Error
-	status := http.StatusInternalServerError
-	v.Problem = "something went wrong on our side; the controller's log says more"
-	if errors.As(err, &known) && known.Kind != apperr.Internal {
-		v.Problem = known.Message
-		if known.Field != "" {
-			v.Problem = known.Field + ": " + v.Problem
-		}
-		status = http.StatusBadRequest
-		if known.Kind == apperr.Unavailable {
-			status = http.StatusServiceUnavailable
-		}
-	} else {
-		p.Log.Error("invitation page failed", logging.KeyError, err)
-	}
-	p.render(c, status, v)
-}
-
-func (p page) render(c *gin.Context, status int, v view) {
-	var body bytes.Buffer
-	if err := p.template.Execute(&body, v); err != nil {
-		p.Log.Error("invitation page can't be shown", logging.KeyError, err)
-		c.Status(http.StatusInternalServerError)
-		return
-	}
-	c.Header("Content-Security-Policy", policy)
-	c.Header("Cache-Control", "no-store")
-	c.Data(status, "text/html; charset=utf-8", body.Bytes())
+	status, problem := p.Problem(err)
+	v.Problem = problem
+	p.Render(c, status, v)
 }

@@ -3,33 +3,22 @@
 package setup
 
 import (
-	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"html/template"
 	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"fairlead.dev/controller/internal/rest/form"
 	"fairlead.dev/controller/internal/user"
-	"fairlead.dev/shared/apperr"
-	"fairlead.dev/shared/logging"
 )
 
 // Path is where the page is. The token goes behind a '#', which browsers keep
 // to themselves: it is in no request and so in no log on the way.
 const Path = "/setup"
-
-// maxFormBytes bounds the form: three short fields.
-const maxFormBytes = 8 << 10
-
-// policy lets the page run its own script and nothing else.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 //go:embed setup.html setup.js setup.css
 var files embed.FS
@@ -61,7 +50,7 @@ type view struct {
 
 type page struct {
 	Config
-	template *template.Template
+	form.Page
 }
 
 // Mount adds the page to the engine.
@@ -70,7 +59,7 @@ func Mount(engine *gin.Engine, c Config) error {
 	if err != nil {
 		return err
 	}
-	p := page{Config: c, template: t}
+	p := page{Config: c, Page: form.Page{Name: "set-up", Template: t, Log: c.Log, Allowed: c.Allowed}}
 	engine.GET(Path, p.show)
 	engine.POST(Path, p.register)
 	for _, file := range []string{"setup.js", "setup.css"} {
@@ -85,15 +74,14 @@ func (p page) show(c *gin.Context) {
 		p.fail(c, err, "")
 		return
 	}
-	p.render(c, http.StatusOK, view{Over: !needed})
+	p.Render(c, http.StatusOK, view{Over: !needed})
 }
 
 func (p page) register(c *gin.Context) {
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxFormBytes)
+	tooMany := p.Limit(c)
 	email := c.PostForm("email")
-	if allowed, wait := p.Allowed(c.Request.RemoteAddr); !allowed {
-		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		p.render(c, http.StatusTooManyRequests, view{Problem: "too many attempts; try again in " + wait.Round(time.Second).String(), Email: email})
+	if tooMany != "" {
+		p.Render(c, http.StatusTooManyRequests, view{Problem: tooMany, Email: email})
 		return
 	}
 	needed, err := p.Users.NeedsSetup(c.Request.Context())
@@ -102,7 +90,7 @@ func (p page) register(c *gin.Context) {
 		return
 	}
 	if !needed {
-		p.render(c, http.StatusConflict, view{Over: true})
+		p.Render(c, http.StatusConflict, view{Over: true})
 		return
 	}
 	u, err := p.Users.Register(c.Request.Context(), user.RegisterCommand{
@@ -112,37 +100,11 @@ func (p page) register(c *gin.Context) {
 		p.fail(c, err, email)
 		return
 	}
-	p.render(c, http.StatusOK, view{Done: u.Email})
+	p.Render(c, http.StatusOK, view{Done: u.Email})
 }
 
-// fail shows the form again with what was wrong; what is our own fault is
-// logged and not shown.
+// fail shows the form again with what was wrong.
 func (p page) fail(c *gin.Context, err error, email string) {
-	var known *apperr.Error
-	status, problem := http.StatusInternalServerError, "something went wrong on our side; the controller's log says more"
-	if errors.As(err, &known) && known.Kind != apperr.Internal {
-		problem = known.Message
-		if known.Field != "" {
-			problem = known.Field + ": " + problem
-		}
-		status = http.StatusBadRequest
-		if known.Kind == apperr.Unavailable {
-			status = http.StatusServiceUnavailable
-		}
-	} else {
-		p.Log.Error("set-up page failed", logging.KeyError, err)
-	}
-	p.render(c, status, view{Problem: problem, Email: email})
-}
-
-func (p page) render(c *gin.Context, status int, v view) {
-	var body bytes.Buffer
-	if err := p.template.Execute(&body, v); err != nil {
-		p.Log.Error("set-up page can't be shown", logging.KeyError, err)
-		c.Status(http.StatusInternalServerError)
-		return
-	}
-	c.Header("Content-Security-Policy", policy)
-	c.Header("Cache-Control", "no-store")
-	c.Data(status, "text/html; charset=utf-8", body.Bytes())
+	status, problem := p.Problem(err)
+	p.Render(c, status, view{Problem: problem, Email: email})
 }
