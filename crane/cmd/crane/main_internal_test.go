@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fairlead.dev/crane/internal/app"
+	"fairlead.dev/shared/agentrt/program"
 )
 
 func noEnv(string) string { return "" }
@@ -21,17 +22,17 @@ func TestCommandLine(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{[]string{"version"}, exitOK, "crane ", ""},
-		{[]string{"help"}, exitOK, "usage: crane", ""},
-		{[]string{"dance"}, exitUsage, "", `unknown command "dance"`},
-		{[]string{"run", "now"}, exitUsage, "", `"now" is not understood`},
-		{[]string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
-		{[]string{"run", "--help"}, exitOK, "", "state-dir"},
-		{[]string{"run", "--state-secret", "s"}, exitUsage, "", "state-secret needs own-namespace"},
-		{[]string{"run", "--log-level", "loud"}, exitUsage, "", `log level "loud"`},
-		{[]string{"run", "--kubeconfig", "/nonexistent"}, exitFailed, "", "find out how to reach the cluster"},
-		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
-		{[]string{"doctor", "--state-dir", "/nonexistent"}, exitFailed, "FAIL  folder       /nonexistent is not there", ""},
+		{[]string{"version"}, program.OK, "crane ", ""},
+		{[]string{"help"}, program.OK, "usage: crane", ""},
+		{[]string{"dance"}, program.Usage, "", `unknown command "dance"`},
+		{[]string{"run", "now"}, program.Usage, "", `"now" is not understood`},
+		{[]string{"--no-such-flag"}, program.Usage, "", "no-such-flag"},
+		{[]string{"run", "--help"}, program.OK, "", "state-dir"},
+		{[]string{"run", "--state-secret", "s"}, program.Usage, "", "state-secret needs own-namespace"},
+		{[]string{"run", "--log-level", "loud"}, program.Usage, "", `log level "loud"`},
+		{[]string{"run", "--kubeconfig", "/nonexistent"}, program.Failed, "", "find out how to reach the cluster"},
+		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, program.Failed, "", "not connected"},
+		{[]string{"doctor", "--state-dir", "/nonexistent"}, program.Failed, "FAIL  folder       /nonexistent is not there", ""},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -84,8 +85,8 @@ func TestHealthcheck(t *testing.T) {
 		until time.Time
 		code  int
 	}{
-		{time.Now().Add(time.Hour), exitOK},
-		{time.Now().Add(-time.Second), exitFailed},
+		{time.Now().Add(time.Hour), program.OK},
+		{time.Now().Add(-time.Second), program.Failed},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "session"), []byte(c.until.Format(time.RFC3339Nano)), 0o600); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"fairlead.dev/dagent/internal/app"
 	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/shared/agentrt/program"
 )
 
 func noEnv(string) string { return "" }
@@ -22,21 +23,21 @@ func TestCommandLine(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{[]string{"version"}, exitOK, "dagent ", ""},
-		{[]string{"help"}, exitOK, "usage: dagent", ""},
-		{[]string{"dance"}, exitUsage, "", `unknown command "dance"`},
-		{[]string{"run", "now"}, exitUsage, "", `"now" is not understood`},
-		{[]string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
-		{[]string{"run", "--help"}, exitOK, "", "state-dir"},
-		{[]string{"run", "--log-level", "loud"}, exitUsage, "", `log level "loud"`},
-		{[]string{"run", "--allow-host-paths", "srv"}, exitUsage, "", `"srv" must be absolute`},
-		{[]string{"run", "--allow-capabilities", "NET_ADMIN,ROOT"}, exitUsage, "", `"ROOT" is not a capability`},
-		{[]string{"run", "--allow-host-network", "maybe"}, exitUsage, "", `"maybe" is neither true nor false`},
-		{[]string{"run", "--keep-releases", "-1"}, exitUsage, "", `"-1" is not a number of releases`},
-		{[]string{"run", "--min-free-disk", "much"}, exitUsage, "", `"much" is not a size`},
-		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, exitFailed, "", "not connected"},
-		{[]string{"doctor", "--state-dir", "/nonexistent"}, exitFailed, "FAIL  folder       /nonexistent is not there", ""},
-		{[]string{"run", "--state-dir", t.TempDir()}, exitNotEnrolled, "", "install script"},
+		{[]string{"version"}, program.OK, "dagent ", ""},
+		{[]string{"help"}, program.OK, "usage: dagent", ""},
+		{[]string{"dance"}, program.Usage, "", `unknown command "dance"`},
+		{[]string{"run", "now"}, program.Usage, "", `"now" is not understood`},
+		{[]string{"--no-such-flag"}, program.Usage, "", "no-such-flag"},
+		{[]string{"run", "--help"}, program.OK, "", "state-dir"},
+		{[]string{"run", "--log-level", "loud"}, program.Usage, "", `log level "loud"`},
+		{[]string{"run", "--allow-host-paths", "srv"}, program.Usage, "", `"srv" must be absolute`},
+		{[]string{"run", "--allow-capabilities", "NET_ADMIN,ROOT"}, program.Usage, "", `"ROOT" is not a capability`},
+		{[]string{"run", "--allow-host-network", "maybe"}, program.Usage, "", `"maybe" is neither true nor false`},
+		{[]string{"run", "--keep-releases", "-1"}, program.Usage, "", `"-1" is not a number of releases`},
+		{[]string{"run", "--min-free-disk", "much"}, program.Usage, "", `"much" is not a size`},
+		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, program.Failed, "", "not connected"},
+		{[]string{"doctor", "--state-dir", "/nonexistent"}, program.Failed, "FAIL  folder       /nonexistent is not there", ""},
+		{[]string{"run", "--state-dir", t.TempDir()}, program.NotEnrolled, "", "install script"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -97,8 +98,8 @@ func TestHealthcheck(t *testing.T) {
 		until time.Time
 		code  int
 	}{
-		{time.Now().Add(time.Hour), exitOK},
-		{time.Now().Add(-time.Second), exitFailed},
+		{time.Now().Add(time.Hour), program.OK},
+		{time.Now().Add(-time.Second), program.Failed},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "session"), []byte(c.until.Format(time.RFC3339Nano)), 0o600); err != nil {
 			t.Fatal(err)

@@ -13,11 +13,11 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/durable"
 )
 
 // Ledger is the record of one node. Its methods may be called at the same time.
@@ -154,33 +154,11 @@ func (l *Ledger) change(do func(*record) bool) error {
 	}
 	text, err := json.Marshal(next)
 	if err == nil {
-		err = replace(l.path, text)
+		err = durable.Replace(l.path, text)
 	}
 	if err != nil {
 		return fmt.Errorf("write the record of adopted containers: %w", err)
 	}
 	l.is = next
 	return nil
-}
-
-// replace writes a file that is whole whenever it is read, and stays after a
-// loss of power.
-func replace(path string, content []byte) error {
-	fresh, err := os.CreateTemp(filepath.Dir(path), ".adopted-*") // only its owner may read it
-	if err != nil {
-		return err
-	}
-	_, err = fresh.Write(content)
-	err = errors.Join(err, fresh.Sync(), fresh.Close())
-	if err == nil {
-		err = os.Rename(fresh.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(fresh.Name()))
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/durable"
 )
 
 // Ledger is the record of one node. Its methods may be called at the same time.
@@ -171,25 +171,8 @@ func (l *Ledger) change(do func() bool) error {
 	if err != nil {
 		return fmt.Errorf("write the record of images: %w", err)
 	}
-	if err := replace(l.path, text); err != nil {
+	if err := durable.Replace(l.path, text); err != nil {
 		return fmt.Errorf("write the record of images: %w", err)
-	}
-	return nil
-}
-
-// replace writes a file that is whole whenever it is read.
-func replace(path string, content []byte) error {
-	fresh, err := os.CreateTemp(filepath.Dir(path), ".images-*") // only its owner may read it
-	if err != nil {
-		return err
-	}
-	_, err = fresh.Write(content)
-	err = errors.Join(err, fresh.Sync(), fresh.Close())
-	if err == nil {
-		err = os.Rename(fresh.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(fresh.Name()))
 	}
 	return nil
 }

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/shared/durable"
 )
 
 // Ledger is one file. It is used by one goroutine at a time.
@@ -42,17 +42,8 @@ func (l *Ledger) Save(restarts map[string]docker.RestartRecord) error {
 	if err != nil {
 		return fmt.Errorf("write the record of restarts: %w", err)
 	}
-	fresh, err := os.CreateTemp(filepath.Dir(l.path), ".restarts-*")
-	if err != nil {
+	if err := durable.Replace(l.path, content); err != nil {
 		return fmt.Errorf("write the record of restarts: %w", err)
-	}
-	_, err = fresh.Write(content)
-	err = errors.Join(err, fresh.Sync(), fresh.Close())
-	if err == nil {
-		err = os.Rename(fresh.Name(), l.path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write the record of restarts: %w", err), os.Remove(fresh.Name()))
 	}
 	return nil
 }
