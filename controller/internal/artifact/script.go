@@ -28,15 +28,14 @@ type Scripts struct {
 // Render returns a node's script and the line to paste. Precondition when the
 // library is empty; Invalid when a value can't be carried into a script.
 func (s Scripts) Render(r node.ScriptRequest) (script []byte, command string, err error) {
-	render := s.forDocker
-	if r.Type == node.Kubernetes {
+	render, pasted := s.forDocker, installscripts.Command
+	switch {
+	case r.Type == node.Kubernetes:
 		render = s.forKubernetes
-	}
-	url := s.PublicURL + "/api/" + r.TeamSlug + "/nodes/" + r.NodeID.String() + "/script"
-	pasted := installscripts.Command
-	if r.Type != node.Kubernetes && r.ScriptType == node.PowerShell {
+	case r.ScriptType == node.PowerShell:
 		render, pasted = s.forWindows, installscripts.PowerShellCommand
 	}
+	url := s.PublicURL + "/api/" + r.TeamSlug + "/nodes/" + r.NodeID.String() + "/script"
 	if script, err = render(r); err != nil {
 		return nil, "", scriptError(err)
 	}

@@ -41,11 +41,12 @@ type Plan struct {
 type Planner func(ctx context.Context, nodeID uuid.UUID, d spec.Deployment, by string) (command.Planned, error)
 
 // MakePlan tells what a start would do now, with the same instances and
-// adoptions: nothing is changed. The node must be there to answer. Errors: those of StartWith that
-// the deployment's configuration gives reason for; Precondition when the node
-// can't be reached, telling since when; Unsupported when its agent is too old
-// or the configuration is beyond it; Conflict when something that is not ours
-// stands in the way on the node; Unavailable when it does not answer.
+// adoptions: nothing is changed. The node must be there to answer. Errors: those
+// of StartWith that the deployment's configuration gives reason for;
+// Precondition when the node can't be reached, telling since when; Unsupported
+// when its agent is too old or the configuration is beyond it; Conflict when
+// something that is not ours stands in the way on the node; Unavailable when it
+// does not answer.
 func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.UUID, adopt []Adoption) (Plan, error) {
 	var d Deployment
 	var content spec.Deployment

@@ -42,7 +42,7 @@ type InstallOptions struct {
 }
 
 // ScriptType is what runs an install script.
-type ScriptType = string
+type ScriptType string
 
 // Types of scripts.
 const (
@@ -188,6 +188,8 @@ func (o InstallOptions) supported() error {
 	switch {
 	case o.Type != Docker && o.Type != Kubernetes:
 		return apperr.New(apperr.Unsupported, "install scripts are made for docker and k8s nodes only").WithField("type", o.Type)
+	case o.Type == Kubernetes && o.ScriptType != Shell:
+		return apperr.New(apperr.Unsupported, "the install script of a cluster is made for shell only").WithField("scriptType", o.ScriptType)
 	case o.ScriptType != Shell && o.ScriptType != PowerShell:
 		return apperr.New(apperr.Unsupported, "install scripts are made for shell and powershell only").WithField("scriptType", o.ScriptType)
 	}

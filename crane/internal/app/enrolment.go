@@ -15,6 +15,8 @@ const (
 	// fileEnrol is where the agent's runtime looks for what to enrol with, and
 	// removes it when it is of no more use.
 	fileEnrol = "enrol.json"
+	// fileRefusal is where it leaves why the controller refused for good.
+	fileRefusal = "enrol-error"
 	// fileRefused has the sum of an enrolment that was refused for good.
 	fileRefused = "refused"
 )
@@ -53,7 +55,7 @@ func (e enrolment) settle() error {
 	if err != nil || content == nil {
 		return err
 	}
-	if e.has(fileEnrol) || !e.has("enrol-error") {
+	if e.has(fileEnrol) || !e.has(fileRefusal) {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(e.folder, fileRefused), []byte(sumOf(content)+"\n"), 0o600); err != nil {

@@ -214,8 +214,8 @@ func (s *slot) remarks() []string {
 	return list
 }
 
-// unlikeCandidates returns why containers are not adopted that differ from what would be
-// made.
+// unlikeCandidates returns why containers are not adopted that differ from what
+// would be made.
 func (dec *decision) unlikeCandidates() (*slot, error) {
 	var first *slot
 	var all []string

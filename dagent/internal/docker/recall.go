@@ -11,10 +11,10 @@ import (
 // heard of the container: events are hints, and one may be lost.
 const recallLasts = 5 * time.Minute
 
-// recollections are what inspections told of containers, for as long as every change is
-// heard of. A container that something happened to since, or that the engine's
-// list says something else of, is not known any more. The zero value knows
-// nothing and takes nothing in before listen is called.
+// recollections are what inspections told of containers, for as long as every
+// change is heard of. A container that something happened to since, or that the
+// engine's list says something else of, is not known any more. The zero value
+// knows nothing and takes nothing in before listen is called.
 type recollections struct {
 	mu        sync.Mutex
 	listening bool
@@ -29,7 +29,6 @@ type recollections struct {
 // inspection did.
 type recollection struct {
 	listed, seen workload.Container
-	asOf         int64
 	until        time.Time
 }
 
@@ -78,7 +77,7 @@ func (m *recollections) remember(listed, seen workload.Container, asOf int64, no
 	if !m.listening || m.touched[seen.EngineID] > asOf || seen.EngineID == "" {
 		return
 	}
-	m.known[seen.EngineID] = recollection{listed: listed, seen: seen, asOf: asOf, until: now.Add(recallLasts)}
+	m.known[seen.EngineID] = recollection{listed: listed, seen: seen, until: now.Add(recallLasts)}
 }
 
 // recall fills in what is known of a listed container; it returns false when

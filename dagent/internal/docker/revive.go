@@ -96,7 +96,7 @@ func (d *Driver) revive(ctx context.Context, o owned, said string) error {
 	return nil
 }
 
-// saveRestarts writes the restarts down, but for containers that are gone.
+// saveRestarts writes the restarts down, but for those that count no more.
 func (d *Driver) saveRestarts() {
 	store := d.options.Liveness.Restarts
 	if store == nil {

@@ -62,8 +62,9 @@ type view struct {
 }
 
 type page struct {
-	Config
 	form.Page
+	users Users
+	teams Teams
 }
 
 // Mount adds the page to the engine.
@@ -72,7 +73,7 @@ func Mount(engine *gin.Engine, c Config) error {
 	if err != nil {
 		return err
 	}
-	p := page{Config: c, Page: form.Page{Name: "invitation", Template: t, Log: c.Log, Allowed: c.Allowed}}
+	p := page{users: c.Users, teams: c.Teams, Page: form.Page{Name: "invitation", Template: t, Log: c.Log, Allowed: c.Allowed}}
 	engine.GET(Path, p.show)
 	engine.POST(Path, p.join)
 	engine.StaticFileFS(Path+"/register.js", "register.js", http.FS(files))
@@ -114,23 +115,23 @@ func (p page) join(c *gin.Context) {
 // takes it into the team.
 func (p page) accept(ctx context.Context, teamID uuid.UUID, email, password, token string) error {
 	if token != "" {
-		_, err := p.Users.Register(ctx, user.RegisterCommand{Email: email, Password: password, InvitationToken: token})
+		_, err := p.users.Register(ctx, user.RegisterCommand{Email: email, Password: password, InvitationToken: token})
 		if err != nil && !apperr.Is(err, apperr.Conflict) {
 			return err
 		}
 	}
-	session, _, err := p.Users.Login(ctx, email, password)
+	session, _, err := p.users.Login(ctx, email, password)
 	if err != nil {
 		return err
 	}
-	who, err := p.Users.Authenticate(ctx, session)
+	who, err := p.users.Authenticate(ctx, session)
 	if err != nil {
 		return err
 	}
 	who.Method = "post"
 	ctx = actor.With(ctx, who)
 	// The session was for this one act.
-	return errors.Join(p.Teams.Accept(ctx, teamID, token), p.Users.Logout(ctx))
+	return errors.Join(p.teams.Accept(ctx, teamID, token), p.users.Logout(ctx))
 }
 
 // fail shows the form again with what was wrong.

@@ -49,8 +49,8 @@ type view struct {
 }
 
 type page struct {
-	Config
 	form.Page
+	users Users
 }
 
 // Mount adds the page to the engine.
@@ -59,7 +59,7 @@ func Mount(engine *gin.Engine, c Config) error {
 	if err != nil {
 		return err
 	}
-	p := page{Config: c, Page: form.Page{Name: "set-up", Template: t, Log: c.Log, Allowed: c.Allowed}}
+	p := page{users: c.Users, Page: form.Page{Name: "set-up", Template: t, Log: c.Log, Allowed: c.Allowed}}
 	engine.GET(Path, p.show)
 	engine.POST(Path, p.register)
 	for _, file := range []string{"setup.js", "setup.css"} {
@@ -69,7 +69,7 @@ func Mount(engine *gin.Engine, c Config) error {
 }
 
 func (p page) show(c *gin.Context) {
-	needed, err := p.Users.NeedsSetup(c.Request.Context())
+	needed, err := p.users.NeedsSetup(c.Request.Context())
 	if err != nil {
 		p.fail(c, err, "")
 		return
@@ -84,7 +84,7 @@ func (p page) register(c *gin.Context) {
 		p.Render(c, http.StatusTooManyRequests, view{Problem: tooMany, Email: email})
 		return
 	}
-	needed, err := p.Users.NeedsSetup(c.Request.Context())
+	needed, err := p.users.NeedsSetup(c.Request.Context())
 	if err != nil {
 		p.fail(c, err, email)
 		return
@@ -93,7 +93,7 @@ func (p page) register(c *gin.Context) {
 		p.Render(c, http.StatusConflict, view{Over: true})
 		return
 	}
-	u, err := p.Users.Register(c.Request.Context(), user.RegisterCommand{
+	u, err := p.users.Register(c.Request.Context(), user.RegisterCommand{
 		Email: email, Password: c.PostForm("password"), SetupToken: c.PostForm("token"),
 	})
 	if err != nil {

@@ -242,7 +242,7 @@ func (a *api) deleteNode(ctx context.Context, in *NodePath) (*empty, error) {
 }
 
 func (a *api) createScript(ctx context.Context, in *scriptInput) (*created[installOutput], error) {
-	o := node.InstallOptions{Type: in.Body.Type, ScriptType: in.Body.ScriptType, RootPath: in.Body.RootPath}
+	o := node.InstallOptions{Type: in.Body.Type, ScriptType: node.ScriptType(in.Body.ScriptType), RootPath: in.Body.RootPath}
 	if in.Body.DagentTraefik != nil {
 		o.ACMEEmail = in.Body.DagentTraefik.ACMEEmail
 	}

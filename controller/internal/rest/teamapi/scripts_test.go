@@ -84,4 +84,8 @@ func TestScriptForPowerShell(t *testing.T) {
 	if !strings.Contains(string(refused.Body), "rootPath") {
 		t.Errorf("a root path is refused without its name: %s", refused.Body)
 	}
+	refused = owner.Post(path, object{"type": "k8s", "scriptType": "powershell"}).Expect(t, http.StatusNotImplemented)
+	if !strings.Contains(string(refused.Body), "scriptType") {
+		t.Errorf("a cluster's script for PowerShell is refused without the key's name: %s", refused.Body)
+	}
 }
