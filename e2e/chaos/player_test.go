@@ -314,9 +314,9 @@ func (p *player) stopStart(ctx context.Context) error {
 	return p.bringUp(ctx)
 }
 
-// bringUp starts the stopped container until it runs.
+// bringUp starts the stopped container until it runs, or something is wrong.
 func (p *player) bringUp(ctx context.Context) error {
-	for !p.running {
+	for !p.running && len(p.wrong) == 0 {
 		started, err := p.command(ctx, engine.Start)
 		if err != nil {
 			return err

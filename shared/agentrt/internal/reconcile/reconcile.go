@@ -5,12 +5,9 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -194,7 +191,7 @@ func (r *Reconciler) work(ctx context.Context, l *loop) {
 			return
 		}
 		end := r.attempt(attempt, target)
-		r.finish(l, target, order, end)
+		r.finish(attempt, l, target, order, end)
 	}
 }
 
@@ -211,83 +208,10 @@ func (r *Reconciler) begin(ctx context.Context, l *loop) (attempt context.Contex
 	return attempt, l.want, l.order, true
 }
 
-// finish keeps the end of an attempt before it tells it; nil means that the
-// attempt was ended from outside and there is nothing to tell.
-func (r *Reconciler) finish(l *loop, t Target, order uint64, end *agentv1.DeploymentStatus) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	l.cancel()
-	l.cancel = nil
-	if end == nil {
-		return
-	}
-	if l.order != order && l.want.Generation <= t.Generation || l.restart {
-		end = forgetful(end) // its generation was counted in another database
-	}
-	if l.order == order { // else the digests are of what is wanted by now
-		end.Images = resolved(l.digests)
-	}
-	r.results[t.Prefix] = end
-	if err := r.config.Store(r.results); err != nil {
-		// Told all the same: at worst the work is done again after a restart,
-		// and changes nothing.
-		r.log(t).Error("the result is not on disk: check the state folder", "error", err)
-	}
-	r.endBegun(t)
-	if l.order == order { // else nobody waits for it any more
-		l.rest()
-		if !l.restart {
-			r.config.Outbox.Status(end)
-		}
-	}
-}
-
 // rest is for a loop whose target is finished: it keeps what tells the target
 // from others and lets the rest go.
 func (l *loop) rest() {
 	l.done = true
 	l.want.Deployment = nil
 	l.want.Err = errFinished // a target without deployment would remove
-}
-
-// Restart is for a set that comes from another database, whose generations
-// count anew: whatever Set is told next of a prefix is newer than what was
-// known of it. It fails when that cannot be stored.
-func (r *Reconciler) Restart() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	results := make(map[string]*agentv1.DeploymentStatus, len(r.results))
-	for prefix, end := range r.results {
-		results[prefix] = forgetful(end)
-	}
-	if err := r.config.Store(results); err != nil {
-		return fmt.Errorf("begin with another database's assignments: %w", err)
-	}
-	r.results = results
-	r.forgetBegun()
-	for _, l := range r.loops {
-		l.restart = true
-	}
-	r.config.Outbox.Restart()
-	return nil
-}
-
-// forgetful returns an end that is older than any generation: it still tells
-// whether a release serves.
-func forgetful(end *agentv1.DeploymentStatus) *agentv1.DeploymentStatus {
-	end = proto.CloneOf(end)
-	end.Generation = 0
-	return end
-}
-
-// Forget drops the results of prefixes that keep does not name.
-func (r *Reconciler) Forget(keep map[string]bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for prefix := range r.results {
-		if l := r.loops[prefix]; !keep[prefix] && (l == nil || !l.running) {
-			delete(r.results, prefix)
-			delete(r.loops, prefix)
-		}
-	}
 }

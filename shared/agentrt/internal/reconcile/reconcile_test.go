@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +88,17 @@ func (o *told) Restart() {
 	o.statuses = nil
 }
 
+// lines returns what people are told.
+func (o *told) lines() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var lines []string
+	for _, e := range o.events {
+		lines = append(lines, e.GetLines()...)
+	}
+	return lines
+}
+
 // story returns the statuses of a prefix's deployment as "generation phase".
 func (o *told) story() []string {
 	o.mu.Lock()
@@ -102,6 +115,8 @@ type world struct {
 	told   *told
 	store  map[string]*agentv1.DeploymentStatus
 	r      *reconcile.Reconciler
+	// full is whether results cannot be stored.
+	full atomic.Bool
 	// begun is what is on the disk of it.
 	begun map[string]uint64
 }
@@ -120,6 +135,9 @@ func newWorldThatBegan(t *testing.T, driver *scripted, known map[string]*agentv1
 	w.r = reconcile.New(reconcile.Config{
 		Driver: driver, Outbox: w.told, Results: maps.Clone(known),
 		Store: func(m map[string]*agentv1.DeploymentStatus) error {
+			if w.full.Load() {
+				return errors.New("no space left on device")
+			}
 			w.store = maps.Clone(m)
 			return nil
 		},
@@ -353,21 +371,55 @@ func TestAnAttemptCutShortHasNoEnd(t *testing.T) {
 	})
 }
 
-func TestAResultThatCannotBeStoredIsStillTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		told := &told{}
-		r := reconcile.New(reconcile.Config{
-			Driver: &scripted{}, Outbox: told, Random: func() float64 { return 0 }, Now: time.Now,
-			Store: func(map[string]*agentv1.DeploymentStatus) error { return errors.New("disk full") },
-			Log:   slog.New(slog.DiscardHandler),
+// TestAResultCountsOnceItIsStored: an end that was told and is not on the disk
+// would be come to again after a restart, over what people did meanwhile.
+func TestAResultCountsOnceItIsStored(t *testing.T) {
+	tests := map[string]struct {
+		then func(w *world)
+		want []string
+	}{
+		"the disk has room again": {
+			then: func(w *world) { w.full.Store(false) },
+			want: []string{"1 PHASE_PENDING", "1 PHASE_IN_PROGRESS", "1 PHASE_SUCCESSFUL"},
+		},
+		"it stays full": {
+			then: func(*world) {},
+			want: []string{"1 PHASE_PENDING", "1 PHASE_IN_PROGRESS"},
+		},
+		"something newer is wanted meanwhile": {
+			then: func(w *world) {
+				w.r.Set([]reconcile.Target{target("shop", 2)})
+				synctest.Wait()
+				w.full.Store(false)
+			},
+			want: []string{"1 PHASE_PENDING", "1 PHASE_IN_PROGRESS", "2 PHASE_PENDING", "2 PHASE_IN_PROGRESS", "2 PHASE_SUCCESSFUL"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				driver := &scripted{}
+				w := newWorld(t, driver, nil)
+				w.full.Store(true)
+				w.run(t)
+				w.r.Set([]reconcile.Target{target("shop", 1)})
+				synctest.Wait()
+				want(t, w.told.story(), "1 PHASE_PENDING", "1 PHASE_IN_PROGRESS")
+				if said := w.told.lines(); len(said) != 1 || !strings.Contains(said[0], "no space left") {
+					t.Errorf("the user is told %q", said)
+				}
+				tt.then(w)
+				time.Sleep(10 * time.Minute) // the bubble's time
+				synctest.Wait()
+				want(t, w.told.story(), tt.want...)
+				driver.mu.Lock()
+				defer driver.mu.Unlock()
+				if len(slices.Compact(slices.Clone(driver.applied))) != len(driver.applied) {
+					t.Errorf("the work was done again: %v", driver.applied)
+				}
+			})
 		})
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go func() { _ = r.Run(ctx) }()
-		r.Set([]reconcile.Target{target("shop", 1)})
-		synctest.Wait()
-		want(t, told.story(), "1 PHASE_PENDING", "1 PHASE_IN_PROGRESS", "1 PHASE_SUCCESSFUL")
-	})
+	}
 }
 
 // TestAnotherDatabaseCountsAnew: after a restart lower generations are newer,
