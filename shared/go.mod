@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	fairlead.dev/protobuf v0.0.0
 	filippo.io/age v1.2.1
+	github.com/distribution/reference v0.6.0
 	golang.org/x/crypto v0.57.0
 	golang.org/x/mod v0.41.0
 	golang.org/x/net v0.60.0
@@ -14,6 +15,7 @@ require (
 )
 
 require (
+	github.com/opencontainers/go-digest v1.0.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect

@@ -4,15 +4,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/distribution/reference"
 )
 
 // Formats of texts that a node would refuse later: what can never be right is
 // said where it is written.
 var (
-	// imageReference is the grammar of distribution/reference.
-	imageReference = regexp.MustCompile(`^(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?` +
-		`[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*` +
-		`(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@[a-zA-Z0-9]+(?:[-_+.][a-zA-Z0-9]+)*:[0-9a-fA-F]{32,})?$`)
 	hostName    = regexp.MustCompile(`^(\*\.)?[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?$`)
 	headerField = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 	uploadLimit = regexp.MustCompile(`^\s*[0-9]+(\.[0-9]+)?\s?([kKmMgGtTpP]i?)?[bB]?\s*$`)
@@ -111,12 +109,15 @@ func headers(c check, list []Key) {
 	}
 }
 
-func image(c check, reference string) {
-	if reference == "" {
-		c.fail(reference, "is missing")
+// image takes what an engine takes: the node reads it with the same function.
+func image(c check, text string) {
+	if text == "" {
+		c.fail(text, "is missing")
 		return
 	}
-	c.that(imageReference.MatchString(reference), reference, "must be an image such as registry.example.com:5000/group/app:1.0")
+	if _, err := reference.ParseNormalizedNamed(text); err != nil {
+		c.fail(text, "must be an image such as registry.example.com:5000/group/app:1.0")
+	}
 }
 
 // probe allows the path of a probe, which may have a query.
