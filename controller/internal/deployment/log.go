@@ -69,8 +69,8 @@ type LogQuery struct {
 }
 
 // Log returns a page of a deployment's log, counted from the newest entry, in
-// ascending order, and how many entries there are in all. Errors: Invalid,
-// NotFound.
+// ascending order, and how many entries there are, see page.Counted. Errors:
+// Invalid, NotFound.
 func (s *Service) Log(ctx context.Context, id uuid.UUID, q LogQuery) ([]LogEntry, int, error) {
 	switch {
 	case q.Skip < 0:

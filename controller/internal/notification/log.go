@@ -51,7 +51,7 @@ type Record struct {
 // LogStore keeps deliveries; it joins the transaction in ctx.
 type LogStore interface {
 	// ListDeliveries returns a notification's deliveries, newest first, and how
-	// many there are.
+	// many there are, see page.Counted.
 	ListDeliveries(ctx context.Context, notificationID uuid.UUID, skip, take int) ([]Record, int, error)
 	// RepeatDelivery makes a delivery that ended due, with all its attempts to
 	// come. NotFound when the notification has none of this id, Precondition
@@ -62,7 +62,7 @@ type LogStore interface {
 }
 
 // Deliveries returns what a notification was sent, newest first, and how many
-// there are. Errors: NotFound.
+// there are, see page.Counted. Errors: NotFound.
 func (s *Service) Deliveries(ctx context.Context, id uuid.UUID, skip, take int) ([]Record, int, error) {
 	if _, err := s.find(ctx, authz.NotificationRead, id); err != nil {
 		return nil, 0, err

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"fairlead.dev/controller/internal/notification"
+	"fairlead.dev/controller/internal/page"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -41,17 +43,19 @@ func (r recordRow) toRecord() notification.Record {
 	return record
 }
 
-// ListDeliveries returns a notification's deliveries, newest first, and how
-// many there are.
+// ListDeliveries returns a page of a notification's deliveries, newest first,
+// and how many there are, see page.Counted.
 func (db *DB) ListDeliveries(ctx context.Context, notificationID uuid.UUID, skip, take int) ([]notification.Record, int, error) {
-	var total int64
-	if err := db.in(ctx).Table("notification_deliveries").Where("notification_id = ?", notificationID).Count(&total).Error; err != nil {
+	all := func() *gorm.DB {
+		return db.in(ctx).Table("notification_deliveries").Where("notification_id = ?", notificationID)
+	}
+	total, err := db.countSome(ctx, all(), page.Page{Skip: skip, Take: take})
+	if err != nil {
 		return nil, 0, mapError(err, "count the deliveries")
 	}
 	var rows []recordRow
-	err := db.in(ctx).Table("notification_deliveries").
-		Select("id, public_id, event, message->>'Title' as title, created_at, due_at, finished_at, error").
-		Where("notification_id = ?", notificationID).Order("id desc").Offset(skip).Limit(take).Scan(&rows).Error
+	err = all().Select("id, public_id, event, message->>'Title' as title, created_at, due_at, finished_at, error").
+		Order("id desc").Offset(skip).Limit(take).Scan(&rows).Error
 	if err != nil {
 		return nil, 0, mapError(err, "list the deliveries")
 	}
@@ -74,7 +78,7 @@ func (db *DB) ListDeliveries(ctx context.Context, notificationID uuid.UUID, skip
 			At: a.StartedAt, Took: time.Duration(a.TookMs) * time.Millisecond, Status: a.Status, Error: a.Error,
 		})
 	}
-	return list, int(total), mapError(err, "list the attempts")
+	return list, total, mapError(err, "list the attempts")
 }
 
 // RepeatDelivery makes a delivery that ended due again.

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/page"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -83,23 +85,27 @@ func (db *DB) TrimLogs(ctx context.Context, deploymentIDs []uuid.UUID, keep int)
 }
 
 // ListLog returns a page of a deployment's log, counted from the newest entry
-// and in ascending order, and how many entries there are in all.
+// and in ascending order, and how many entries there are in all, see
+// page.Counted.
 func (db *DB) ListLog(ctx context.Context, deploymentID uuid.UUID, q deployment.LogQuery) ([]deployment.LogEntry, int, error) {
-	query := db.in(ctx).Model(&deploymentEventRow{}).Where("deployment_id = ?", deploymentID)
-	if q.Try > 0 {
-		query = query.Where("release = ?", q.Try)
+	matching := func() *gorm.DB {
+		tx := db.in(ctx).Model(&deploymentEventRow{}).Where("deployment_id = ?", deploymentID)
+		if q.Try > 0 {
+			tx = tx.Where("release = ?", q.Try)
+		}
+		return tx
 	}
-	var total int64
-	if err := query.Count(&total).Error; err != nil {
+	total, err := db.countSome(ctx, matching(), page.Page{Skip: q.Skip, Take: q.Take})
+	if err != nil {
 		return nil, 0, mapError(err, "count the log's entries")
 	}
 	var rows []deploymentEventRow
-	if err := query.Order("id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error; err != nil {
+	if err := matching().Order("id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error; err != nil {
 		return nil, 0, mapError(err, "read the log")
 	}
 	slices.Reverse(rows)
 	entries, err := decodeRows(rows, deploymentEventRow.toEntry)
-	return entries, int(total), err
+	return entries, total, err
 }
 
 // ListLogAfter returns the entries after a number, in ascending order. Whoever

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
+	"fairlead.dev/controller/internal/page"
 	"fairlead.dev/controller/internal/report"
 	"fairlead.dev/shared/workload"
 )
@@ -135,26 +137,29 @@ func (db *DB) insertContainerEvents(ctx context.Context, rows []containerEventRo
 	return err
 }
 
-// ListFacts returns a page of a node's facts, newest first, and the count of
-// all.
+// ListFacts returns a page of a node's facts, newest first, and how many fit,
+// see page.Counted.
 func (db *DB) ListFacts(ctx context.Context, nodeID uuid.UUID, q report.FactQuery) ([]report.Fact, int, error) {
-	matching := db.in(ctx).Model(&containerEventRow{}).Where("node_id = ?", nodeID)
-	if q.Prefix != nil {
-		matching = matching.Where("prefix = ?", *q.Prefix)
+	matching := func() *gorm.DB {
+		tx := db.in(ctx).Model(&containerEventRow{}).Where("node_id = ?", nodeID)
+		if q.Prefix != nil {
+			tx = tx.Where("prefix = ?", *q.Prefix)
+		}
+		if q.Name != nil {
+			tx = tx.Where("name = ?", *q.Name)
+		}
+		return tx
 	}
-	if q.Name != nil {
-		matching = matching.Where("name = ?", *q.Name)
-	}
-	var total int64
-	if err := matching.Count(&total).Error; err != nil {
+	total, err := db.countSome(ctx, matching(), page.Page{Skip: q.Skip, Take: q.Take})
+	if err != nil {
 		return nil, 0, mapError(err, "count the node's container events")
 	}
 	var rows []containerEventRow
-	if err := matching.Order("id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error; err != nil {
+	if err := matching().Order("id desc").Offset(q.Skip).Limit(q.Take).Find(&rows).Error; err != nil {
 		return nil, 0, mapError(err, "list the node's container events")
 	}
 	facts, err := decodeRows(rows, containerEventRow.toFact)
-	return facts, int(total), err
+	return facts, total, err
 }
 
 func textOf(id *uuid.UUID) string {

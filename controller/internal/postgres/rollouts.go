@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"fairlead.dev/controller/internal/node"
+	"fairlead.dev/controller/internal/page"
 	"fairlead.dev/controller/internal/update"
 	"fairlead.dev/shared/apperr"
 )
@@ -130,15 +131,15 @@ func (db *DB) withNodes(ctx context.Context, row rolloutRow) (update.Rollout, er
 }
 
 // ListRollouts returns a page of the team's rollouts, newest first, without
-// their nodes, and the count of all.
+// their nodes, and how many there are, see page.Counted.
 func (db *DB) ListRollouts(ctx context.Context, teamID uuid.UUID, skip, take int) ([]update.Rollout, int, error) {
-	var total int64
-	if err := db.in(ctx).Model(&rolloutRow{}).Where("team_id = ?", teamID).Count(&total).Error; err != nil {
+	total, err := db.countSome(ctx, db.in(ctx).Model(&rolloutRow{}).Where("team_id = ?", teamID), page.Page{Skip: skip, Take: take})
+	if err != nil {
 		return nil, 0, mapError(err, "count the rollouts")
 	}
 	var rows []rolloutRow
-	err := db.in(ctx).Where("team_id = ?", teamID).Order("created_at desc, id desc").Offset(skip).Limit(take).Find(&rows).Error
-	return convert(rows, rolloutRow.toRollout), int(total), mapError(err, "list the rollouts")
+	err = db.in(ctx).Where("team_id = ?", teamID).Order("created_at desc, id desc").Offset(skip).Limit(take).Find(&rows).Error
+	return convert(rows, rolloutRow.toRollout), total, mapError(err, "list the rollouts")
 }
 
 // SaveRollout changes where a rollout stands, and wakes who takes it on.

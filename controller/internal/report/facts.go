@@ -15,7 +15,7 @@ type FactStore interface {
 	// FindTarget returns the team's node.
 	FindTarget(ctx context.Context, teamID, nodeID uuid.UUID) (deployment.Ref, error)
 	// ListFacts returns a page of a node's facts, newest first, and how many
-	// there are in all.
+	// there are, see page.Counted.
 	ListFacts(ctx context.Context, nodeID uuid.UUID, q FactQuery) ([]Fact, int, error)
 }
 
@@ -25,8 +25,8 @@ type Facts struct{ store FactStore }
 // NewFacts returns the facts in a store.
 func NewFacts(store FactStore) *Facts { return &Facts{store} }
 
-// List returns a page of a node's facts, newest first, and how many there are
-// in all. Errors: NotFound.
+// List returns a page of a node's facts, newest first, and how many there
+// are, see page.Counted. Errors: NotFound.
 func (f *Facts) List(ctx context.Context, nodeID uuid.UUID, q FactQuery) ([]Fact, int, error) {
 	team, _, err := authz.Require(ctx, authz.ContainerRead)
 	if err != nil {

@@ -139,7 +139,7 @@ func (s *Service) findRollout(ctx context.Context, teamID, id uuid.UUID) (Rollou
 }
 
 // Rollouts returns a page of the team's rollouts, newest first, without their
-// nodes, and how many there are.
+// nodes, and how many there are, see page.Counted.
 func (s *Service) Rollouts(ctx context.Context, skip, take int) ([]Rollout, int, error) {
 	team, _, err := authz.Require(ctx, authz.NodeRead)
 	if err != nil {
