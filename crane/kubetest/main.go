@@ -69,7 +69,7 @@ func within(inside func(*Cluster) int) (int, error) {
 func Running(t testing.TB) *Cluster {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("needs a cluster, which -short does without")
+		t.Skip("not run: it needs a cluster, and -short does without; run it without -short, as root, after `make kube-build`")
 	}
 	dir := os.Getenv(clusterVariable)
 	if dir == "" {

@@ -17,17 +17,20 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"fairlead.dev/controller/internal/controllertest"
+	"fairlead.dev/shared/pki"
 	"fairlead.dev/shared/specpb"
 )
 
 // raw connects as a program does that speaks TLS and nothing else for certain.
-// It verifies nobody: what is tested is what the controller bears, not whom
-// such a program trusts.
-func (s site) raw(t *testing.T, own ...tls.Certificate) *tls.Conn {
+func (s site) raw(t *testing.T, e controllertest.Enrolment, own ...tls.Certificate) *tls.Conn {
 	t.Helper()
-	conn, err := tls.Dial("tcp", s.AgentAddr, &tls.Config{
-		InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: own, MinVersion: tls.VersionTLS13,
-	})
+	pin, err := pki.ParsePin(e.RootSHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := pki.Introduce(pin, time.Now).TLSConfig()
+	config.NextProtos, config.Certificates = []string{"h2"}, own
+	conn, err := tls.Dial("tcp", s.AgentAddr, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +224,7 @@ func TestHostileFramesHarmNobody(t *testing.T) {
 			"an agent": {[]tls.Certificate{own}, 64 * specpb.MaxMessageBytes},
 		} {
 			t.Run(a.name+" from "+who, func(t *testing.T) {
-				conn := s.raw(t, c.own...)
+				conn := s.raw(t, hostile, c.own...)
 				f, _ := frames(t, conn)
 				done := make(chan struct{})
 				go func() {
@@ -264,8 +267,8 @@ func TestHostileHandshakesHarmNobody(t *testing.T) {
 	_, _ = rand.Read(noise)
 	var hello bytes.Buffer
 	pipe, other := net.Pipe()
-	go func() { // only its first bytes are wanted; it comes to no certificate to verify
-		_ = tls.Client(pipe, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	go func() { // only its first bytes are wanted
+		_ = tls.Client(pipe, &tls.Config{ServerName: "controller.example", MinVersion: tls.VersionTLS13}).Handshake()
 	}()
 	first := make([]byte, 4096)
 	n, err := other.Read(first)
@@ -310,7 +313,7 @@ func TestHostileHandshakesHarmNobody(t *testing.T) {
 // and no more.
 func TestStrangerIsHungUpOn(t *testing.T) {
 	s := newSite(t)
-	conn := s.raw(t)
+	conn := s.raw(t, s.admin.Install(t, "acme", s.node))
 	f, gone := frames(t, conn)
 	_ = conn.SetWriteDeadline(time.Now().Add(8 * time.Second))
 	// Frames of an unknown kind are to be ignored.

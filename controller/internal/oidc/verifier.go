@@ -1,5 +1,6 @@
 // Package oidc checks identity tokens of OpenID Connect issuers, with the keys
-// that the issuers publish.
+// that the issuers publish. It is an edge of the controller: it speaks HTTP to
+// the issuers, for the domain's trusts.
 //
 // https://openid.net/specs/openid-connect-core-1_0.html
 package oidc

@@ -1,6 +1,7 @@
 // Package outbound is how the controller calls servers that its users name: a
 // chat's webhook, an identity provider. It calls nobody inside the network it
-// runs in unless the installation allows that.
+// runs in unless the installation allows that. It is an edge of the controller,
+// beneath those that call for the domain.
 package outbound
 
 import (

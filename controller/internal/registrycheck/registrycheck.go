@@ -1,5 +1,6 @@
 // Package registrycheck asks registries whether they are there and take the
-// credentials, as docker login does.
+// credentials, as docker login does. It is an edge of the controller: the domain
+// of registries knows it as a port.
 //
 // https://distribution.github.io/distribution/spec/auth/token/
 package registrycheck

@@ -1,6 +1,7 @@
 // Package webhook brings messages to receivers over HTTP: to chats each in its
 // own format, to programs as signed Standard Webhooks. It calls nobody inside
-// the network it runs in unless it is allowed to.
+// the network it runs in unless it is allowed to. It is an edge of the
+// controller, on the far side of the domain's outbox.
 package webhook
 
 import (
