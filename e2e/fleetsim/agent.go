@@ -83,13 +83,6 @@ func newAgent(f *Fleet, index int, t Token) *Agent {
 // Index is the agent's place in its fleet.
 func (a *Agent) Index() int { return a.index }
 
-// ID is the agent's identity, once it is enrolled.
-func (a *Agent) ID() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.id
-}
-
 // NodeID is of the node it was enrolled for.
 func (a *Agent) NodeID() string {
 	a.mu.Lock()
@@ -118,17 +111,6 @@ func (a *Agent) State() State {
 	s := a.state
 	s.Lineage, s.Generation, s.SetHash = a.set.GetLineage(), a.set.GetGeneration(), a.set.GetSetHash()
 	return s
-}
-
-// Effects returns how often each command was carried out, by its id.
-func (a *Agent) Effects() map[string]int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := make(map[string]int, len(a.effects))
-	for id, n := range a.effects {
-		m[id] = n
-	}
-	return m
 }
 
 // boot is one run of the agent's process.

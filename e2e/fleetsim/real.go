@@ -108,13 +108,6 @@ func (r *Real) Kill() error {
 	return r.Stop()
 }
 
-// Ended is closed when the agent has ended; nil before it was started.
-func (r *Real) Ended() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ended
-}
-
 // Close kills the agent and ends its proxy.
 func (r *Real) Close() error {
 	_ = r.Kill() // how it ended was for Stop to tell

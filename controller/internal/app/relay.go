@@ -5,9 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"fairlead.dev/controller/internal/bulk"
 	"fairlead.dev/controller/internal/replica"
-	"fairlead.dev/shared/apperr"
 )
 
 // newRelay is what the other replicas may ask this one for.
@@ -16,7 +14,7 @@ func newRelay(a *App, s *services) *replica.Server {
 		Broker: s.streams.broker, Log: a.log,
 		Ping: func(ctx context.Context, agentID uuid.UUID, epoch int64) (bool, string, error) {
 			if !s.dispatcher.IsMine(agentID, epoch) {
-				return false, "", apperr.New(apperr.Precondition, "no such session here").WithReason(bulk.ReasonNotHere)
+				return false, "", replica.NotHere()
 			}
 			return s.dispatcher.Ping(ctx, agentID, epoch), "", nil
 		},

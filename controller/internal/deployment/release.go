@@ -48,11 +48,6 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 )
 
-// Outcomes lists every outcome.
-func Outcomes() []Outcome {
-	return []Outcome{OutcomePending, OutcomeInProgress, OutcomeSuccessful, OutcomeFailed, OutcomeSuperseded}
-}
-
 // Final reports whether nothing follows the outcome.
 func (o Outcome) Final() bool { return o != OutcomePending && o != OutcomeInProgress }
 

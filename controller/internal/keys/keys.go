@@ -57,16 +57,6 @@ func Open(dir string) (*Keys, error) {
 	return &k, nil
 }
 
-// ReleasePublicPEM returns the public half of the release key (PKIX, PEM), as
-// OpenSSL reads it.
-func (k *Keys) ReleasePublicPEM() ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(k.Release.Public())
-	if err != nil {
-		return nil, fmt.Errorf("encode the release key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
-}
-
 func signingKey(path string) (ed25519.PrivateKey, error) {
 	key, err := privateKey(path, func() (crypto.Signer, error) {
 		_, key, err := ed25519.GenerateKey(rand.Reader)

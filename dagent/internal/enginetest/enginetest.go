@@ -61,9 +61,6 @@ func Start(t testing.TB, options Options) *Engine {
 // Host is the engine's address, as in DOCKER_HOST.
 func (e *Engine) Host() string { return "unix://" + filepath.Join(e.folder, "docker.sock") }
 
-// Namespace is the name of the network namespace the engine is in.
-func (e *Engine) Namespace() string { return e.namespace }
-
 // Command prepares a program that runs on the engine's host: in its network
 // namespace, with DOCKER_HOST set.
 func (e *Engine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
