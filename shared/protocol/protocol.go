@@ -44,6 +44,8 @@ const (
 	Digests = "digests"
 	// Adopt: the agent can take over containers that somebody else made.
 	Adopt = "adopt"
+	// Hooks: the agent runs the hooks of workloads.
+	Hooks = "hooks"
 	// Update: the agent can replace itself by another build.
 	Update = "update"
 )

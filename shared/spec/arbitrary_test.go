@@ -119,6 +119,12 @@ func containers() *rapid.Generator[spec.Container] {
 			})).Draw(t, "initContainers"),
 			Capabilities: said(pairs()).Draw(t, "capabilities"),
 			Replicas:     optional(portNumbers()).Draw(t, "replicas"),
+			Hooks: optional(structs(func(t *rapid.T) spec.Hooks {
+				hook := optional(structs(func(t *rapid.T) spec.Hook {
+					return spec.Hook{Command: said(keys()).Draw(t, "command"), TimeoutSeconds: portNumbers().Draw(t, "timeout")}
+				}))
+				return spec.Hooks{PreDeploy: hook.Draw(t, "preDeploy"), PostDeploy: hook.Draw(t, "postDeploy")}
+			})).Draw(t, "hooks"),
 			LogConfig: optional(structs(func(t *rapid.T) spec.LogConfig {
 				return spec.LogConfig{Driver: enums(spec.LogDriver("").Values()).Draw(t, "driver"), Options: said(pairs()).Draw(t, "options")}
 			})).Draw(t, "logConfig"),

@@ -31,6 +31,8 @@ type Container struct {
 	Storage        *Storage
 	// Replicas is how many identical containers run; nil means 1.
 	Replicas *int32
+	// Hooks are run once for each release that makes containers anew.
+	Hooks *Hooks
 
 	// Read by Docker.
 	LogConfig     *LogConfig

@@ -28,6 +28,7 @@ func Merge(image, instance Container) Container {
 	overrideList(&m.Capabilities, instance.Capabilities)
 	override(&m.Storage, instance.Storage)
 	override(&m.Replicas, instance.Replicas)
+	override(&m.Hooks, instance.Hooks)
 	override(&m.LogConfig, instance.LogConfig)
 	override(&m.RestartPolicy, instance.RestartPolicy)
 	override(&m.NetworkMode, instance.NetworkMode)

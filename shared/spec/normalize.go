@@ -25,6 +25,7 @@ func normalizeContainer(c Container) Container {
 	fill(&c.DeploymentStrategy, StrategyRecreate)
 	fill(&c.ProxyHeaders, false)
 	fill(&c.UseLoadBalancer, false)
+	c.Hooks = normalizeHooks(c.Hooks)
 	if c.User != nil && *c.User < 0 {
 		c.User = nil // -1 is how clients of the API say "the image's own"
 	}

@@ -38,6 +38,7 @@ func container(c check, conf Container) {
 	keys(c.at("commands"), conf.Commands)
 	keys(c.at("args"), conf.Args)
 	initContainers(c.at("initContainers"), conf)
+	hooks(c.at("hooks"), conf.Hooks)
 	networks(c.at("networks"), conf.Networks)
 	pairs(c.at("dockerLabels"), conf.DockerLabels, wordKey)
 	capabilities(c.at("capabilities"), conf.Capabilities)

@@ -107,6 +107,12 @@ func TestProblemsNameTheirField(t *testing.T) {
 		{"workloads[0].initContainers[0].name", func(_ *spec.Deployment, c *spec.Container) {
 			c.InitContainers = []spec.InitContainer{{Image: "x"}}
 		}},
+		{"workloads[0].hooks.preDeploy.command", func(_ *spec.Deployment, c *spec.Container) {
+			c.Hooks = &spec.Hooks{PreDeploy: &spec.Hook{}}
+		}},
+		{"workloads[0].hooks.postDeploy.timeoutSeconds", func(_ *spec.Deployment, c *spec.Container) {
+			c.Hooks = &spec.Hooks{PostDeploy: &spec.Hook{Args: []spec.Key{{Key: "warm-up"}}, TimeoutSeconds: spec.MaxHookTimeoutSeconds + 1}}
+		}},
 		{"workloads[0].healthCheckConfig.port", func(_ *spec.Deployment, c *spec.Container) { c.HealthCheckConfig.Port = 0 }},
 		{"workloads[0].resourceConfig.limits.cpu", func(_ *spec.Deployment, c *spec.Container) { c.ResourceConfig.Limits.CPU = "lots" }},
 		{"workloads[0].labels.service[0].key", func(_ *spec.Deployment, c *spec.Container) {

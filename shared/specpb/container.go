@@ -59,6 +59,7 @@ func containerToProto(c spec.Container) *agentv1.ContainerConfig {
 		Annotations:        markersToProto(c.Annotations),
 		Labels:             markersToProto(c.Labels),
 		Metrics:            metricsToProto(c.Metrics),
+		Hooks:              hooksToProto(c.Hooks),
 	}
 }
 
@@ -101,6 +102,7 @@ func containerFromProto(p *agentv1.ContainerConfig) spec.Container {
 		Annotations:        markersFromProto(p.Annotations),
 		Labels:             markersFromProto(p.Labels),
 		Metrics:            metricsFromProto(p.Metrics),
+		Hooks:              hooksFromProto(p.Hooks),
 	}
 }
 

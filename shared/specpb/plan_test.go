@@ -7,6 +7,7 @@ import (
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/specpb"
 	"fairlead.dev/shared/workload"
 )
@@ -15,7 +16,7 @@ func TestAPlanIsTheSameAfterTheWire(t *testing.T) {
 	w := workload.PlannedWorkload{
 		Name: "web", InstanceID: "i", Action: workload.ActionRecreate, ReplicasNow: 2, ReplicasThen: 3, Starts: true,
 		Changes: []string{"environment.LEVEL"}, Image: "web:1", DigestNow: "sha256:1", DigestThen: "sha256:2",
-		Downtime: []string{"port 80"}, Notes: []string{"metrics"}, SpecHash: "h", Containers: []string{"c"},
+		Downtime: []string{"port 80"}, Notes: []string{"metrics"}, SpecHash: "h", Containers: []string{"c"}, Hooks: []spec.HookKind{spec.HookPreDeploy},
 	}
 	for i := range reflect.ValueOf(w).NumField() {
 		if reflect.ValueOf(w).Field(i).IsZero() {

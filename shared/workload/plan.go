@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+
+	"fairlead.dev/shared/spec"
 )
 
 // Action is what a plan does with a workload.
@@ -65,6 +67,8 @@ type PlannedWorkload struct {
 	SpecHash string
 	// Containers are the engine ids of what is there now.
 	Containers []string
+	// Hooks are those that will run, in their order.
+	Hooks []spec.HookKind
 }
 
 // Downtime reports whether any workload cannot avoid one.

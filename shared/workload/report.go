@@ -69,16 +69,18 @@ type Step string
 
 // Steps of a deploy, in order.
 const (
-	StepCheck  Step = "check"
-	StepPlan   Step = "plan"
-	StepPull   Step = "pull"
-	StepInit   Step = "init"
-	StepCreate Step = "create"
-	StepStart  Step = "start"
-	StepHealth Step = "health"
-	StepSwitch Step = "switch"
-	StepRetire Step = "retire"
-	StepRemove Step = "remove"
+	StepCheck Step = "check"
+	StepPlan  Step = "plan"
+	StepPull  Step = "pull"
+	// StepPreDeploy is the hook that runs before anything is touched.
+	StepPreDeploy Step = "pre-deploy"
+	StepInit      Step = "init"
+	StepCreate    Step = "create"
+	StepStart     Step = "start"
+	StepHealth    Step = "health"
+	StepSwitch    Step = "switch"
+	StepRetire    Step = "retire"
+	StepRemove    Step = "remove"
 )
 
 // Failure is the failure card of a deploy: why it failed and what is known of

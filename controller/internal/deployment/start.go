@@ -134,6 +134,9 @@ func (s *Service) assign(ctx context.Context, d Deployment, r Release, content s
 	if err != nil {
 		return 0, err
 	}
+	if err := s.checkHooks(ctx, d, content); err != nil {
+		return 0, err
+	}
 	if err := s.supersede(ctx, d); err != nil {
 		return 0, err
 	}

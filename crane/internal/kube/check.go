@@ -82,6 +82,9 @@ func (p *problems) check(c spec.Container) {
 	if c.Metrics != nil && c.Metrics.Enabled {
 		p.unsupported("metrics", "not yet")
 	}
+	if c.Hooks != nil {
+		p.unsupported("hooks", "not yet")
+	}
 	if len(c.PortRanges) > 0 {
 		p.unsupported("portRanges", "a Service lists each port; name them in ports")
 	}

@@ -100,6 +100,9 @@ func refusals(c spec.Container) problems {
 	}
 	refuseReplicas(c, &p)
 	refuseProbes(c, &p)
+	if c.Hooks != nil {
+		p.unsupported("hooks", "")
+	}
 	refuseKubernetesOnly(c, &p)
 	refuseNetworks(c, &p)
 	return p

@@ -45,6 +45,8 @@ func wrongValues() map[string]any {
 		"initContainers.name": "Not A Label", "initContainers.image": "example.com/UPPER", "initContainers.command.key": nul, "initContainers.args.key": nul,
 		"initContainers.environment.key": "A B", "initContainers.environment.value": nul, "initContainers.useParentConfig": aSwitch,
 		"initContainers.volumes.name": "nowhere", "initContainers.volumes.path": "relative",
+		"hooks.preDeploy.command.key": nul, "hooks.preDeploy.args.key": nul, "hooks.preDeploy.timeoutSeconds": -1,
+		"hooks.postDeploy.command.key": nul, "hooks.postDeploy.args.key": nul, "hooks.postDeploy.timeoutSeconds": 86401,
 		"capabilities.key": "NET ADMIN", "capabilities.value": "maybe",
 		"storage.storageId": "not-an-id", "storage.path": "nowhere", "storage.bucket": "files/../other",
 		"logConfig.driver": "paper", "logConfig.options.key": "a b", "logConfig.options.value": nul,

@@ -35,6 +35,7 @@ type ContainerConfig struct {
 	Capabilities       optional[[]keyValue]              `json:"capabilities" required:"false"`
 	Storage            optional[configStorage]           `json:"storage" required:"false"`
 	Replicas           optional[int32]                   `json:"replicas" required:"false" doc:"How many identical containers run; null is 1"`
+	Hooks              optional[configHooks]             `json:"hooks" required:"false" doc:"Commands that run once for a release, in a container like the image's own"`
 	LogConfig          optional[configLog]               `json:"logConfig" required:"false" doc:"Docker only"`
 	RestartPolicy      optional[spec.RestartPolicy]      `json:"restartPolicy" required:"false" doc:"Docker only"`
 	NetworkMode        optional[spec.NetworkMode]        `json:"networkMode" required:"false" doc:"Docker only"`
@@ -189,4 +190,15 @@ type configMetrics struct {
 	Enabled bool   `json:"enabled" required:"false"`
 	Path    string `json:"path" required:"false"`
 	Port    int32  `json:"port" required:"false"`
+}
+
+type configHooks struct {
+	PreDeploy  optional[configHook] `json:"preDeploy" required:"false" doc:"Runs to its end before the release touches anything; when it fails, so does the release"`
+	PostDeploy optional[configHook] `json:"postDeploy" required:"false" doc:"Runs when the release is in place; its failure is a warning in the deployment's log"`
+}
+
+type configHook struct {
+	Command        []configKey `json:"command" required:"false" doc:"Replaces the image's entrypoint"`
+	Args           []configKey `json:"args" required:"false" doc:"Replaces the image's command"`
+	TimeoutSeconds int32       `json:"timeoutSeconds" required:"false" doc:"How long it may run; 0 is 600"`
 }

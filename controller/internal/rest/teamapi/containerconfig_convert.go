@@ -57,6 +57,7 @@ func toContainerConfig(c spec.Container) ContainerConfig {
 			return configStorage{StorageID: s.StorageID, Path: s.Path, Bucket: s.Bucket}
 		})),
 		Replicas:           some(c.Replicas),
+		Hooks:              some(pointTo(c.Hooks, toHooks)),
 		LogConfig:          some(pointTo(c.LogConfig, toLog)),
 		RestartPolicy:      some(c.RestartPolicy),
 		NetworkMode:        some(c.NetworkMode),
@@ -96,6 +97,7 @@ func (d ContainerConfig) apply(c *spec.Container) {
 		return spec.Storage{StorageID: s.StorageID, Path: s.Path, Bucket: s.Bucket}
 	})
 	assign(d.Replicas, &c.Replicas)
+	assignAs(d.Hooks, &c.Hooks, fromHooks)
 	assignAs(d.LogConfig, &c.LogConfig, fromLog)
 	assign(d.RestartPolicy, &c.RestartPolicy)
 	assign(d.NetworkMode, &c.NetworkMode)

@@ -114,3 +114,19 @@ func toMarkers(m spec.Markers) configMarkers {
 		Ingress:    some(listOf(m.Ingress, toKeyValue)),
 	}
 }
+
+func toHooks(h spec.Hooks) configHooks {
+	return configHooks{PreDeploy: some(pointTo(h.PreDeploy, toHook)), PostDeploy: some(pointTo(h.PostDeploy, toHook))}
+}
+
+func fromHooks(h configHooks) spec.Hooks {
+	return spec.Hooks{PreDeploy: pointTo(h.PreDeploy.value, fromHook), PostDeploy: pointTo(h.PostDeploy.value, fromHook)}
+}
+
+func toHook(h spec.Hook) configHook {
+	return configHook{Command: each(h.Command, toKey), Args: each(h.Args, toKey), TimeoutSeconds: h.TimeoutSeconds}
+}
+
+func fromHook(h configHook) spec.Hook {
+	return spec.Hook{Command: each(h.Command, fromKey), Args: each(h.Args, fromKey), TimeoutSeconds: h.TimeoutSeconds}
+}

@@ -9,6 +9,7 @@ import (
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/command"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
@@ -55,6 +56,7 @@ type plannedWorkloadOutput struct {
 	DigestThen   *string  `json:"digestThen" doc:"Null as long as nobody knows: a tag is resolved by the start"`
 	Downtime     []string `json:"downtime" doc:"Why it cannot be replaced without one; empty when it can"`
 	Notes        []string `json:"notes" doc:"What the node does otherwise than asked, or not at all"`
+	Hooks        []string `json:"hooks" enum:"pre-deploy,post-deploy" doc:"Hooks that will run, in their order"`
 }
 
 func (a *api) deploymentPlanRoutes() {
@@ -87,5 +89,6 @@ func toPlannedWorkloadOutput(w workload.PlannedWorkload) plannedWorkloadOutput {
 		Name: w.Name, InstanceID: w.InstanceID, Action: string(w.Action), ReplicasNow: w.ReplicasNow, ReplicasThen: w.ReplicasThen, Starts: w.Starts,
 		Changes: append([]string{}, w.Changes...), Image: w.Image, DigestNow: textOrNil(w.DigestNow), DigestThen: textOrNil(w.DigestThen),
 		Downtime: append([]string{}, w.Downtime...), Notes: append([]string{}, w.Notes...),
+		Hooks: each(w.Hooks, func(k spec.HookKind) string { return string(k) }),
 	}
 }

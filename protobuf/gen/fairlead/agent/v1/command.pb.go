@@ -967,6 +967,7 @@ type PlannedWorkload struct {
 	Notes         []string               `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
 	SpecHash      string                 `protobuf:"bytes,13,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
 	Containers    []string               `protobuf:"bytes,14,rep,name=containers,proto3" json:"containers,omitempty"`
+	Hooks         []string               `protobuf:"bytes,15,rep,name=hooks,proto3" json:"hooks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1095,6 +1096,13 @@ func (x *PlannedWorkload) GetSpecHash() string {
 func (x *PlannedWorkload) GetContainers() []string {
 	if x != nil {
 		return x.Containers
+	}
+	return nil
+}
+
+func (x *PlannedWorkload) GetHooks() []string {
+	if x != nil {
+		return x.Hooks
 	}
 	return nil
 }
@@ -1269,7 +1277,7 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\x04plan\x18\x06 \x01(\v2\x17.fairlead.agent.v1.PlanR\x04plan\"\\\n" +
 	"\x04Plan\x12@\n" +
 	"\tworkloads\x18\x01 \x03(\v2\".fairlead.agent.v1.PlannedWorkloadR\tworkloads\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\tR\x04hash\"\x9d\x03\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"\xb3\x03\n" +
 	"\x0fPlannedWorkload\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vinstance_id\x18\x02 \x01(\tR\n" +
@@ -1290,7 +1298,8 @@ const file_fairlead_agent_v1_command_proto_rawDesc = "" +
 	"\tspec_hash\x18\r \x01(\tR\bspecHash\x12\x1e\n" +
 	"\n" +
 	"containers\x18\x0e \x03(\tR\n" +
-	"containers\"\"\n" +
+	"containers\x12\x14\n" +
+	"\x05hooks\x18\x0f \x03(\tR\x05hooks\"\"\n" +
 	"\x10CommandResultAck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"e\n" +
 	"\aLogLine\x12.\n" +

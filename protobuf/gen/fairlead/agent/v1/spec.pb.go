@@ -455,8 +455,10 @@ type ContainerConfig struct {
 	Annotations        *Markers               `protobuf:"bytes,32,opt,name=annotations,proto3" json:"annotations,omitempty"`
 	Labels             *Markers               `protobuf:"bytes,33,opt,name=labels,proto3" json:"labels,omitempty"`
 	Metrics            *Metrics               `protobuf:"bytes,34,opt,name=metrics,proto3" json:"metrics,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Hooks are sent to agents with the capability "hooks" only.
+	Hooks         *Hooks `protobuf:"bytes,35,opt,name=hooks,proto3" json:"hooks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContainerConfig) Reset() {
@@ -723,6 +725,13 @@ func (x *ContainerConfig) GetLabels() *Markers {
 func (x *ContainerConfig) GetMetrics() *Metrics {
 	if x != nil {
 		return x.Metrics
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetHooks() *Hooks {
+	if x != nil {
+		return x.Hooks
 	}
 	return nil
 }
@@ -2348,6 +2357,119 @@ func (x *Metrics) GetPort() int32 {
 	return 0
 }
 
+// Hooks is spec.Hooks on the wire.
+type Hooks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PreDeploy     *Hook                  `protobuf:"bytes,1,opt,name=pre_deploy,json=preDeploy,proto3" json:"pre_deploy,omitempty"`
+	PostDeploy    *Hook                  `protobuf:"bytes,2,opt,name=post_deploy,json=postDeploy,proto3" json:"post_deploy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hooks) Reset() {
+	*x = Hooks{}
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hooks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hooks) ProtoMessage() {}
+
+func (x *Hooks) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hooks.ProtoReflect.Descriptor instead.
+func (*Hooks) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Hooks) GetPreDeploy() *Hook {
+	if x != nil {
+		return x.PreDeploy
+	}
+	return nil
+}
+
+func (x *Hooks) GetPostDeploy() *Hook {
+	if x != nil {
+		return x.PostDeploy
+	}
+	return nil
+}
+
+type Hook struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Command        *Keys                  `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Args           *Keys                  `protobuf:"bytes,2,opt,name=args,proto3" json:"args,omitempty"`
+	TimeoutSeconds int32                  `protobuf:"varint,3,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Hook) Reset() {
+	*x = Hook{}
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hook) ProtoMessage() {}
+
+func (x *Hook) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_spec_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hook.ProtoReflect.Descriptor instead.
+func (*Hook) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_spec_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Hook) GetCommand() *Keys {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Hook) GetArgs() *Keys {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Hook) GetTimeoutSeconds() int32 {
+	if x != nil {
+		return x.TimeoutSeconds
+	}
+	return 0
+}
+
 var File_fairlead_agent_v1_spec_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
@@ -2385,7 +2507,7 @@ const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"\fRegistryAuth\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x1a\n" +
-	"\bpassword\x18\x03 \x01(\tR\bpassword\"\xfa\x0f\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\"\xaa\x10\n" +
 	"\x0fContainerConfig\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12>\n" +
 	"\venvironment\x18\x02 \x01(\v2\x1c.fairlead.agent.v1.KeyValuesR\venvironment\x124\n" +
@@ -2424,7 +2546,8 @@ const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"\x0fresource_config\x18\x1f \x01(\v2!.fairlead.agent.v1.ResourceConfigR\x0eresourceConfig\x12<\n" +
 	"\vannotations\x18  \x01(\v2\x1a.fairlead.agent.v1.MarkersR\vannotations\x122\n" +
 	"\x06labels\x18! \x01(\v2\x1a.fairlead.agent.v1.MarkersR\x06labels\x124\n" +
-	"\ametrics\x18\" \x01(\v2\x1a.fairlead.agent.v1.MetricsR\ametricsB\a\n" +
+	"\ametrics\x18\" \x01(\v2\x1a.fairlead.agent.v1.MetricsR\ametrics\x12.\n" +
+	"\x05hooks\x18# \x01(\v2\x18.fairlead.agent.v1.HooksR\x05hooksB\a\n" +
 	"\x05_nameB\t\n" +
 	"\a_exposeB\a\n" +
 	"\x05_userB\x06\n" +
@@ -2552,7 +2675,16 @@ const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"\aMetrics\x12\x18\n" +
 	"\aenabled\x18\x01 \x01(\bR\aenabled\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\x05R\x04portB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
+	"\x04port\x18\x03 \x01(\x05R\x04port\"y\n" +
+	"\x05Hooks\x126\n" +
+	"\n" +
+	"pre_deploy\x18\x01 \x01(\v2\x17.fairlead.agent.v1.HookR\tpreDeploy\x128\n" +
+	"\vpost_deploy\x18\x02 \x01(\v2\x17.fairlead.agent.v1.HookR\n" +
+	"postDeploy\"\x8f\x01\n" +
+	"\x04Hook\x121\n" +
+	"\acommand\x18\x01 \x01(\v2\x17.fairlead.agent.v1.KeysR\acommand\x12+\n" +
+	"\x04args\x18\x02 \x01(\v2\x17.fairlead.agent.v1.KeysR\x04args\x12'\n" +
+	"\x0ftimeout_seconds\x18\x03 \x01(\x05R\x0etimeoutSecondsB5Z3fairlead.dev/protobuf/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_fairlead_agent_v1_spec_proto_rawDescOnce sync.Once
@@ -2566,7 +2698,7 @@ func file_fairlead_agent_v1_spec_proto_rawDescGZIP() []byte {
 	return file_fairlead_agent_v1_spec_proto_rawDescData
 }
 
-var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_fairlead_agent_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_fairlead_agent_v1_spec_proto_goTypes = []any{
 	(*Deployment)(nil),        // 0: fairlead.agent.v1.Deployment
 	(*Adoption)(nil),          // 1: fairlead.agent.v1.Adoption
@@ -2602,6 +2734,8 @@ var file_fairlead_agent_v1_spec_proto_goTypes = []any{
 	(*Resources)(nil),         // 31: fairlead.agent.v1.Resources
 	(*Markers)(nil),           // 32: fairlead.agent.v1.Markers
 	(*Metrics)(nil),           // 33: fairlead.agent.v1.Metrics
+	(*Hooks)(nil),             // 34: fairlead.agent.v1.Hooks
+	(*Hook)(nil),              // 35: fairlead.agent.v1.Hook
 }
 var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
 	3,  // 0: fairlead.agent.v1.Deployment.workloads:type_name -> fairlead.agent.v1.Workload
@@ -2633,31 +2767,36 @@ var file_fairlead_agent_v1_spec_proto_depIdxs = []int32{
 	32, // 26: fairlead.agent.v1.ContainerConfig.annotations:type_name -> fairlead.agent.v1.Markers
 	32, // 27: fairlead.agent.v1.ContainerConfig.labels:type_name -> fairlead.agent.v1.Markers
 	33, // 28: fairlead.agent.v1.ContainerConfig.metrics:type_name -> fairlead.agent.v1.Metrics
-	7,  // 29: fairlead.agent.v1.KeyValues.items:type_name -> fairlead.agent.v1.KeyValue
-	9,  // 30: fairlead.agent.v1.Keys.items:type_name -> fairlead.agent.v1.Key
-	11, // 31: fairlead.agent.v1.Secrets.items:type_name -> fairlead.agent.v1.Secret
-	15, // 32: fairlead.agent.v1.Ports.items:type_name -> fairlead.agent.v1.Port
-	19, // 33: fairlead.agent.v1.PortRange.internal:type_name -> fairlead.agent.v1.Range
-	19, // 34: fairlead.agent.v1.PortRange.external:type_name -> fairlead.agent.v1.Range
-	17, // 35: fairlead.agent.v1.PortRanges.items:type_name -> fairlead.agent.v1.PortRange
-	20, // 36: fairlead.agent.v1.Volumes.items:type_name -> fairlead.agent.v1.Volume
-	10, // 37: fairlead.agent.v1.InitContainer.command:type_name -> fairlead.agent.v1.Keys
-	10, // 38: fairlead.agent.v1.InitContainer.args:type_name -> fairlead.agent.v1.Keys
-	8,  // 39: fairlead.agent.v1.InitContainer.environment:type_name -> fairlead.agent.v1.KeyValues
-	24, // 40: fairlead.agent.v1.InitContainer.volumes:type_name -> fairlead.agent.v1.VolumeLink
-	22, // 41: fairlead.agent.v1.InitContainers.items:type_name -> fairlead.agent.v1.InitContainer
-	26, // 42: fairlead.agent.v1.Storage.keys:type_name -> fairlead.agent.v1.StorageKeys
-	8,  // 43: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
-	31, // 44: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
-	31, // 45: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
-	8,  // 46: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
-	8,  // 47: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
-	8,  // 48: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	34, // 29: fairlead.agent.v1.ContainerConfig.hooks:type_name -> fairlead.agent.v1.Hooks
+	7,  // 30: fairlead.agent.v1.KeyValues.items:type_name -> fairlead.agent.v1.KeyValue
+	9,  // 31: fairlead.agent.v1.Keys.items:type_name -> fairlead.agent.v1.Key
+	11, // 32: fairlead.agent.v1.Secrets.items:type_name -> fairlead.agent.v1.Secret
+	15, // 33: fairlead.agent.v1.Ports.items:type_name -> fairlead.agent.v1.Port
+	19, // 34: fairlead.agent.v1.PortRange.internal:type_name -> fairlead.agent.v1.Range
+	19, // 35: fairlead.agent.v1.PortRange.external:type_name -> fairlead.agent.v1.Range
+	17, // 36: fairlead.agent.v1.PortRanges.items:type_name -> fairlead.agent.v1.PortRange
+	20, // 37: fairlead.agent.v1.Volumes.items:type_name -> fairlead.agent.v1.Volume
+	10, // 38: fairlead.agent.v1.InitContainer.command:type_name -> fairlead.agent.v1.Keys
+	10, // 39: fairlead.agent.v1.InitContainer.args:type_name -> fairlead.agent.v1.Keys
+	8,  // 40: fairlead.agent.v1.InitContainer.environment:type_name -> fairlead.agent.v1.KeyValues
+	24, // 41: fairlead.agent.v1.InitContainer.volumes:type_name -> fairlead.agent.v1.VolumeLink
+	22, // 42: fairlead.agent.v1.InitContainers.items:type_name -> fairlead.agent.v1.InitContainer
+	26, // 43: fairlead.agent.v1.Storage.keys:type_name -> fairlead.agent.v1.StorageKeys
+	8,  // 44: fairlead.agent.v1.LogConfig.options:type_name -> fairlead.agent.v1.KeyValues
+	31, // 45: fairlead.agent.v1.ResourceConfig.limits:type_name -> fairlead.agent.v1.Resources
+	31, // 46: fairlead.agent.v1.ResourceConfig.requests:type_name -> fairlead.agent.v1.Resources
+	8,  // 47: fairlead.agent.v1.Markers.deployment:type_name -> fairlead.agent.v1.KeyValues
+	8,  // 48: fairlead.agent.v1.Markers.service:type_name -> fairlead.agent.v1.KeyValues
+	8,  // 49: fairlead.agent.v1.Markers.ingress:type_name -> fairlead.agent.v1.KeyValues
+	35, // 50: fairlead.agent.v1.Hooks.pre_deploy:type_name -> fairlead.agent.v1.Hook
+	35, // 51: fairlead.agent.v1.Hooks.post_deploy:type_name -> fairlead.agent.v1.Hook
+	10, // 52: fairlead.agent.v1.Hook.command:type_name -> fairlead.agent.v1.Keys
+	10, // 53: fairlead.agent.v1.Hook.args:type_name -> fairlead.agent.v1.Keys
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_spec_proto_init() }
@@ -2673,7 +2812,7 @@ func file_fairlead_agent_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_spec_proto_rawDesc), len(file_fairlead_agent_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
