@@ -138,26 +138,20 @@ fuzz: ## every fuzz test of the modules, FUZZ_TIME each
 .PHONY: bench
 bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
 	@scripts/ensure-compose.sh
-	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
-		if go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e/... ./dagent/internal/docker ./dagent/internal/route ./controller/internal/report ./controller/internal/rest/teamapi >"$$out" 2>&1; \
-		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
+	@scripts/figures.sh -bench . -timeout 60m ./e2e/... ./dagent/internal/docker ./dagent/internal/route ./controller/internal/report ./controller/internal/rest/teamapi
 	@$(MAKE) bench-fleet FLEET=$(or $(FLEET),2000)
 	@scripts/bench-up.sh
 
 .PHONY: bench-deploy
 bench-deploy: machine ## the figures of deployments alone: beside the engine's API, compose, swarm; an agent at rest
 	@scripts/ensure-compose.sh
-	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
-		if go test -run '^$$' -bench 'DeployBesideEngine|IdleAgent' -benchtime 1x -timeout 60m ./e2e/system >"$$out" 2>&1; \
-		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
+	@scripts/figures.sh -bench 'DeployBesideEngine|IdleAgent' -timeout 60m ./e2e/system
 
 .PHONY: bench-fleet
 bench-fleet: machine build artifacts ## the figures of the agent link, with FLEET=10000 agents and LOSS_MINUTES=2 of a lossy network
 	@go build -o $(BIN)/fleetsim ./e2e/fleetsim/cmd/fleetsim
 	@$(BIN)/fleetsim --agents $(or $(FLEET),10000) --loss $(or $(LOSS_MINUTES),2)m --controller $(BIN)/controller --artifacts $(BIN)/artifacts --out $(BIN)/fleet-figures.txt
-	@out=$$(mktemp) && trap 'rm -f '"$$out" EXIT && \
-		if go test -run '^$$' -bench DeployUnderALogFlood -benchtime 1x ./controller/internal/app >"$$out" 2>&1; \
-		then sed -n 's/^figure: //p' "$$out"; else cat "$$out"; exit 1; fi
+	@scripts/figures.sh -bench DeployUnderALogFlood ./controller/internal/app
 
 .PHONY: lint
 lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf

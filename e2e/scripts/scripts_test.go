@@ -166,3 +166,21 @@ esac`)
 		t.Errorf("second run: ok %t %q", ok, out)
 	}
 }
+
+// TestFiguresAreAllThatIsPrinted runs benchmarks that succeed, and some that do
+// not.
+func TestFiguresAreAllThatIsPrinted(t *testing.T) {
+	m := newMachine(t)
+	said := `echo "$*" >>"$DID"; echo "goos: linux"; echo; printf 'figure: up\t1.5\ts\t-\t-\n'; echo "BenchmarkUp 1"; `
+	m.stub(t, "go", said+"echo warned >&2")
+	if out, ok := m.run(t, "figures.sh"); !ok || out != "up\t1.5\ts\t-\t-\n" {
+		t.Errorf("ok %t, said %q", ok, out)
+	}
+	if did := m.notes(); did != "test -run ^$ -benchtime 1x\n" {
+		t.Errorf("go was called with %q", did)
+	}
+	m.stub(t, "go", said+"echo broken >&2; exit 1")
+	if out, ok := m.run(t, "figures.sh"); ok || !strings.Contains(out, "figure: up") || !strings.Contains(out, "broken") {
+		t.Errorf("ok %t, said %q", ok, out)
+	}
+}

@@ -49,6 +49,8 @@ func TestCommandsOnContainers(t *testing.T) {
 		}
 	})
 
+	t.Run("follow the log", d.mustFollowTheLog)
+
 	t.Run("a container of somebody else is refused", func(t *testing.T) {
 		stranger := unique()
 		docker(t, "run", "--detach", "--name", stranger, running(t, d.container()).Config.Image)

@@ -7,6 +7,7 @@ import (
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/controllertest"
+	"fairlead.dev/shared/workload/workloadtest"
 )
 
 // acts are how each route is made to change something.
@@ -34,6 +35,17 @@ func (s *stage) acts() map[string]func() act {
 		s.start(s.rows["{deploymentId}"])
 		s.awaitContainer()
 		return act{}
+	}
+	terminal := func() act { // a command in the container; one that is refused has no exit code
+		a := contained()
+		a.over = func(path string) controllertest.Reply {
+			seen := s.owner.Exec(path, object{"command": []string{workloadtest.FakeProgram, "env", "A"}, "env": object{"A": neverAudited}}).ReadAll()
+			if seen.Exit != 0 {
+				return controllertest.Reply{Status: http.StatusBadRequest, Body: []byte(seen.Message)}
+			}
+			return controllertest.Reply{Status: http.StatusOK, Body: []byte(seen.Stdout)}
+		}
+		return a
 	}
 	bare := func() act {
 		a := contained()
@@ -107,6 +119,7 @@ func (s *stage) acts() map[string]func() act {
 		"POST " + node + "/{prefix}/containers/{name}/start":   contained,
 		"POST " + node + "/{prefix}/containers/{name}/stop":    contained,
 		"POST " + node + "/{prefix}/containers/{name}/restart": contained,
+		"GET " + node + "/{prefix}/containers/{name}/exec":     terminal,
 		"DELETE " + node + "/containers/{name}":                bare,
 		"DELETE " + node + "/{prefix}/containers/{name}":       contained,
 		"DELETE " + node + "/{prefix}/containers":              contained,
