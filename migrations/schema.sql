@@ -1,3 +1,29 @@
+CREATE TYPE public.reported_container AS (
+	node_id uuid,
+	engine_id text,
+	prefix text,
+	name text,
+	managed boolean,
+	deployment_id uuid,
+	instance_id uuid,
+	release bigint,
+	image_name text,
+	image_tag text,
+	image_digest text,
+	command text,
+	created_at timestamp with time zone,
+	state text,
+	reason text,
+	exit_code integer,
+	health text,
+	ports jsonb,
+	leftover boolean,
+	oom_killed boolean,
+	restart_count integer,
+	started_at timestamp with time zone,
+	finished_at timestamp with time zone
+);
+
 CREATE FUNCTION public.mark_changed() RETURNS trigger
     LANGUAGE plpgsql
     AS $$

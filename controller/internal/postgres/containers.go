@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,21 +48,6 @@ type portJSON struct {
 // noPorts is an empty list of them.
 const noPorts = "[]"
 
-func toContainerRow(nodeID uuid.UUID, c workload.Container) (containerRow, error) {
-	ports, err := json.Marshal(convert(c.Ports, func(p workload.Port) portJSON { return portJSON(p) }))
-	if err != nil {
-		return containerRow{}, fmt.Errorf("encode ports: %w", err)
-	}
-	return containerRow{
-		NodeID: nodeID, EngineID: c.EngineID, Prefix: c.ID.Prefix, Name: c.ID.Name, Managed: c.Managed,
-		DeploymentID: idOrNull(c.DeploymentID), InstanceID: idOrNull(c.InstanceID), Release: c.Release,
-		ImageName: c.ImageName, ImageTag: c.ImageTag, ImageDigest: c.ImageDigest, Command: c.Command,
-		CreatedAt: c.CreatedAt, State: string(c.State), Reason: c.Reason, ExitCode: c.ExitCode, Health: c.Health,
-		Ports: string(ports), Leftover: c.Leftover, OOMKilled: c.OOMKilled, RestartCount: int32(c.RestartCount),
-		StartedAt: orNull(c.StartedAt), FinishedAt: orNull(c.FinishedAt),
-	}, nil
-}
-
 func (r *containerRow) fields() []any {
 	return []any{
 		&r.NodeID, &r.EngineID, &r.Prefix, &r.Name, &r.Managed, &r.DeploymentID, &r.InstanceID, &r.Release,
@@ -98,17 +81,11 @@ const maxStatementRows = 2500
 
 // PutContainers writes what has changed on nodes.
 func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) error {
-	var rows []containerRow
 	var gone, keepNodes [][16]byte
 	var keep []string
+	count := 0
 	for _, n := range list {
-		for _, c := range n.Changed {
-			row, err := toContainerRow(n.NodeID, c)
-			if err != nil {
-				return err
-			}
-			rows = append(rows, row)
-		}
+		count += len(n.Changed)
 		if n.Keep == nil {
 			continue
 		}
@@ -126,26 +103,34 @@ func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) e
 			return err
 		}
 	}
-	for part := range slices.Chunk(rows, maxStatementRows) {
-		if err := db.upsertContainers(ctx, part); err != nil {
-			return err
+	rows := newReportedContainers(min(count, maxStatementRows))
+	for _, n := range list {
+		for i := range n.Changed {
+			if err := rows.add(n.NodeID, &n.Changed[i]); err != nil {
+				return err
+			}
+			if rows.count == maxStatementRows {
+				if err := db.upsertContainers(ctx, rows); err != nil {
+					return err
+				}
+				rows.reset()
+			}
 		}
 	}
-	return nil
+	if rows.count == 0 {
+		return nil
+	}
+	return db.upsertContainers(ctx, rows)
 }
 
 // upsertContainers leaves rows alone that are so already.
-func (db *DB) upsertContainers(ctx context.Context, rows []containerRow) error {
+func (db *DB) upsertContainers(ctx context.Context, rows *reportedContainers) error {
 	_, err := db.execRows(ctx, "store the nodes' containers", `insert into containers as c (node_id, engine_id, prefix, name, managed,
 			deployment_id, instance_id, release, image_name, image_tag, image_digest, command, created_at, state, reason, exit_code,
 			health, ports, leftover, oom_killed, restart_count, started_at, finished_at)
 		select node_id, engine_id, prefix, name, managed, deployment_id, instance_id, release, image_name, image_tag, image_digest,
-			command, created_at, state, reason, exit_code, health, ports::jsonb, leftover, oom_killed, restart_count, started_at, finished_at
-		from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::uuid[], $7::uuid[], $8::bigint[], $9::text[], $10::text[],
-			$11::text[], $12::text[], $13::timestamptz[], $14::text[], $15::text[], $16::int[], $17::text[], $18::text[],
-			$19::bool[], $20::bool[], $21::int[], $22::timestamptz[], $23::timestamptz[])
-			as n (node_id, engine_id, prefix, name, managed, deployment_id, instance_id, release, image_name, image_tag, image_digest,
-				command, created_at, state, reason, exit_code, health, ports, leftover, oom_killed, restart_count, started_at, finished_at)
+			command, created_at, state, reason, exit_code, health, ports, leftover, oom_killed, restart_count, started_at, finished_at
+		from unnest($1::reported_container[])
 		on conflict (node_id, engine_id) do update set
 			prefix = excluded.prefix, name = excluded.name, managed = excluded.managed, deployment_id = excluded.deployment_id,
 			instance_id = excluded.instance_id, release = excluded.release, image_name = excluded.image_name, image_tag = excluded.image_tag,
@@ -153,31 +138,7 @@ func (db *DB) upsertContainers(ctx context.Context, rows []containerRow) error {
 			reason = excluded.reason, exit_code = excluded.exit_code, health = excluded.health, ports = excluded.ports,
 			leftover = excluded.leftover, oom_killed = excluded.oom_killed, restart_count = excluded.restart_count,
 			started_at = excluded.started_at, finished_at = excluded.finished_at
-		where c.* is distinct from excluded.*`,
-		ids(rows, func(r containerRow) uuid.UUID { return r.NodeID }),
-		column(rows, func(r containerRow) string { return r.EngineID }),
-		column(rows, func(r containerRow) string { return r.Prefix }),
-		column(rows, func(r containerRow) string { return r.Name }),
-		column(rows, func(r containerRow) bool { return r.Managed }),
-		optionalIDs(rows, func(r containerRow) *uuid.UUID { return r.DeploymentID }),
-		optionalIDs(rows, func(r containerRow) *uuid.UUID { return r.InstanceID }),
-		column(rows, func(r containerRow) int64 { return r.Release }),
-		column(rows, func(r containerRow) string { return r.ImageName }),
-		column(rows, func(r containerRow) string { return r.ImageTag }),
-		column(rows, func(r containerRow) string { return r.ImageDigest }),
-		column(rows, func(r containerRow) string { return r.Command }),
-		column(rows, func(r containerRow) time.Time { return r.CreatedAt }),
-		column(rows, func(r containerRow) string { return r.State }),
-		column(rows, func(r containerRow) string { return r.Reason }),
-		column(rows, func(r containerRow) int32 { return int32(r.ExitCode) }),
-		column(rows, func(r containerRow) string { return r.Health }),
-		column(rows, func(r containerRow) string { return r.Ports }),
-		column(rows, func(r containerRow) bool { return r.Leftover }),
-		column(rows, func(r containerRow) bool { return r.OOMKilled }),
-		column(rows, func(r containerRow) int32 { return r.RestartCount }),
-		column(rows, func(r containerRow) *time.Time { return r.StartedAt }),
-		column(rows, func(r containerRow) *time.Time { return r.FinishedAt }),
-	)
+		where c.* is distinct from excluded.*`, rows)
 	return err
 }
 

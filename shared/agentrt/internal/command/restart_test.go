@@ -160,7 +160,7 @@ func TestTheJournalForgetsWhatIsLongOver(t *testing.T) {
 		if n := len(driver.seen()); n != most {
 			t.Fatalf("%d acts", n)
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // of the bubble: no real time passes
 		if kind := submit(most + 1); kind != "" {
 			t.Fatalf("after two hours: %q", kind)
 		}

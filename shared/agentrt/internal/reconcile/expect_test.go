@@ -94,7 +94,7 @@ func TestAnEngineThatIsAwayCanPlanLater(t *testing.T) {
 		}}, nil)
 		w.r.Set([]reconcile.Target{expecting(planned(workload.ActionCreate))})
 		w.run(t)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble: no real time passes
 		synctest.Wait()
 		want(t, w.driver.applied, "shop/5")
 	})

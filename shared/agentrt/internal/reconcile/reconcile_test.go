@@ -225,7 +225,7 @@ func TestANewGenerationEndsTheOldAttemptAndWaitsForIt(t *testing.T) {
 			}
 			if d.Release == 1 {
 				<-ctx.Done()
-				time.Sleep(time.Minute) // takes its time to end
+				time.Sleep(time.Minute) // takes its time to end, the bubble's
 				return ctx.Err()
 			}
 			return nil
@@ -237,7 +237,7 @@ func TestANewGenerationEndsTheOldAttemptAndWaitsForIt(t *testing.T) {
 		w.r.Set([]reconcile.Target{target("shop", 2)})
 		w.r.Set([]reconcile.Target{target("shop", 3)})
 		w.r.Set([]reconcile.Target{target("shop", 2)}) // late and old
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute)                    // of the bubble: no real time passes
 		synctest.Wait()
 		want(t, driver.applied, "shop/1", "shop/3")
 		if got := w.told.story(); got[len(got)-1] != "3 PHASE_SUCCESSFUL" {
@@ -277,7 +277,7 @@ func TestAnEngineThatIsAwayIsWaitedFor(t *testing.T) {
 		}}, nil)
 		w.run(t)
 		w.r.Set([]reconcile.Target{target("shop", 1)})
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble: no real time passes
 		synctest.Wait()
 		got := w.told.story()
 		if got[len(got)-1] != "1 PHASE_SUCCESSFUL" || slices.Contains(got, "1 PHASE_FAILED") {
