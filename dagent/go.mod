@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	fairlead.dev/protobuf v0.0.0
 	fairlead.dev/shared v0.0.0
+	fairlead.dev/shared/bucket v0.0.0
 	fairlead.dev/shared/ociimage v0.0.0
 	github.com/containerd/errdefs v1.0.0
 	github.com/distribution/reference v0.6.0
@@ -12,7 +13,6 @@ require (
 	github.com/docker/go-connections v0.8.2
 	github.com/docker/go-units v0.5.0
 	github.com/johannesboyne/gofakes3 v1.1.0
-	github.com/minio/minio-go/v7 v7.0.97
 	github.com/moby/docker-image-spec v1.3.1
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
@@ -42,6 +42,7 @@ require (
 	github.com/kr/text v0.2.0 // indirect
 	github.com/minio/crc64nvme v1.1.0 // indirect
 	github.com/minio/md5-simd v1.1.2 // indirect
+	github.com/minio/minio-go/v7 v7.0.97 // indirect
 	github.com/moby/sys/atomicwriter v0.1.0 // indirect
 	github.com/moby/term v0.5.2 // indirect
 	github.com/morikuni/aec v1.1.0 // indirect
@@ -74,5 +75,7 @@ require (
 replace fairlead.dev/protobuf => ../protobuf
 
 replace fairlead.dev/shared => ../shared
+
+replace fairlead.dev/shared/bucket => ../shared/bucket
 
 replace fairlead.dev/shared/ociimage => ../shared/ociimage

@@ -89,6 +89,8 @@ replace fairlead.dev/migrations => ../migrations
 
 replace fairlead.dev/install-scripts => ../install-scripts
 
+replace fairlead.dev/shared/bucket => ../shared/bucket
+
 replace fairlead.dev/shared/ociimage => ../shared/ociimage
 
 replace fairlead.dev/crane => ../crane

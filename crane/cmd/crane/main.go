@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"fairlead.dev/crane/internal/app"
+	"fairlead.dev/crane/internal/fetch"
 	"fairlead.dev/shared/agentrt/program"
 	"fairlead.dev/shared/buildinfo"
 )
@@ -50,6 +51,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return program.OK
 	case "help":
 		fmt.Fprint(stdout, usage)
+		return program.OK
+	case "fill": // what the agent has run before pods that need files in a volume
+		if err := fetch.Run(ctx, args, getenv, stdout); err != nil {
+			fmt.Fprintln(stderr, err)
+			return program.Failed
+		}
 		return program.OK
 	case "run", "healthcheck", "doctor":
 	default:

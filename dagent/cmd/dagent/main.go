@@ -15,9 +15,9 @@ import (
 	"syscall"
 
 	"fairlead.dev/dagent/internal/app"
-	"fairlead.dev/dagent/internal/filler"
 	"fairlead.dev/shared/agentrt/program"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/filler"
 )
 
 const usage = `dagent is Fairlead's agent for Docker.

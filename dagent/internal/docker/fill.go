@@ -20,9 +20,9 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 
-	"fairlead.dev/dagent/internal/bucket"
-	"fairlead.dev/dagent/internal/filler"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/bucket"
+	"fairlead.dev/shared/filler"
 	"fairlead.dev/shared/spec"
 )
 

@@ -43,7 +43,7 @@ import (
 	"time"
 	"unsafe"
 
-	"fairlead.dev/dagent/internal/filler"
+	"fairlead.dev/shared/filler"
 )
 
 func main() {

@@ -1,7 +1,7 @@
 // Package filler puts files into a volume, from within a container that has the
-// volume mounted and nothing else: no network, no other folder. The agent runs
-// it in an image of its own making, so that it needs neither the host's file
-// system nor a program of somebody's image.
+// volume mounted. It needs neither the host's file system nor a program of
+// somebody's image: on Docker the agent runs it in an image of its own making,
+// on Kubernetes the agent's own image is that of an init container.
 //
 // Everything is fetched aside first, into the volume itself; only then do files
 // get their names, one rename each. What fails before changes nothing. What is
@@ -29,6 +29,9 @@ const (
 	folderAside = reserved + "incoming"
 	// fileIndex says which files came from a storage.
 	fileIndex = reserved + "storage.json"
+	// fileLock is held by whoever fills the volume: the pods of a cluster that
+	// share one begin at the same time.
+	fileLock = reserved + "lock"
 )
 
 // Folders of the container that the filler works in.
@@ -62,15 +65,21 @@ type Index map[string]Entry
 //	mirror         makes the target what the source is
 //	overlay        adds to the target what the source is, and removes nothing
 func Run(words []string, in io.Reader, out io.Writer) error {
-	return run(words, Source, Target, in, out)
+	return RunIn(words, Source, Target, in, out)
 }
 
-func run(words []string, sourceFolder, targetFolder string, in io.Reader, out io.Writer) error {
+// RunIn is Run with other folders.
+func RunIn(words []string, sourceFolder, targetFolder string, in io.Reader, out io.Writer) error {
 	target, err := os.OpenRoot(targetFolder)
 	if err != nil {
 		return fmt.Errorf("open the volume: %w", err)
 	}
 	defer func() { _ = target.Close() }()
+	unlock, err := lock(target)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	change := &change{root: target}
 	if err := change.begin(); err != nil {
 		return err

@@ -3,12 +3,14 @@ package filler
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -45,7 +47,7 @@ func (v volume) holds(want map[string]string) {
 	got := map[string]string{}
 	err := filepath.WalkDir(v.folder, func(path string, entry fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(v.folder, path)
-		if err != nil || entry.IsDir() || name == fileIndex {
+		if err != nil || entry.IsDir() || name == fileIndex || name == fileLock {
 			return err
 		}
 		content, err := os.ReadFile(path)
@@ -71,7 +73,7 @@ func (v volume) fill(b bucket) (sent []string, err error) {
 	fromFiller, toAgent := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := run([]string{VerbReceive, "-1"}, "", v.folder, fromAgent, toAgent)
+		err := RunIn([]string{VerbReceive, "-1"}, "", v.folder, fromAgent, toAgent)
 		done <- err
 		_ = fromAgent.CloseWithError(io.ErrClosedPipe)
 		_ = toAgent.CloseWithError(io.EOF)
@@ -153,13 +155,13 @@ func TestReceiveIsAllOrNothing(t *testing.T) {
 	}
 	whole := sent.Bytes()
 	for cut := 0; cut < bytes.Index(whole, []byte(`["a"]`))+4; cut += 71 {
-		err := run([]string{VerbReceive, "-1"}, "", v.folder, bytes.NewReader(whole[:cut]), io.Discard)
+		err := RunIn([]string{VerbReceive, "-1"}, "", v.folder, bytes.NewReader(whole[:cut]), io.Discard)
 		if err == nil {
 			t.Fatalf("cut at %d of %d: no error", cut, len(whole))
 		}
 	}
 	v.holds(map[string]string{"a": "old"})
-	if err := run([]string{VerbReceive, "-1"}, "", v.folder, bytes.NewReader(whole), io.Discard); err != nil {
+	if err := RunIn([]string{VerbReceive, "-1"}, "", v.folder, bytes.NewReader(whole), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	v.holds(map[string]string{"a": "new"})
@@ -214,7 +216,7 @@ func TestMirrorAndOverlay(t *testing.T) {
 				v.write("was-a-folder/x", "gone")
 			}
 			for range 2 {
-				if err := run([]string{verb}, source.folder, v.folder, nil, nil); err != nil {
+				if err := RunIn([]string{verb}, source.folder, v.folder, nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				v.holds(want)
@@ -235,7 +237,7 @@ func TestMirrorLeavesWhatCameFromAStorage(t *testing.T) {
 	if _, err := v.fill(bucket{"dir/asset": "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run([]string{VerbMirror}, source.folder, v.folder, nil, nil); err != nil {
+	if err := RunIn([]string{VerbMirror}, source.folder, v.folder, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	v.holds(map[string]string{"app.conf": "new", "dir/asset": "a"})
@@ -253,7 +255,7 @@ func TestMirrorSeesWhatOnlyTheContentTells(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := run([]string{VerbMirror}, source.folder, v.folder, nil, nil); err != nil {
+	if err := RunIn([]string{VerbMirror}, source.folder, v.folder, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	v.holds(map[string]string{"a": "one"})
@@ -262,7 +264,7 @@ func TestMirrorSeesWhatOnlyTheContentTells(t *testing.T) {
 func TestOverlayTakesNoFolderAway(t *testing.T) {
 	source := newVolume(t, map[string]string{"data": "a file"})
 	v := newVolume(t, map[string]string{"data/own": "mine"})
-	if err := run([]string{VerbOverlay}, source.folder, v.folder, nil, nil); err == nil {
+	if err := RunIn([]string{VerbOverlay}, source.folder, v.folder, nil, nil); err == nil {
 		t.Error("a folder was replaced by a file")
 	}
 	v.holds(map[string]string{"data/own": "mine"})
@@ -270,8 +272,39 @@ func TestOverlayTakesNoFolderAway(t *testing.T) {
 
 func TestUnknownWords(t *testing.T) {
 	for _, words := range [][]string{nil, {"dance"}, {VerbReceive}, {VerbReceive, "x"}, {VerbMirror, "x"}} {
-		if err := run(words, t.TempDir(), t.TempDir(), nil, io.Discard); err == nil {
+		if err := RunIn(words, t.TempDir(), t.TempDir(), nil, io.Discard); err == nil {
 			t.Errorf("%q is understood", words)
 		}
+	}
+}
+
+// Pods of a cluster that share a volume fill it one after the other.
+func TestAVolumeIsFilledByOneAtATime(t *testing.T) {
+	v := newVolume(t, nil)
+	fromAgent, toFiller := io.Pipe()
+	fromFiller, toAgent := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- RunIn([]string{VerbReceive, "-1"}, "", v.folder, fromAgent, toAgent) }()
+	if _, err := ReadIndex(bufio.NewReader(fromFiller)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.OpenFile(filepath.Join(v.folder, fileLock), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	try := func() error { return syscall.Flock(int(other.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+	if err := try(); !errors.Is(err, syscall.EWOULDBLOCK) {
+		t.Errorf("another fills while the first does: %v", err)
+	}
+	if err := Send(toFiller).End(nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = toFiller.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := try(); err != nil {
+		t.Errorf("the volume stays locked: %v", err)
 	}
 }
