@@ -42,7 +42,8 @@ type Details struct {
 	// APIURL is where a self-managed GitLab has its API; GitLab only.
 	APIURL string
 	// ImageNamePrefix is the organization, user, group or project of the
-	// images; for hub, gitlab, github and google.
+	// images; for hub, gitlab, github and google. A v2 or unchecked one may have
+	// any path in its place.
 	ImageNamePrefix string
 	// Namespace is what the prefix names: group or project for GitLab,
 	// organization or user for GitHub.
@@ -55,10 +56,13 @@ func (d Details) normalize() (Details, error) {
 	n := Details{Type: d.Type}
 	var err error
 	switch d.Type {
-	case V2:
-		n.URL, err = address("details.url", d.URL)
-	case Unchecked:
-		n.URL, err = address("details.url", withoutScheme(d.URL))
+	case V2, Unchecked:
+		if d.Type == Unchecked {
+			d.URL = withoutScheme(d.URL)
+		}
+		if n.URL, err = address("details.url", d.URL); err == nil && d.ImageNamePrefix != "" {
+			n.ImageNamePrefix, err = d.prefix()
+		}
 	case Hub:
 		n.URL = hubHost
 		n.ImageNamePrefix, err = d.prefix()

@@ -100,7 +100,9 @@ func (d Details) base() string {
 		return dockerIO + "/" + d.ImageNamePrefix
 	case GitHub, Google:
 		return d.URL + "/" + d.ImageNamePrefix
-	case V2, GitLab, Unchecked:
+	case V2, Unchecked:
+		return strings.TrimSuffix(d.URL+"/"+d.ImageNamePrefix, "/")
+	case GitLab:
 		return d.URL
 	default:
 		return d.URL

@@ -78,6 +78,10 @@ func TestReference(t *testing.T) {
 			registry.Details{Type: registry.V2, URL: "localhost/mirror"}, "app", digest,
 			"localhost/mirror/app@" + digest,
 		},
+		"v2 with a prefix": {
+			registry.Details{Type: registry.V2, URL: "registry.example.com:5000", ImageNamePrefix: "mirror"}, "app", "1",
+			"registry.example.com:5000/mirror/app:1",
+		},
 		"v2 on IPv6": {registry.Details{Type: registry.V2, URL: "[fd00::1]:5000"}, "app", "1", "[fd00::1]:5000/app:1"},
 		"gitlab has the group in the name": {
 			registry.Details{Type: registry.GitLab, URL: "registry.gitlab.com", ImageNamePrefix: "acme", Namespace: "group"},

@@ -51,6 +51,10 @@ func TestCreateFillsInWhatATypeImplies(t *testing.T) {
 			registry.Details{Type: registry.V2, URL: "registry.example.com:5000/"}, nil,
 			registry.Details{Type: registry.V2, URL: "registry.example.com:5000"},
 		},
+		"v2 with a prefix": {
+			registry.Details{Type: registry.V2, URL: "registry.example.com:5000", ImageNamePrefix: "/team/a/"}, nil,
+			registry.Details{Type: registry.V2, URL: "registry.example.com:5000", ImageNamePrefix: "team/a"},
+		},
 		"gitlab": {
 			registry.Details{Type: registry.GitLab, ImageNamePrefix: "acme/shop", Namespace: "project"}, login,
 			registry.Details{Type: registry.GitLab, URL: "registry.gitlab.com", APIURL: "gitlab.com", ImageNamePrefix: "acme/shop", Namespace: "project"},
@@ -107,6 +111,7 @@ func TestCreateRefuses(t *testing.T) {
 		"space":             {v2("x", "registry.example.com /x", nil), "details.url"},
 		"hub, no prefix":    {registry.Write{Name: "x", Details: registry.Details{Type: registry.Hub}}, "details.imageNamePrefix"},
 		"hub, upper case":   {registry.Write{Name: "x", Details: registry.Details{Type: registry.Hub, ImageNamePrefix: "Acme"}}, "details.imageNamePrefix"},
+		"v2, prefix":        {registry.Write{Name: "x", Details: registry.Details{Type: registry.V2, URL: "r.io", ImageNamePrefix: "A B"}}, "details.imageNamePrefix"},
 		"hub, tag":          {registry.Write{Name: "x", Details: registry.Details{Type: registry.Hub, ImageNamePrefix: "acme:1"}}, "details.imageNamePrefix"},
 		"password alone":    {v2("x", "registry.example.com", &registry.Login{Password: "p"}), "details.token"},
 		"user alone":        {v2("x", "registry.example.com", &registry.Login{Username: "u"}), "details.token"},

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -78,6 +79,11 @@ func (i *Invitee) normalize() error {
 	i.FirstName, i.LastName = strings.TrimSpace(i.FirstName), strings.TrimSpace(i.LastName)
 	if i.FirstName == "" {
 		return apperr.InvalidField("firstName", i.FirstName, "must not be empty")
+	}
+	for field, name := range map[string]string{"firstName": i.FirstName, "lastName": i.LastName} {
+		if strings.ContainsFunc(name, unicode.IsControl) {
+			return apperr.InvalidField(field, name, "must not contain control characters")
+		}
 	}
 	if len([]rune(i.name())) > maxNameLength {
 		return apperr.InvalidField("firstName", i.FirstName, "must be at most %d characters, with the last name", maxNameLength)

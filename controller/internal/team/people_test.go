@@ -130,6 +130,19 @@ func TestAnAccountIsInvitedAndAnswers(t *testing.T) {
 	is(t, err, apperr.Conflict)
 }
 
+func TestNamesOfTeamsAndPeopleAreOneLine(t *testing.T) {
+	w := newWorld(t)
+	for _, bad := range []string{"two\nlines", "es\x1bcape", "nul\x00"} {
+		_, err := w.Create(w.owner, bad, "lines")
+		is(t, err, apperr.Invalid)
+		is(t, w.Update(w.owner, bad, "lines"), apperr.Invalid)
+		_, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: bad})
+		is(t, err, apperr.Invalid)
+		_, err = w.Invite(w.owner, team.Invitee{Email: "mary@example.com", FirstName: "Mary", LastName: bad})
+		is(t, err, apperr.Invalid)
+	}
+}
+
 func TestAnInvitationExpiresAndIsRenewed(t *testing.T) {
 	w := newWorld(t)
 	mary, id := w.account(t, "mary@example.com")

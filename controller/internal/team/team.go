@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -150,8 +151,8 @@ func New(c Config) *Service { return &Service{c} }
 
 func validate(name, slug string) (string, string, error) {
 	name = strings.TrimSpace(name)
-	if n := len([]rune(name)); n < minNameLength || n > maxNameLength {
-		return "", "", apperr.InvalidField("name", name, "must be %d to %d characters", minNameLength, maxNameLength)
+	if n := len([]rune(name)); n < minNameLength || n > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", "", apperr.InvalidField("name", name, "must be %d to %d characters, none of them control characters", minNameLength, maxNameLength)
 	}
 	if len(slug) < minSlugLength || len(slug) > maxSlugLength || !slugShape.MatchString(slug) {
 		return "", "", apperr.InvalidField("slug", slug, "must be %d to %d lower-case letters, digits and hyphens", minSlugLength, maxSlugLength)

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -129,8 +130,8 @@ func Hash(token string) []byte {
 
 func validName(name string) (string, error) {
 	name = strings.TrimSpace(name)
-	if name == "" || len(name) > maxNameLength {
-		return "", apperr.InvalidField("name", name, "must be 1 to %d characters", maxNameLength)
+	if name == "" || len([]rune(name)) > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", apperr.InvalidField("name", nil, "must be 1 to %d characters, none of them control characters", maxNameLength)
 	}
 	return name, nil
 }

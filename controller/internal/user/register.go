@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"strings"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -134,8 +135,8 @@ func (s *Service) newUser(email, password, name string) (User, error) {
 	if name == "" {
 		name, _, _ = strings.Cut(email, "@")
 	}
-	if len(name) > maxNameLength {
-		return User{}, apperr.InvalidField("name", name, "must be at most %d characters", maxNameLength)
+	if len([]rune(name)) > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
+		return User{}, apperr.InvalidField("name", name, "must be at most %d characters, none of them control characters", maxNameLength)
 	}
 	hash, err := s.Hasher.Hash(password)
 	if err != nil {

@@ -3,6 +3,7 @@ package user_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,6 +122,8 @@ func TestRegisterRefuses(t *testing.T) {
 		"no address":        {user.RegisterCommand{Email: "nobody", Password: password}, apperr.Invalid},
 		"address with name": {user.RegisterCommand{Email: "Ann <a@b.co>", Password: password}, apperr.Invalid},
 		"short password":    {user.RegisterCommand{Email: "a@b.co", Password: "short"}, apperr.Invalid},
+		"name of two lines": {user.RegisterCommand{Email: "a@b.co", Password: password, Name: "Ann\nAdmin"}, apperr.Invalid},
+		"name too long":     {user.RegisterCommand{Email: "a@b.co", Password: password, Name: strings.Repeat("ü", 71)}, apperr.Invalid},
 		"taken, other case": {user.RegisterCommand{Email: "TAKEN@example.com", Password: password}, apperr.Conflict},
 	}
 	for name, c := range cases {

@@ -197,3 +197,17 @@ func TestSlugsThatWouldShadowRoutesAreReserved(t *testing.T) {
 		t.Errorf("tried only %v", tried)
 	}
 }
+
+func TestNamesOfPersonalTokensAreOneLine(t *testing.T) {
+	k := newCast(t)
+	owner := k.people[actor.Owner]
+	for name, status := range map[string]int{
+		"two\nlines": http.StatusBadRequest, "es\x1bcape": http.StatusBadRequest, " ": http.StatusBadRequest,
+		strings.Repeat("ü", 71): http.StatusBadRequest, strings.Repeat("ü", 70): http.StatusCreated,
+	} {
+		r := owner.Post("/api/tokens", object{"name": name, "expirationInDays": 1})
+		if r.Status != status || status == http.StatusBadRequest && r.String(t, "property") != "name" {
+			t.Errorf("%q: %d %s, want %d", name, r.Status, r.Body, status)
+		}
+	}
+}

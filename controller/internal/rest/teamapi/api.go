@@ -132,11 +132,21 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		}
 		op.Extensions = map[string]any{"x-permission": string(r.action)}
 	}
+	texts := bodyIndex(reflect.TypeFor[I]())
+	if texts != nil {
+		op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
 	a.takeKeys(&op, r)
 	a.takeRevisions(&op, r)
 	a.takePages(&op, r)
 	forgets, body := mayChangeAccess(r), placesOf(reflect.TypeFor[I]())
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
+		if texts != nil {
+			if problem := checkTexts(reflect.ValueOf(in).Elem().FieldByIndex(texts)); problem != nil {
+				body.point(problem)
+				return nil, problem
+			}
+		}
 		out, err := handler(ctx, in)
 		if forgets {
 			// Before the answer: from then on it counts here. Other controllers are

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,11 @@ func TestEveryBodyIsHeldToItsSchema(t *testing.T) {
 		}
 		t.Run(o.Method+" "+o.Path, func(t *testing.T) {
 			tried++
+			for _, status := range []string{"408", "413", "415"} {
+				if o.Responses[status] == nil {
+					t.Errorf("that it may answer %s is not in the document", status)
+				}
+			}
 			path := o.at("", "", x.rows)
 			fitting := o.body(t)
 			if fields, is := fitting.(map[string]any); is {
@@ -38,12 +44,48 @@ func TestEveryBodyIsHeldToItsSchema(t *testing.T) {
 					t.Errorf("an unknown field is answered %s", r.Body)
 				}
 			}
+			eachText(fitting, "", func(at string, with func(text string) any) {
+				r := x.Do(o.Method, path, with("a\x00b"))
+				problem(t, r, http.StatusBadRequest)
+				if r.String(t, "property") != at || r.String(t, "pointer") == "" {
+					t.Errorf("a NUL character in %s is answered %s", at, r.Body)
+				}
+			})
 			problem(t, x.Do(o.Method, path, "{"), http.StatusBadRequest)
 			problem(t, x.Do(o.Method, path, `"`+strings.Repeat("x", teamapi.MaxBodyBytes)+`"`), http.StatusRequestEntityTooLarge)
 		})
 	}
 	if tried < 20 {
 		t.Errorf("only %d routes with bodies found", tried)
+	}
+}
+
+// eachText visits every text in a body: its place, as properties are written,
+// and the body with another text there.
+func eachText(body any, at string, visit func(at string, with func(text string) any)) {
+	switch body := body.(type) {
+	case string:
+		visit(strings.TrimPrefix(at, "."), func(text string) any { return text })
+	case map[string]any:
+		for key, member := range body {
+			eachText(member, at+"."+key, func(at string, with func(string) any) {
+				visit(at, func(text string) any {
+					changed := maps.Clone(body)
+					changed[key] = with(text)
+					return changed
+				})
+			})
+		}
+	case []any:
+		for i, item := range body {
+			eachText(item, fmt.Sprintf("%s[%d]", at, i), func(at string, with func(string) any) {
+				visit(at, func(text string) any {
+					changed := slices.Clone(body)
+					changed[i] = with(text)
+					return changed
+				})
+			})
+		}
 	}
 }
 

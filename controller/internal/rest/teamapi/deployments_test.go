@@ -262,6 +262,8 @@ func TestDeploymentRequestsThatAreRefused(t *testing.T) {
 		"get: not there":            {http.MethodGet, unknown, nil, 404, "deploymentId", unknown[len("/deployments/"):], ""},
 		"get: not an id":            {http.MethodGet, "/deployments/x", nil, 400, "deploymentId", "x", ""},
 		"patch: key with a newline": {http.MethodPatch, path, object{"environment": []object{{"key": "A\nB", "value": "1"}}}, 400, "environment[0].key", "A\nB", ""},
+		"start: not an id":          {http.MethodPost, path + "/start", object{"instances": []string{"x"}}, 400, "instances[0]", "x", ""},
+		"plan: not an id":           {http.MethodPost, path + "/plan", object{"instances": []string{"x"}}, 400, "instances[0]", "x", ""},
 		"start: none":               {http.MethodPost, path + "/start", object{"instances": []string{}}, 412, "instances", nil, ""},
 		"start: not there":          {http.MethodPost, unknown + "/start", object{}, 404, "deploymentId", unknown[len("/deployments/"):], ""},
 		"log: take left out":        {http.MethodGet, path + "/log?skip=0", nil, 400, "take", "", ""},

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 )
 
 // optional is a value that a document may leave out, give as null, or give.
@@ -39,6 +40,9 @@ func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 	t := reflect.TypeFor[T]()
 	s := huma.SchemaFromType(r, t)
 	s.Nullable = true
+	if t == reflect.TypeFor[[]uuid.UUID]() {
+		s.Items.Format = "uuid" // which huma takes from a tag alone
+	}
 	var zero T
 	if words, ok := any(zero).(interface{ Values() []T }); ok {
 		for _, word := range words.Values() {

@@ -42,7 +42,7 @@ type registryDetails struct {
 }
 
 type registryDetailsInput struct {
-	ImageNamePrefix string           `json:"imageNamePrefix" required:"false" doc:"hub, gitlab, github, google: the organization, user, group or project"`
+	ImageNamePrefix string           `json:"imageNamePrefix" required:"false" doc:"hub, gitlab, github, google: the organization, user, group or project; v2, unchecked: what stands between the address and the images' names, if anything does"`
 	URL             string           `json:"url" required:"false" doc:"v2, google, unchecked, self-managed gitlab: host[:port][/path]"`
 	APIURL          string           `json:"apiUrl" required:"false" doc:"Self-managed gitlab: address of its API"`
 	Namespace       string           `json:"namespace" required:"false" enum:"group,project,organization,user" doc:"gitlab: group or project; github: organization or user"`
