@@ -100,14 +100,26 @@ unit: machine
 	$(say) "testing without e2e, install-scripts and what starts containers (make test does it all)"
 	@go test -short $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 
+# Tests run in two rows side by side. Those that use this machine's engine share
+# it and its images: they go one after the other, and mostly wait. The others
+# mostly compute.
 .PHONY: test
 test: machine build artifacts kube-build lint tidy-check gen-check clean-check ## everything that continuous integration runs
-	$(say) "testing every module with the race detector"
-	@go test -race -count=1 -timeout 20m -p 1 $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
+	$(say) "testing every module with the race detector, in two rows: what comes of each is shown when it has ended"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-engine test-rest
+
+.PHONY: test-engine
+test-engine:
+	@go test -race -count=1 -timeout 30m -p 1 ./dagent/...
+	$(say) "testing what installs agents"
+	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/system/... ./install-scripts/...
+
+.PHONY: test-rest
+test-rest:
+	@go test -race -count=1 -timeout 30m -p 1 \
+		$(filter-out ./dagent/... ./e2e/... ./install-scripts/...,$(PACKAGES)) $$(go list ./e2e/... | grep -v '/e2e/system$$')
 	$(say) "switching guards off that need no database"
 	@go run ./e2e/cmd/mutants -quick
-	$(say) "testing what installs agents, one after the other: they share the engine and its images"
-	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/... ./install-scripts/...
 
 # How long make chaos goes on.
 CHAOS_MINUTES ?= 15
