@@ -15,6 +15,7 @@ import (
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/restartledger"
+	"fairlead.dev/dagent/internal/runledger"
 	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/dagent/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
@@ -50,6 +51,10 @@ const folderSecrets = "secrets"
 // fileRestarts is the record in the state folder of restarts for liveness probes.
 const fileRestarts = "restarts.json"
 
+// fileRuns is the record in the state folder of what ran when the engine was
+// last heard of.
+const fileRuns = "runs.json"
+
 // Run serves the node until ctx ends; see agentrt.Agent.Run for its errors.
 func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	engine, err := docker.Connect(config.DockerHost)
@@ -84,6 +89,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
 		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log), Adoptions: adoptions,
+		Runs:     runledger.New(filepath.Join(config.StateDir, fileRuns)),
 		Liveness: docker.Liveness{Restarts: restartledger.New(filepath.Join(config.StateDir, fileRestarts))},
 	})
 	var can []string

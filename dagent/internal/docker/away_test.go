@@ -62,8 +62,15 @@ func (d *door) open(t *testing.T) {
 				continue
 			}
 			d.mu.Lock()
-			d.conns = append(d.conns, in, out)
+			shut := d.listener != listener // while it was led on
+			if !shut {
+				d.conns = append(d.conns, in, out)
+			}
 			d.mu.Unlock()
+			if shut {
+				_, _ = in.Close(), out.Close()
+				continue
+			}
 			go join(in, out)
 			go join(out, in)
 		}
@@ -78,7 +85,10 @@ func join(to, from net.Conn) {
 func (d *door) shut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_ = d.listener.Close() // which removes the socket
+	if d.listener != nil {
+		_ = d.listener.Close() // which removes the socket
+	}
+	d.listener = nil
 	for _, c := range d.conns {
 		_ = c.Close()
 	}

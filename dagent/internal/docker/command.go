@@ -23,7 +23,10 @@ func (d *Driver) Start(ctx context.Context, id workload.ContainerID) error {
 
 // Stop stops a container of the driver's own making.
 func (d *Driver) Stop(ctx context.Context, id workload.ContainerID) error {
-	return d.act(ctx, "stop", id, func(engineID string) error { return d.stop(ctx, engineID) })
+	return d.act(ctx, "stop", id, func(engineID string) error {
+		d.runs.endWanted(engineID) // first: it holds also when the engine crashes over it
+		return d.stop(ctx, engineID)
+	})
 }
 
 // Restart stops a container of the driver's own making and starts it.

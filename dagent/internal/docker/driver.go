@@ -116,6 +116,9 @@ type Options struct {
 	// Adoptions remembers which containers are deployments' that somebody else
 	// made; nil adopts none.
 	Adoptions *adoption.Ledger
+	// Runs remembers what ran over a crash of the engine; nil starts nothing
+	// again that the engine does not.
+	Runs RunStore
 	// Liveness is about containers with a livenessProbe; see RunLiveness.
 	Liveness Liveness
 	// Now stamps events; time.Now.
@@ -124,11 +127,13 @@ type Options struct {
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
 // calls but what the labels on the engine's objects say, Options.Images,
-// Options.Adoptions, what liveness probes were answered, and, while it hears of
+// Options.Adoptions, Options.Runs, what liveness probes were answered, and, while it hears of
 // every change, what containers looked like.
 type Driver struct {
 	engine  Engine
 	options Options
+	// runs is what Options.Runs keeps.
+	runs runs
 	// memory spares List most of its inspections.
 	memory recollections
 	// joining keeps a network from being pruned between the moment it is
@@ -196,6 +201,7 @@ func New(engine Engine, options Options) *Driver {
 	known := labelled{Engine: patient{Engine: engine, patience: options.StopGrace + answerPatience}, adoptions: options.Adoptions}
 	d := &Driver{engine: known, options: options, negotiated: make(chan bool, 1), heard: make(chan struct{}, 1)}
 	d.negotiated <- false
+	d.runs.store, d.runs.log = options.Runs, options.Logger
 	d.liveness.judged = make(chan struct{}, 1)
 	return d
 }

@@ -65,6 +65,7 @@ func (d *Driver) List(ctx context.Context) ([]workload.Container, error) {
 	// One that went away meanwhile is not listed.
 	list = slices.DeleteFunc(list, func(c workload.Container) bool { return c.EngineID == "" })
 	d.memory.keepOnly(list)
+	d.runs.see(list)
 	return list, nil
 }
 

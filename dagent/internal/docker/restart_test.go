@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -40,21 +41,21 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 		name string
 		live bool
 		end  func(*enginetest.Engine)
-		// forgets is true when the engine ends what it finds running, and takes
-		// that for the wish of somebody: a deploy brings it back.
-		forgets bool
 	}{
-		{"with live restore", true, (*enginetest.Engine).Stop, false},
-		{"without", false, (*enginetest.Engine).Stop, false},
-		{"killed with live restore", true, (*enginetest.Engine).Kill, false},
-		{"killed without", false, (*enginetest.Engine).Kill, true},
+		{"with live restore", true, (*enginetest.Engine).Stop},
+		{"without", false, (*enginetest.Engine).Stop},
+		{"killed with live restore", true, (*enginetest.Engine).Kill},
+		{"killed without", false, (*enginetest.Engine).Kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { // one engine at a time: they start slowly beside each other
 			e := enginetest.Start(t, enginetest.Options{LiveRestore: test.live})
+			path := filepath.Join(t.TempDir(), "runs.json")
 			s := on(t, e, quick())
+			defer s.agent(knowing(path))()
 			first := s.release(1, web(greet("one")), named("db"))
 			s.apply(first)
 			before := s.containers()
+			s.awaitRunning(path, before, "web", "db")
 
 			test.end(e)
 			if list, err := s.driver.List(t.Context()); !apperr.Is(err, apperr.Unavailable) {
@@ -67,9 +68,6 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 				t.Errorf("while the engine is away a deploy fails with %v, want unavailable", failure)
 			}
 			e.Resume()
-			if test.forgets {
-				s.apply(first)
-			}
 			s.awaitServing(before)
 			for name, was := range before {
 				if is := s.containers()[name]; is.StartedAt.Equal(was.StartedAt) != test.live {
@@ -96,18 +94,19 @@ func TestAnEngineThatGoesAwayUnderADeploy(t *testing.T) {
 		name string
 		live bool
 		end  func(*enginetest.Engine)
-		// forgets is as above.
-		forgets bool
 	}{
-		{"stopped", false, (*enginetest.Engine).Stop, false},
-		{"killed", false, (*enginetest.Engine).Kill, true},
-		{"killed with live restore", true, (*enginetest.Engine).Kill, false},
+		{"stopped", false, (*enginetest.Engine).Stop},
+		{"killed", false, (*enginetest.Engine).Kill},
+		{"killed with live restore", true, (*enginetest.Engine).Kill},
 	} {
 		t.Run(test.name, func(t *testing.T) { // one engine at a time: they start slowly beside each other
 			e := enginetest.Start(t, enginetest.Options{LiveRestore: test.live})
+			path := filepath.Join(t.TempDir(), "runs.json")
 			s := on(t, e, quick())
+			defer s.agent(knowing(path))()
 			s.apply(s.release(1, web(greet("one")), named("db", greet("one")), named("kept")))
 			before := s.containers()
+			s.awaitRunning(path, before, "web", "db", "kept")
 			next := s.release(2, web(greet("two")), named("db", greet("two")), named("kept"))
 			fault := &faulty{Client: s.engine, calls: 4}
 			fault.at = func() { test.end(e) }
@@ -116,9 +115,7 @@ func TestAnEngineThatGoesAwayUnderADeploy(t *testing.T) {
 				t.Fatalf("Apply: %v, want it cut off", failure)
 			}
 			e.Resume()
-			if !test.forgets {
-				s.awaitServing(before)
-			}
+			s.awaitServing(before)
 			s.apply(next)
 			found := s.containers()
 			if len(found) != 3 || found["web"].Release != 2 || found["db"].Release != 2 {

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
@@ -28,11 +29,21 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 	d.memory.listen()
 	defer d.memory.deafen()
 	d.startForsaken(ctx)
+	var recovering sync.WaitGroup
+	recovering.Go(func() {
+		d.startCrashed(ctx)
+		changed() // lists made meanwhile did not count
+	})
+	defer func() {
+		cancel()
+		recovering.Wait()
+	}()
 	changed()
 	for {
 		select {
 		case e := <-heard:
 			if matters(e.Action) {
+				d.runs.hear(e)
 				d.memory.touch(e.Actor.ID)
 				if concernsRoutes(e.Actor.Attributes) || d.isAdopted(e.Actor.ID) {
 					d.hear()
@@ -45,6 +56,7 @@ func (d *Driver) Watch(ctx context.Context, changed func()) error {
 			if ctx.Err() != nil {
 				return nil
 			}
+			d.runs.lose(d.options.Now())
 			return apperr.Wrap(apperr.Unavailable, err, "the docker engine's events are lost")
 		case <-ctx.Done():
 			return nil
