@@ -113,6 +113,7 @@ func EventToProto(deploymentID string, generation uint64, release int64, e workl
 		State:        string(e.State),
 		Reason:       clean(e.Reason),
 		Digest:       clean(e.Digest),
+		OtherDigests: e.OtherDigests,
 	}
 }
 
@@ -126,6 +127,8 @@ func EventFromProto(p *agentv1.DeploymentEvent) workload.Event {
 		State:      spec.ContainerState(p.GetState()),
 		Reason:     p.GetReason(),
 		Digest:     p.GetDigest(),
+
+		OtherDigests: p.GetOtherDigests(),
 	}
 }
 

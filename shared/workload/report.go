@@ -44,6 +44,9 @@ type Event struct {
 	// Digest is set when it became known what the workload's image stands for:
 	// its digest in its repository, "sha256:" and hex.
 	Digest string
+	// OtherDigests are the same of the images of init and configuration
+	// containers, by their references as the deployment has them.
+	OtherDigests map[string]string
 }
 
 // Phase is where one release of a deployment is on its node.

@@ -66,7 +66,7 @@ func reportFrom(p *agentv1.StatusReport) (report.Report, error) {
 		}
 		r.Statuses = append(r.Statuses, deployment.Status{
 			DeploymentID: id, Generation: s.GetGeneration(), Release: s.GetRelease(),
-			Phase: phase, Failure: specpb.FailureFromProto(s.GetFailure()), Digests: digestsFrom(s.GetImages()),
+			Phase: phase, Failure: specpb.FailureFromProto(s.GetFailure()), Digests: digestsFrom(s.GetImages(), s.GetOtherImages()),
 		})
 	}
 	for _, e := range p.GetEvents() {
@@ -88,14 +88,17 @@ func reportFrom(p *agentv1.StatusReport) (report.Report, error) {
 	return r, nil
 }
 
-// digestsFrom returns digests by instance; nil for none.
-func digestsFrom(list []*agentv1.ResolvedImage) map[string]string {
-	if len(list) == 0 {
+// digestsFrom returns digests as a release has them; nil for none.
+func digestsFrom(images, others []*agentv1.ResolvedImage) map[string]string {
+	if len(images)+len(others) == 0 {
 		return nil
 	}
-	digests := make(map[string]string, len(list))
-	for _, image := range list {
+	digests := make(map[string]string, len(images)+len(others))
+	for _, image := range images {
 		digests[image.GetInstanceId()] = image.GetDigest()
+	}
+	for _, image := range others {
+		digests[deployment.OtherImage(image.GetInstanceId(), image.GetReference())] = image.GetDigest()
 	}
 	return digests
 }

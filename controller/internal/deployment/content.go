@@ -11,12 +11,13 @@ import (
 
 // configHash is of everything that makes a difference on a node but the tags
 // and digests of the images: two releases with the same hash differ in nothing
-// but what their images were. Images of init containers are part of it as they
-// are written.
+// but what their images were. Images of init and configuration containers are
+// part of it as they are written, with their tags.
 func configHash(content spec.Deployment) string {
 	h := sha256.New()
 	for _, w := range content.Workloads {
 		w.Image.Reference = repository(w.Image.Reference)
+		w.Container = mapOtherImages(w.Container, written)
 		fmt.Fprintf(h, "%s %d\n", spec.Hash(w), replicas(w))
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -31,6 +31,15 @@ func (r Release) Document() Document {
 			image["digest"] = digest
 		}
 		c["image"] = image
+		others := map[string]any{}
+		for _, reference := range otherImages(w.Container) {
+			if digest := r.otherDigestOf(w, reference); digest != "" {
+				others[written(reference)] = digest
+			}
+		}
+		if len(others) > 0 {
+			c["otherImages"] = others
+		}
 		containers[w.Name()] = c
 	}
 	return Document{"prefix": r.Spec.Prefix, "containers": containers}

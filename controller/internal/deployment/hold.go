@@ -123,6 +123,9 @@ func (s *Service) checkHeld(ctx context.Context, d Deployment, content spec.Depl
 func (r Release) sameImages(content spec.Deployment, resolved map[string]string) bool {
 	for i, w := range content.Workloads {
 		then := r.Spec.Workloads[i] // the same configuration: the same number, in the same order
+		if !r.sameOthers(then, w) {
+			return false
+		}
 		is := digestIn(w.Image.Reference)
 		if is == "" {
 			is = resolved[w.Image.Reference]

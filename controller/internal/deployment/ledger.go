@@ -3,6 +3,7 @@ package deployment
 import (
 	"context"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +16,14 @@ import (
 )
 
 var digestShape = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+const (
+	// maxReference bounds a reference of an image that a node tells of, in bytes.
+	maxReference = 1024
+	// maxOtherImages is of how many images besides the instances' own the
+	// digests of one release are kept.
+	maxOtherImages = 5 * spec.MaxWorkloads
+)
 
 // Ending is how a release ended.
 type Ending struct {
@@ -72,17 +81,27 @@ func noSuchRelease(number int64) error {
 }
 
 // boundDigests keeps of what a node told what can be the digest of an instance's
-// image.
+// image, or of another image that it needs.
 func boundDigests(told map[string]string) map[string]string {
 	var kept map[string]string
-	for instance, digest := range told {
-		if len(kept) == spec.MaxWorkloads || uuid.Validate(instance) != nil || !digestShape.MatchString(digest) {
+	mains, others := 0, 0
+	for key, digest := range told {
+		instance, reference, other := strings.Cut(key, otherSeparator)
+		if uuid.Validate(instance) != nil || !digestShape.MatchString(digest) || other && (reference == "" || len(reference) > maxReference) {
 			continue
 		}
+		count, most := &mains, spec.MaxWorkloads
+		if other {
+			count, most = &others, maxOtherImages
+		}
+		if *count == most {
+			continue
+		}
+		*count++
 		if kept == nil {
 			kept = map[string]string{}
 		}
-		kept[instance] = digest
+		kept[key] = digest
 	}
 	return kept
 }

@@ -3,6 +3,7 @@ package deployment_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -203,6 +204,54 @@ func TestRollbackRunsTheImagesOfThen(t *testing.T) {
 	}
 	if got := w.assignment("shop").Deployment.Workloads[0]; got.Image.Reference != web.Image.Reference || got.Hash != web.Hash {
 		t.Errorf("the node is to run %+v", got)
+	}
+}
+
+func TestRollbackRunsTheInitAndConfigurationImagesOfThen(t *testing.T) {
+	w := newWorld(t)
+	d, version := w.shop(spec.Container{
+		InitContainers:  []spec.InitContainer{{Name: "prepare", Image: "acme/prepare:1"}, {Name: "unknown", Image: "acme/unknown:1"}},
+		Volumes:         []spec.Volume{{Name: "config", Path: "/config"}},
+		ConfigContainer: &spec.ConfigContainer{Image: "acme/config:2", Volume: "config", Path: "/etc/config"},
+	})
+	w.start(d)
+	a := w.assignment("shop")
+	web := a.Deployment.Workloads[0]
+	status := deployment.Status{DeploymentID: d.ID, Generation: a.Generation, Phase: workload.PhaseSuccessful, Digests: map[string]string{
+		web.InstanceID: digest("a"),
+		deployment.OtherImage(web.InstanceID, "acme/prepare:1"): digest("b"),
+		deployment.OtherImage(web.InstanceID, "acme/config:2"):  digest("c"),
+		deployment.OtherImage(web.InstanceID, ""):               digest("d"),
+		deployment.OtherImage("nobody", "acme/config:2"):        digest("d"),
+	}}
+	if err := w.RecordProgress(w.t.Context(), w.node, []deployment.Status{status}, nil); err != nil {
+		t.Fatal(err)
+	}
+	first := w.release(d, 1)
+	if len(first.Digests) != 3 || first.Digests[deployment.OtherImage(web.InstanceID, "acme/config:2")] != digest("c") {
+		t.Errorf("the ledger has the digests %v", first.Digests)
+	}
+	others := first.Document()["containers"].(map[string]any)["web"].(map[string]any)["otherImages"]
+	if want := map[string]any{"acme/prepare:1": digest("b"), "acme/config:2": digest("c")}; !reflect.DeepEqual(others, want) {
+		t.Errorf("it shows %v, want %v", others, want)
+	}
+	w.configure(version, "acme/web", spec.Container{Environment: pairs("LEVEL", "two")})
+	w.run(d, digest("a"))
+
+	if _, err := w.Rollback(w.ctx, d.ID, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	again := w.assignment("shop").Deployment.Workloads[0]
+	got := []string{again.Container.InitContainers[0].Image, again.Container.InitContainers[1].Image, again.Container.ConfigContainer.Image}
+	if want := []string{"acme/prepare:1@" + digest("b"), "acme/unknown:1", "acme/config:2@" + digest("c")}; !slices.Equal(got, want) {
+		t.Errorf("the node is to run %v, want %v", got, want)
+	}
+	if again.Hash != web.Hash {
+		t.Error("the node does not know the workload again")
+	}
+	w.succeed(d, digest("a"))
+	if last := w.release(d, 3); last.ConfigHash != first.ConfigHash {
+		t.Error("the rollback counts as another configuration")
 	}
 }
 

@@ -83,7 +83,8 @@ type Release struct {
 	// Failure is the failure card of a failed release; nil otherwise.
 	Failure *workload.Failure
 	// Digests are what the node resolved the images to, "sha256:…" by
-	// instance. It is empty until the outcome is final, and when the node's
+	// instance; those of images of its init and configuration containers are
+	// under OtherImage. It is empty until the outcome is final, and when the node's
 	// agent did not tell.
 	Digests map[string]string
 	// Hold is nil unless the release must not be started again.

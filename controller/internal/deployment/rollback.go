@@ -3,7 +3,6 @@ package deployment
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -17,7 +16,8 @@ import (
 const ReasonDigestsUnknown = "digests-unknown"
 
 // Rollback makes a new release whose content is that of an earlier one, with
-// every container's image pinned to the digest it had then, and makes that what the node
+// every image, those of init and configuration containers included, pinned to the digest
+// it had then, and makes that what the node
 // should run. It returns the new release's number and does not wait for the
 // node. The configuration of the deployment stays as it is: the next start
 // renders it.
@@ -81,13 +81,14 @@ func (s *Service) rollback(ctx context.Context, id uuid.UUID, number int64, conf
 	return next, s.Audit.Record(ctx, authz.DeploymentRollback, data)
 }
 
-// pinnedHash is the hash of a workload whose image is pinned to a digest. On
+// pinnedHash is the hash of a workload whose images are pinned to digests. On
 // Docker it is that of the workload as it was written, with its tag: the agent
 // compares digests besides, so what runs an image by its tag already is left
 // alone when that tag is pinned to what it stood for, and the other way about.
 func pinnedHash(d Deployment, w spec.Workload) string {
-	if written, _, _ := strings.Cut(w.Image.Reference, "@"); d.Node.Type == "docker" && written != repository(written) {
-		w.Image.Reference = written
+	if d.Node.Type == "docker" {
+		w.Image.Reference = written(w.Image.Reference)
+		w.Container = mapOtherImages(w.Container, written)
 	}
 	return spec.Hash(w)
 }
@@ -120,6 +121,7 @@ func (s *Service) again(ctx context.Context, d Deployment, old Release) (spec.De
 		case digestIn(w.Image.Reference) == "":
 			w.Image.Reference += "@" + digest
 		}
+		w.Container = old.pinOthers(*w)
 		w.Hash = pinnedHash(d, *w)
 	}
 	return content, spec.Validate(content).Err()

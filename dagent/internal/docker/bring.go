@@ -82,6 +82,10 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	if digest != "" {
 		s.blueprint.config.Labels[labelImageDigest] = digest
 	}
+	others := a.othersOf(s.Workload)
+	if len(others) > 0 {
+		s.blueprint.config.Labels[labelOtherDigests] = encodeOthers(others)
+	}
 	s.blueprint.config.Labels[labelAttempt] = a.attempt
 	var err error
 	if s.next, err = a.create(ctx, s.blueprint, s.base+suffixNext, s.Workload); err != nil {
@@ -89,7 +93,7 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 	}
 	a.story.Tell(workload.Event{
 		Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{"created container " + s.base},
-		State: spec.StateWaiting, Reason: container.StateCreated, Digest: digest,
+		State: spec.StateWaiting, Reason: container.StateCreated, Digest: digest, OtherDigests: others,
 	})
 	if !t.wait() {
 		return nil // another has failed
@@ -132,7 +136,7 @@ func (a *applying) keep(ctx context.Context, t *turn, s *slot) *workload.Failure
 	unchanged := func(state spec.ContainerState) {
 		a.story.Tell(workload.Event{
 			Level: workload.LevelInfo, InstanceID: s.InstanceID, Lines: []string{s.base + " is unchanged"},
-			State: state, Reason: s.old.state, Digest: s.old.digest,
+			State: state, Reason: s.old.state, Digest: s.old.digest, OtherDigests: s.old.othersFor(s.Workload),
 		})
 	}
 	if s.old.running() {

@@ -24,6 +24,9 @@ type slot struct {
 	old     *owned
 	// kept is true when old needs no change.
 	kept bool
+	// moved are the keys of other images that stand for something else now
+	// than when old was made.
+	moved []string
 	// candidate is the container that is to become this one, and unlike what
 	// keeps it from that.
 	candidate *candidate
@@ -85,7 +88,8 @@ func decide(dep spec.Deployment, seen sight, routes planner) decision {
 	for _, o := range seen.owned {
 		if s := byBase[o.base]; s != nil && o.place == placeServing && s.candidate == nil {
 			s.old = &o
-			s.kept = o.specHash == s.Hash && seen.images[s.Image.Reference].runs(o)
+			s.moved = seen.otherMoves(s.Workload, o)
+			s.kept = o.specHash == s.Hash && seen.images[s.Image.Reference].runs(o) && len(s.moved) == 0
 		}
 	}
 	for _, o := range seen.owned {
@@ -207,7 +211,7 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 	image := seen.images[w.Image.Reference]
 	p := workload.PlannedWorkload{
 		Name: w.Name(), InstanceID: w.InstanceID, Image: w.Image.Reference, SpecHash: w.Hash,
-		ReplicasThen: replicas(w), DigestThen: image.digest, Notes: remarks(w, image),
+		ReplicasThen: replicas(w), DigestThen: image.digest, Notes: remarks(w, seen.images),
 	}
 	kept, fresh := 0, 0
 	for _, s := range dec.slots {
@@ -237,7 +241,7 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 		p.Containers = append(p.Containers, r.id)
 		p.DigestNow = r.digest
 		if p.Changes == nil {
-			p.Changes = dec.changes(w, r)
+			p.Changes = dec.changes(w, r, seen)
 		}
 	}
 	slices.Sort(p.Containers)
@@ -274,11 +278,17 @@ func (dec *decision) downtime(w spec.Workload) []string {
 
 // changes are the keys in which a container that ends differs from the one
 // that takes its place.
-func (dec *decision) changes(w spec.Workload, r *retiree) []string {
+func (dec *decision) changes(w spec.Workload, r *retiree, seen sight) []string {
 	for _, s := range dec.slots {
-		if s.Name() == w.Name() && !s.kept {
-			return differences(s.blueprint, r.seen, r.specHash == w.Hash)
+		if s.Name() != w.Name() || s.kept {
+			continue
 		}
+		if len(s.moved) > 0 && r.specHash == w.Hash && seen.images[s.Image.Reference].runs(r.owned) {
+			return s.moved // nothing else can differ
+		}
+		list := slices.Concat(differences(s.blueprint, r.seen, r.specHash == w.Hash), s.moved)
+		slices.Sort(list)
+		return list
 	}
 	return nil
 }

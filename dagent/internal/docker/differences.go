@@ -106,10 +106,15 @@ func quantities(r container.Resources) [4]int64 {
 
 // remarks are what the plan tells of a workload besides: what has no effect,
 // and what could not be found out.
-func remarks(w spec.Workload, image picture) []string {
+func remarks(w spec.Workload, images map[string]picture) []string {
 	list := notes(w.Container)
-	if image.doubt != nil {
-		list = append(list, fmt.Sprintf("image: %v", image.doubt))
+	if doubt := images[w.Image.Reference].doubt; doubt != nil {
+		list = append(list, fmt.Sprintf("image: %v", doubt))
+	}
+	for _, other := range otherImages(w.Container) {
+		if doubt := images[other].doubt; doubt != nil && other != w.Image.Reference {
+			list = append(list, fmt.Sprintf("image %s: %v", other, doubt))
+		}
 	}
 	return list
 }

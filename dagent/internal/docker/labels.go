@@ -113,6 +113,9 @@ type owned struct {
 	adopted string
 	// attempt is the Apply that made it, or adopted it.
 	attempt string
+	// others are the digests of other images, by reference; see
+	// labelOtherDigests.
+	others map[string]string
 	// stops are the engine ids of the containers that are stopped for it.
 	stops []string
 }
@@ -142,6 +145,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		imageID:    c.ImageID,
 		digest:     cmp.Or(c.Labels[labelImageDigest], digestOf(c.Image)),
 		ends:       c.Labels[labelEnds] == "true",
+		others:     decodeOthers(c.Labels[labelOtherDigests]),
 		attempt:    c.Labels[labelAttempt],
 		adopted:    c.Labels[labelAdopted],
 		stops:      strings.FieldsFunc(c.Labels[labelStops], func(r rune) bool { return r == ',' }),

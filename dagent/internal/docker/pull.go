@@ -32,8 +32,7 @@ type request struct {
 }
 
 // requests lists the images of workloads, init containers' included, once
-// each. The image of an init or configuration container is pulled with its parent's
-// credentials when both come from the same registry.
+// each.
 func requests(workloads []spec.Workload) []request {
 	var list []request
 	seen := map[string]bool{}
@@ -45,19 +44,8 @@ func requests(workloads []spec.Workload) []request {
 	}
 	for _, w := range workloads {
 		add(request{w.Image.Reference, w.InstanceID, w.Image.Auth})
-		others := []string{}
-		if cc := w.Container.ConfigContainer; cc != nil {
-			others = append(others, cc.Image)
-		}
-		for _, ic := range w.Container.InitContainers {
-			others = append(others, ic.Image)
-		}
-		for _, other := range others {
-			r := request{reference: other, instanceID: w.InstanceID}
-			if registryOf(other) == registryOf(w.Image.Reference) {
-				r.auth = w.Image.Auth
-			}
-			add(r)
+		for _, other := range otherImages(w.Container) {
+			add(request{other, w.InstanceID, otherImage(w, other).Auth})
 		}
 	}
 	return list

@@ -102,18 +102,27 @@ func (d *Driver) resolveAll(ctx context.Context, dep spec.Deployment, seen *sigh
 	group.SetLimit(parallelLooks)
 	var mu sync.Mutex
 	asked := map[string]bool{}
-	for _, w := range dep.Workloads {
-		if asked[w.Image.Reference] || !resolve(w, *seen) {
-			continue
+	ask := func(image spec.Image) {
+		if asked[image.Reference] {
+			return
 		}
-		asked[w.Image.Reference] = true
+		asked[image.Reference] = true
 		group.Go(func() error {
-			p, err := d.resolve(ctx, w.Image)
+			p, err := d.resolve(ctx, image)
 			mu.Lock()
 			defer mu.Unlock()
-			seen.images[w.Image.Reference] = p
+			seen.images[image.Reference] = p
 			return err
 		})
+	}
+	for _, w := range dep.Workloads {
+		if !resolve(w, *seen) {
+			continue
+		}
+		ask(w.Image)
+		for _, other := range otherImages(w.Container) {
+			ask(otherImage(w, other))
+		}
 	}
 	return group.Wait()
 }

@@ -42,6 +42,7 @@ type actorOutput struct {
 type digestOutput struct {
 	InstanceID string `json:"instanceId"`
 	Digest     string `json:"digest"`
+	Reference  string `json:"reference,omitempty" doc:"Which image, where it is one of the instance's init or configuration containers"`
 }
 
 type holdOutput struct {
@@ -188,8 +189,9 @@ func toReleaseOutput(r deployment.Release) ReleaseOutput {
 	if r.RollbackOf != 0 {
 		out.RollbackOf = &r.RollbackOf
 	}
-	for _, instance := range slices.Sorted(maps.Keys(r.Digests)) {
-		out.Digests = append(out.Digests, digestOutput{InstanceID: instance, Digest: r.Digests[instance]})
+	for _, key := range slices.Sorted(maps.Keys(r.Digests)) {
+		instance, reference := deployment.SplitImage(key)
+		out.Digests = append(out.Digests, digestOutput{InstanceID: instance, Digest: r.Digests[key], Reference: reference})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -77,9 +78,13 @@ func (r *Reconciler) forgetBegun() {
 	}
 }
 
-// noteDigest keeps what an image of a target stands for.
+// imageRef names an image of a target: the main one of an instance, or, with a
+// reference, another one that it needs.
+type imageRef struct{ instance, reference string }
+
+// noteDigest keeps what images of a target stand for.
 func (r *Reconciler) noteDigest(t Target, e workload.Event) {
-	if e.Digest == "" || e.InstanceID == "" {
+	if e.Digest == "" && len(e.OtherDigests) == 0 || e.InstanceID == "" {
 		return
 	}
 	r.mu.Lock()
@@ -89,16 +94,29 @@ func (r *Reconciler) noteDigest(t Target, e workload.Event) {
 		return
 	}
 	if l.digests == nil {
-		l.digests = map[string]string{}
+		l.digests = map[imageRef]string{}
 	}
-	l.digests[e.InstanceID] = e.Digest
+	if e.Digest != "" {
+		l.digests[imageRef{instance: e.InstanceID}] = e.Digest
+	}
+	for reference, digest := range e.OtherDigests {
+		l.digests[imageRef{e.InstanceID, reference}] = digest
+	}
 }
 
-// resolved returns digests in the order of their instances.
-func resolved(digests map[string]string) []*agentv1.ResolvedImage {
-	var list []*agentv1.ResolvedImage
-	for _, instance := range slices.Sorted(maps.Keys(digests)) {
-		list = append(list, &agentv1.ResolvedImage{InstanceId: instance, Digest: digests[instance]})
+// resolved returns digests in the order of their instances, and apart from
+// them those of other images than an instance's main one.
+func resolved(digests map[imageRef]string) (main, other []*agentv1.ResolvedImage) {
+	order := func(a, b imageRef) int {
+		return cmp.Or(cmp.Compare(a.instance, b.instance), cmp.Compare(a.reference, b.reference))
 	}
-	return list
+	for _, image := range slices.SortedFunc(maps.Keys(digests), order) {
+		one := &agentv1.ResolvedImage{InstanceId: image.instance, Digest: digests[image], Reference: image.reference}
+		if image.reference == "" {
+			main = append(main, one)
+		} else {
+			other = append(other, one)
+		}
+	}
+	return main, other
 }

@@ -103,13 +103,17 @@ func TestAnEngineThatIsAwayCanPlanLater(t *testing.T) {
 func TestAnOutcomeTellsWhatImagesStoodFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &scripted{}, nil)
-		w.driver.story = []workload.Event{{InstanceID: "b", Digest: "sha256:2"}, {InstanceID: "a", Digest: "sha256:1"}, {Digest: "sha256:3"}}
+		w.driver.story = []workload.Event{{InstanceID: "b", Digest: "sha256:2", OtherDigests: map[string]string{"init:1": "sha256:4"}}, {InstanceID: "a", Digest: "sha256:1"}, {Digest: "sha256:3"}}
 		w.r.Set([]reconcile.Target{target("shop", 1)})
 		w.run(t)
 		synctest.Wait()
 		images := w.told.statuses[len(w.told.statuses)-1].GetImages()
 		if len(images) != 2 || images[0].GetInstanceId() != "a" || images[1].GetDigest() != "sha256:2" {
 			t.Errorf("told %v", images)
+		}
+		others := w.told.statuses[len(w.told.statuses)-1].GetOtherImages()
+		if len(others) != 1 || others[0].GetInstanceId() != "b" || others[0].GetReference() != "init:1" || others[0].GetDigest() != "sha256:4" {
+			t.Errorf("told of other images %v", others)
 		}
 		if kept := w.store["shop"].GetImages(); len(kept) != 2 {
 			t.Errorf("on the disk is %v", kept)

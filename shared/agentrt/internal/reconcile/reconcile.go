@@ -87,12 +87,12 @@ type Reconciler struct {
 // loop is the work on one prefix.
 type loop struct {
 	want    Target
-	order   uint64             // counts what want was; an attempt is at one of them
-	done    bool               // want is finished
-	restart bool               // what comes next is newer, whatever its generation
-	digests map[string]string  // what images stand for, by instance, as far as the attempts came
-	running bool               // a goroutine works on the prefix
-	cancel  context.CancelFunc // ends the attempt under way
+	order   uint64              // counts what want was; an attempt is at one of them
+	done    bool                // want is finished
+	restart bool                // what comes next is newer, whatever its generation
+	digests map[imageRef]string // what images stand for, as far as the attempts came
+	running bool                // a goroutine works on the prefix
+	cancel  context.CancelFunc  // ends the attempt under way
 }
 
 // New returns a Reconciler that has no work yet.

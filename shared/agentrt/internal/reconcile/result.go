@@ -48,7 +48,7 @@ func (r *Reconciler) keep(l *loop, t Target, order uint64, end *agentv1.Deployme
 		end = forgetful(end) // its generation was counted in another database
 	}
 	if l.order == order { // else the digests are of what is wanted by now
-		end.Images = resolved(l.digests)
+		end.Images, end.OtherImages = resolved(l.digests)
 	}
 	results := maps.Clone(r.results)
 	results[t.Prefix] = end

@@ -563,7 +563,9 @@ type DeploymentStatus struct {
 	Failure    *Failure `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
 	// What the images of the release stood for when it was brought up, as far
 	// as the engine knows digests of them.
-	Images        []*ResolvedImage `protobuf:"bytes,6,rep,name=images,proto3" json:"images,omitempty"`
+	Images []*ResolvedImage `protobuf:"bytes,6,rep,name=images,proto3" json:"images,omitempty"`
+	// The same of the images of init and configuration containers.
+	OtherImages   []*ResolvedImage `protobuf:"bytes,7,rep,name=other_images,json=otherImages,proto3" json:"other_images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -640,12 +642,21 @@ func (x *DeploymentStatus) GetImages() []*ResolvedImage {
 	return nil
 }
 
+func (x *DeploymentStatus) GetOtherImages() []*ResolvedImage {
+	if x != nil {
+		return x.OtherImages
+	}
+	return nil
+}
+
 // ResolvedImage is what the image of an instance stood for.
 type ResolvedImage struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	InstanceId string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// Digest in the image's repository, "sha256:" and hex.
-	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Which image, as the deployment names it; empty for the instance's main one.
+	Reference     string `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -690,6 +701,13 @@ func (x *ResolvedImage) GetInstanceId() string {
 func (x *ResolvedImage) GetDigest() string {
 	if x != nil {
 		return x.Digest
+	}
+	return ""
+}
+
+func (x *ResolvedImage) GetReference() string {
+	if x != nil {
+		return x.Reference
 	}
 	return ""
 }
@@ -826,7 +844,10 @@ type DeploymentEvent struct {
 	State  string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
 	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Set when it became known what the instance's image stands for.
-	Digest        string `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The same of the images of its init and configuration containers, by their
+	// references.
+	OtherDigests  map[string]string `protobuf:"bytes,11,rep,name=other_digests,json=otherDigests,proto3" json:"other_digests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -929,6 +950,13 @@ func (x *DeploymentEvent) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *DeploymentEvent) GetOtherDigests() map[string]string {
+	if x != nil {
+		return x.OtherDigests
+	}
+	return nil
 }
 
 type ContainerList struct {
@@ -1315,7 +1343,7 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\blog_tail\x18\x04 \x03(\tR\alogTail\x12\x16\n" +
 	"\x06unseen\x18\x05 \x01(\bR\x06unseen\"!\n" +
 	"\tFactsLost\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x04R\x05count\"\x91\x02\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"\xd6\x02\n" +
 	"\x10DeploymentStatus\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
 	"\n" +
@@ -1324,11 +1352,13 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\arelease\x18\x03 \x01(\x03R\arelease\x12.\n" +
 	"\x05phase\x18\x04 \x01(\x0e2\x18.fairlead.agent.v1.PhaseR\x05phase\x124\n" +
 	"\afailure\x18\x05 \x01(\v2\x1a.fairlead.agent.v1.FailureR\afailure\x128\n" +
-	"\x06images\x18\x06 \x03(\v2 .fairlead.agent.v1.ResolvedImageR\x06images\"H\n" +
+	"\x06images\x18\x06 \x03(\v2 .fairlead.agent.v1.ResolvedImageR\x06images\x12C\n" +
+	"\fother_images\x18\a \x03(\v2 .fairlead.agent.v1.ResolvedImageR\votherImages\"f\n" +
 	"\rResolvedImage\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"\xb8\x02\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1c\n" +
+	"\treference\x18\x03 \x01(\tR\treference\"\xb8\x02\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1f\n" +
 	"\vinstance_id\x18\x02 \x01(\tR\n" +
@@ -1345,7 +1375,7 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x04kind\x18\n" +
 	" \x01(\tR\x04kindB\f\n" +
 	"\n" +
-	"_exit_code\"\xd2\x02\n" +
+	"_exit_code\"\xee\x03\n" +
 	"\x0fDeploymentEvent\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x1e\n" +
 	"\n" +
@@ -1360,7 +1390,11 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\tR\x05state\x12\x16\n" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x16\n" +
 	"\x06digest\x18\n" +
-	" \x01(\tR\x06digest\"\xad\x01\n" +
+	" \x01(\tR\x06digest\x12Y\n" +
+	"\rother_digests\x18\v \x03(\v24.fairlead.agent.v1.DeploymentEvent.OtherDigestsEntryR\fotherDigests\x1a?\n" +
+	"\x11OtherDigestsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\x01\n" +
 	"\rContainerList\x12;\n" +
 	"\vobserved_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"observedAt\x12<\n" +
@@ -1430,7 +1464,7 @@ func file_fairlead_agent_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_fairlead_agent_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fairlead_agent_v1_status_proto_goTypes = []any{
 	(Phase)(0),                    // 0: fairlead.agent.v1.Phase
 	(EventLevel)(0),               // 1: fairlead.agent.v1.EventLevel
@@ -1446,32 +1480,35 @@ var file_fairlead_agent_v1_status_proto_goTypes = []any{
 	(*ContainerList)(nil),         // 11: fairlead.agent.v1.ContainerList
 	(*Container)(nil),             // 12: fairlead.agent.v1.Container
 	(*ContainerPort)(nil),         // 13: fairlead.agent.v1.ContainerPort
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	nil,                           // 14: fairlead.agent.v1.DeploymentEvent.OtherDigestsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_fairlead_agent_v1_status_proto_depIdxs = []int32{
 	7,  // 0: fairlead.agent.v1.StatusReport.deployments:type_name -> fairlead.agent.v1.DeploymentStatus
 	10, // 1: fairlead.agent.v1.StatusReport.events:type_name -> fairlead.agent.v1.DeploymentEvent
 	11, // 2: fairlead.agent.v1.StatusReport.containers:type_name -> fairlead.agent.v1.ContainerList
 	4,  // 3: fairlead.agent.v1.StatusReport.facts:type_name -> fairlead.agent.v1.Fact
-	14, // 4: fairlead.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	15, // 4: fairlead.agent.v1.Fact.time:type_name -> google.protobuf.Timestamp
 	5,  // 5: fairlead.agent.v1.Fact.exit:type_name -> fairlead.agent.v1.ContainerExit
 	6,  // 6: fairlead.agent.v1.Fact.lost:type_name -> fairlead.agent.v1.FactsLost
 	0,  // 7: fairlead.agent.v1.DeploymentStatus.phase:type_name -> fairlead.agent.v1.Phase
 	9,  // 8: fairlead.agent.v1.DeploymentStatus.failure:type_name -> fairlead.agent.v1.Failure
 	8,  // 9: fairlead.agent.v1.DeploymentStatus.images:type_name -> fairlead.agent.v1.ResolvedImage
-	14, // 10: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 11: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
-	14, // 12: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
-	12, // 13: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
-	14, // 14: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	13, // 15: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
-	14, // 16: fairlead.agent.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	14, // 17: fairlead.agent.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	8,  // 10: fairlead.agent.v1.DeploymentStatus.other_images:type_name -> fairlead.agent.v1.ResolvedImage
+	15, // 11: fairlead.agent.v1.DeploymentEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 12: fairlead.agent.v1.DeploymentEvent.level:type_name -> fairlead.agent.v1.EventLevel
+	14, // 13: fairlead.agent.v1.DeploymentEvent.other_digests:type_name -> fairlead.agent.v1.DeploymentEvent.OtherDigestsEntry
+	15, // 14: fairlead.agent.v1.ContainerList.observed_at:type_name -> google.protobuf.Timestamp
+	12, // 15: fairlead.agent.v1.ContainerList.containers:type_name -> fairlead.agent.v1.Container
+	15, // 16: fairlead.agent.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	13, // 17: fairlead.agent.v1.Container.ports:type_name -> fairlead.agent.v1.ContainerPort
+	15, // 18: fairlead.agent.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	15, // 19: fairlead.agent.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_status_proto_init() }
@@ -1490,7 +1527,7 @@ func file_fairlead_agent_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_status_proto_rawDesc), len(file_fairlead_agent_v1_status_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
