@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -121,6 +122,33 @@ func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) e
 		return nil
 	}
 	return db.upsertContainers(ctx, rows)
+}
+
+// TurnedHealth compares with what is stored, and where that differs with the
+// last turn in the node's history.
+func (db *DB) TurnedHealth(ctx context.Context, list []report.ContainerHealth) ([]int, error) {
+	var turned []int
+	err := db.queryRows(ctx, "look which containers turned unhealthy or healthy", func(rows *sql.Rows) error {
+		var place int
+		err := rows.Scan(&place)
+		turned = append(turned, place)
+		return err
+	}, `select (n.place - 1)::int
+		from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as n (node_id, engine_id, health, place)
+		left join containers c on c.node_id = n.node_id and c.engine_id = n.engine_id
+		left join lateral (
+			select e.data ->> 'health' as health from node_events e
+			where c.health is distinct from n.health
+				and e.node_id = n.node_id and e.event = $4 and e.data ->> 'engineId' = n.engine_id
+			order by e.created_at desc, e.id desc limit 1
+		) last on true
+		where c.health is distinct from n.health and case n.health when $5 then last.health is distinct from n.health else last.health = $5 end
+		order by n.place`,
+		ids(list, func(h report.ContainerHealth) uuid.UUID { return h.NodeID }),
+		column(list, func(h report.ContainerHealth) string { return h.Container.EngineID }),
+		column(list, func(h report.ContainerHealth) string { return h.Container.Health }),
+		report.EventHealth, report.Unhealthy)
+	return turned, err
 }
 
 // upsertContainers leaves rows alone that are so already.

@@ -52,6 +52,11 @@ func (r *Recorder) store(ctx context.Context, w writing) error {
 		}
 	}
 	if len(w.containers) > 0 {
+		turns, err := r.turns(ctx, w.containers)
+		if err != nil {
+			return err
+		}
+		w.events = append(w.events, turns...)
 		if err := r.Store.PutContainers(ctx, w.containers); err != nil {
 			return err
 		}

@@ -277,6 +277,29 @@ func TestNonsenseIsMendedNotRefused(t *testing.T) {
 	}
 }
 
+// A container that becomes unhealthy, and healthy again, is in the node's
+// history once for each turn, whatever it was in between and whoever reports.
+func TestTheHistoryTellsWhatTurnedUnhealthy(t *testing.T) {
+	w := newWorld(t)
+	s := w.node("node")
+	x := w.open(s)
+	ours, foreign := container("web"), container("foreign")
+	foreign.Managed = false
+	for n, health := range []string{"starting", "healthy", "unhealthy", "unhealthy", "starting", "unhealthy", "starting", "healthy", "healthy", "unhealthy"} {
+		ours.Health, foreign.Health = health, health
+		ours.RestartCount = n // it differs in any case
+		if n == 6 {
+			x = w.open(w.again(s)) // what was compared before is not known any more
+		}
+		x.tell(report.Report{Sequence: uint64(n + 1), Containers: &report.Containers{List: []workload.Container{ours, foreign}}})
+		x.await(uint64(n + 1))
+	}
+	const query = "select string_agg(event || ' ' || (data ->> 'name') || ' ' || (data ->> 'health'), ', ' order by id) from node_events"
+	if got := value[string](w, query); got != "containerHealth web unhealthy, containerHealth web healthy, containerHealth web unhealthy" {
+		t.Errorf("the history says %s", got)
+	}
+}
+
 func TestAnEngineThatIsAwayIsNotAnEmptyNode(t *testing.T) {
 	w := newWorld(t)
 	s := w.node("node")

@@ -155,6 +155,12 @@ type NodeContainers struct {
 	Keep []string
 }
 
+// ContainerHealth is the verdict on a container of ours: healthy or unhealthy.
+type ContainerHealth struct {
+	NodeID    uuid.UUID
+	Container workload.Container
+}
+
 // NodeFact is a fact of a node.
 type NodeFact struct {
 	NodeID  uuid.UUID
@@ -177,6 +183,9 @@ const (
 	EventRefused    = "assignmentsRefused"
 	EventAccepted   = "assignmentsAccepted"
 	EventFactsLost  = "factsLost"
+	// EventHealth: a container of ours became unhealthy, or healthy again. Its
+	// data are engineId, prefix, name, deploymentId and health.
+	EventHealth = "containerHealth"
 )
 
 // Store keeps what is reported; it joins the transaction in ctx.
@@ -189,6 +198,10 @@ type Store interface {
 	// containers were rewritten shows in ContainersHash.
 	AdvanceReporters(ctx context.Context, list []Advance, at time.Time) error
 	PutContainers(ctx context.Context, list []NodeContainers) error
+	// TurnedHealth returns which of the containers, as they are about to be
+	// stored, became unhealthy since they were last told as healthy, or the
+	// other way about; by the places in the list.
+	TurnedHealth(ctx context.Context, list []ContainerHealth) ([]int, error)
 	// AppendFacts adds facts that are not there yet, and drops the oldest of
 	// each node above keep.
 	AppendFacts(ctx context.Context, list []NodeFact, keep int) error
