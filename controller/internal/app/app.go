@@ -22,7 +22,6 @@ import (
 	"fairlead.dev/controller/internal/dispatch"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/mail"
-	"fairlead.dev/controller/internal/memory"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/replica"
@@ -33,6 +32,7 @@ import (
 	"fairlead.dev/controller/internal/wake"
 	"fairlead.dev/shared/debugserver"
 	"fairlead.dev/shared/logging"
+	"fairlead.dev/shared/memory"
 	"fairlead.dev/shared/taskgroup"
 )
 
@@ -158,7 +158,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
 		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
-		taskgroup.Task{Name: "memory", Run: memory.New().Run},
+		taskgroup.Task{Name: "memory", Run: memory.New(memory.Options{Period: 5 * time.Second, Calm: 0.02, Worth: 16 << 20}).Run},
 		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},
 	)
 	a.log.Info("controller is stopping")

@@ -107,7 +107,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	beside.Go(func() error { return driver.RunRoutes(ctx) })
 	beside.Go(func() error { return driver.RunPruning(ctx) })
 	beside.Go(func() error { return driver.RunLiveness(ctx) })
-	beside.Go(func() error { return beThrifty(ctx) })
+	beside.Go(func() error { return thrifty().Run(ctx) })
 	err = agent.Run(ctx)
 	cancel()
 	return errors.Join(err, beside.Wait())

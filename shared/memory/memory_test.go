@@ -2,8 +2,9 @@ package memory_test
 
 import (
 	"testing"
+	"time"
 
-	"fairlead.dev/controller/internal/memory"
+	"fairlead.dev/shared/memory"
 )
 
 const mib = 1 << 20
@@ -11,7 +12,7 @@ const mib = 1 << 20
 func TestWhatABurstLeftIsGivenBackWhenItIsOver(t *testing.T) {
 	now := memory.Usage{Live: 200 * mib, Objects: 200 * mib, Allocated: 1 << 30}
 	collected := 0
-	k := memory.New()
+	k := memory.New(memory.Options{Period: 5 * time.Second, Calm: 0.02, Worth: 16 * mib})
 	k.Read = func() memory.Usage { return now }
 	k.Collect = func() {
 		collected++
@@ -41,8 +42,26 @@ func TestWhatABurstLeftIsGivenBackWhenItIsOver(t *testing.T) {
 	look("a small heap", 0, 2)
 }
 
+// What is worth giving back depends on the process: an agent holds little.
+func TestASmallProcessGivesBackLess(t *testing.T) {
+	now := memory.Usage{Live: 4 * mib, Objects: 5 * mib, Free: 2 * mib, Allocated: 1 << 30}
+	collected := 0
+	k := memory.New(memory.Options{Period: 15 * time.Second, Calm: 1, Worth: mib})
+	k.Read = func() memory.Usage { return now }
+	k.Collect = func() { collected++ }
+	k.Look()
+	now.Allocated += 10 * mib // of a list of containers
+	if k.Look(); collected != 1 {
+		t.Errorf("collected %d times, want once", collected)
+	}
+	now.Objects, now.Free = 4*mib, mib
+	if k.Look(); collected != 1 {
+		t.Error("collected with little to gain")
+	}
+}
+
 func TestTheRuntimeTellsWhatIsHeld(t *testing.T) {
-	u := memory.New().Read()
+	u := memory.New(memory.Options{}).Read()
 	if u.Objects == 0 || u.Allocated == 0 {
 		t.Errorf("read %+v", u)
 	}

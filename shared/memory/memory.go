@@ -1,9 +1,10 @@
 // Package memory gives back to the operating system what bursts left behind.
 //
 // The runtime collects when the heap has doubled, and keeps for a while what it
-// freed. After ten thousand agents have reported at once that is as much again
-// as they take, and stays until as much has been allocated anew: for minutes,
-// when all they say is heartbeats.
+// freed. After ten thousand agents have reported to a controller at once that is
+// as much again as they take, and stays until as much has been allocated anew:
+// for minutes, when all they say is heartbeats. Of an agent after a deployment
+// the same is true.
 package memory
 
 import (
@@ -13,17 +14,23 @@ import (
 	"time"
 )
 
-const (
-	// lookEvery is how often memory is looked at.
-	lookEvery = 5 * time.Second
-	// calm is the most that may be allocated each second, as a part of what
+// worth is how much must be to gain, as a part of what lives: a collection costs
+// processor time by what lives.
+const worth = 1.0 / 3
+
+// Options say when memory is given back.
+type Options struct {
+	// Period is how often memory is looked at.
+	Period time.Duration
+	// Calm is the most that may be allocated each second, as a part of what
 	// lives, for a burst to be over.
-	calm = 0.02
-	// worth is how much must be to gain, as a part of what lives and at least
-	// so many bytes: a collection costs processor time by what lives.
-	worth      = 1.0 / 3
-	worthBytes = 16 << 20
-)
+	Calm float64
+	// Worth is how many bytes must be to gain at least.
+	Worth uint64
+	// GCPercent is that of debug.SetGCPercent while the keeper runs; 0 leaves
+	// it as it is.
+	GCPercent int
+}
 
 // Usage is what the runtime holds, in bytes.
 type Usage struct {
@@ -39,16 +46,22 @@ type Keeper struct {
 	// Read returns what is held, Collect gives back what can be.
 	Read    func() Usage
 	Collect func()
+	options Options
 	// last is what was held at the last look.
 	last Usage
 }
 
 // New returns a keeper of this process's memory.
-func New() *Keeper { return &Keeper{Read: read, Collect: debug.FreeOSMemory} }
+func New(options Options) *Keeper {
+	return &Keeper{Read: read, Collect: debug.FreeOSMemory, options: options}
+}
 
-// Run looks every few seconds until ctx ends.
+// Run looks once in each period until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	if percent := k.options.GCPercent; percent > 0 {
+		defer debug.SetGCPercent(debug.SetGCPercent(percent))
+	}
+	tick := time.NewTicker(k.options.Period)
 	defer tick.Stop()
 	for {
 		select {
@@ -61,7 +74,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // Look collects if that is worth it and the process is calm. It is for one
-// goroutine, each few seconds.
+// goroutine, once in each period.
 func (k *Keeper) Look() {
 	now, was := k.Read(), k.last
 	k.last = now
@@ -69,14 +82,14 @@ func (k *Keeper) Look() {
 		return
 	}
 	live := float64(now.Live)
-	if float64(now.Allocated-was.Allocated) > calm*live*lookEvery.Seconds() {
+	if float64(now.Allocated-was.Allocated) > k.options.Calm*live*k.options.Period.Seconds() {
 		return
 	}
 	gain := float64(now.Free)
 	if now.Objects > now.Live {
 		gain += float64(now.Objects - now.Live)
 	}
-	if gain > worth*live && gain > worthBytes {
+	if gain > worth*live && gain > float64(k.options.Worth) {
 		k.Collect()
 	}
 }
