@@ -35,6 +35,7 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 	text(&s.app.StateSecret, "state-secret", getenv("CRANE_STATE_SECRET"),
 		"secret in its own namespace that keeps a copy of the state folder (CRANE_STATE_SECRET)")
 	text(&s.app.EnrolmentFile, "enrolment-file", getenv("CRANE_ENROLMENT_FILE"), "`file` with what to enrol with (CRANE_ENROLMENT_FILE)")
+	text(&s.app.Image, "image", getenv("CRANE_IMAGE"), "the agent's own image, as nodes pull it: it fills volumes before pods start (CRANE_IMAGE)")
 	text(&s.logFormat, "log-format", cmp.Or(getenv("CRANE_LOG_FORMAT"), "json"), "json or text (CRANE_LOG_FORMAT)")
 	text(&s.logLevel, "log-level", cmp.Or(getenv("CRANE_LOG_LEVEL"), "info"), "debug, info, warn or error (CRANE_LOG_LEVEL)")
 	if err := flags.Parse(args); err != nil {

@@ -31,6 +31,8 @@ type Config struct {
 	// there that keeps a copy of the state folder. Empty means that the folder
 	// is all there is.
 	OwnNamespace, StateSecret string
+	// Image is the agent's own, as nodes pull it; empty when it fills no volumes.
+	Image string
 	// EnrolmentFile is where the install script leaves what to enrol with;
 	// empty means that it puts it into the state folder itself.
 	EnrolmentFile string
@@ -46,7 +48,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("ask for the host's name: %w", err)
 	}
-	driver, err := kube.New(reach, kube.Options{Logger: log, Namespaces: config.Namespaces})
+	driver, err := kube.New(reach, kube.Options{Logger: log, Namespaces: config.Namespaces, Image: config.Image})
 	if err != nil {
 		return err
 	}

@@ -54,15 +54,14 @@ func (d *Driver) build(dep spec.Deployment, w spec.Workload) (built, error) {
 	}
 	main.SecurityContext = security(c)
 	main.EnvFrom = b.environment(dep, w)
-	for i, port := range c.Ports {
-		main.Ports = append(main.Ports, corev1.ContainerPort{
-			Name: fmt.Sprintf("port-%d", i), ContainerPort: port.Internal, Protocol: protocol(port.Protocol),
-		})
-	}
+	main.Ports = containerPorts(c)
 	probes(c.HealthCheckConfig, &main)
 	if err := b.volumes(dep, w, &pod, &main); err != nil {
 		return b, err
 	}
+	b.secretFiles(dep, w, &pod, &main)
+	ownVolumes(c, &pod)
+	b.fillVolumes(dep, w, &pod, d.options.Image)
 	b.initContainers(w, &pod, main)
 	if err := b.pullSecret(dep, w, &pod); err != nil {
 		return b, err
@@ -72,6 +71,7 @@ func (d *Driver) build(dep spec.Deployment, w spec.Workload) (built, error) {
 		ObjectMeta: metav1.ObjectMeta{Labels: podLabels(b.name), Annotations: map[string]string{}},
 		Spec:       pod,
 	}
+	scraped(c, template.Annotations)
 	if c.Labels != nil {
 		addPairs(template.Labels, c.Labels.Deployment)
 	}
@@ -145,6 +145,9 @@ func downtime(c spec.Container) []string {
 		if v.Type == spec.VolumeReadWriteOnce {
 			why = append(why, fmt.Sprintf("volume %s can be written by one only", v.Name))
 		}
+		if writtenBefore(c, v) {
+			why = append(why, fmt.Sprintf("volume %s is filled before the start, by one only", v.Name))
+		}
 	}
 	return why
 }
@@ -162,18 +165,8 @@ func (b *built) environment(dep spec.Deployment, w spec.Workload) []corev1.EnvFr
 		})
 		from = append(from, corev1.EnvFromSource{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}})
 	}
-	secret := map[string]string{}
-	for _, s := range w.Container.Secrets {
-		if s.Value != "" {
-			secret[s.Key] = s.Value
-		}
-	}
-	if len(secret) > 0 {
-		name := b.name + "-secret-" + contentHash(secret)
-		b.rest = append(b.rest, &corev1.Secret{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: meta(dep, w, name),
-			Data: bytesOf(secret), Immutable: ptr.To(true), Type: corev1.SecretTypeOpaque,
-		})
+	if secret, _ := secretsBy(w.Container); len(secret) > 0 {
+		name := b.secret(dep, w, "secret", secret)
 		from = append(from, corev1.EnvFromSource{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}})
 	}
 	return from

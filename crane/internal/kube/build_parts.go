@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -81,18 +83,25 @@ func security(c spec.Container) *corev1.SecurityContext {
 	if c.User != nil {
 		s.RunAsUser = c.User
 	}
-	for _, capability := range c.Capabilities {
+	for _, kv := range c.Capabilities {
 		if s.Capabilities == nil {
 			s.Capabilities = &corev1.Capabilities{}
 		}
-		name := corev1.Capability(capability.Key)
-		if capability.Value == "drop" || capability.Value == "false" {
-			s.Capabilities.Drop = append(s.Capabilities.Drop, name)
+		name, drop := capability(kv)
+		if drop {
+			s.Capabilities.Drop = append(s.Capabilities.Drop, corev1.Capability(name))
 		} else {
-			s.Capabilities.Add = append(s.Capabilities.Add, name)
+			s.Capabilities.Add = append(s.Capabilities.Add, corev1.Capability(name))
 		}
 	}
 	return s
+}
+
+// capability is the one spelling of a capability's name, as the cluster wants it,
+// and whether it is taken away.
+func capability(kv spec.KeyValue) (name string, drop bool) {
+	value := strings.ToLower(kv.Value)
+	return strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(kv.Key)), "CAP_"), value == "drop" || value == "false"
 }
 
 // Periods of probes. A container is restarted after three failures in a row;
@@ -131,6 +140,7 @@ func (b *built) initContainers(w spec.Workload, pod *corev1.PodSpec, main corev1
 		}
 		if ic.UseParentConfig {
 			made.EnvFrom = main.EnvFrom
+			made.VolumeMounts = mountsOf(main, volumeSecrets)
 		}
 		for _, kv := range ic.Environment {
 			made.Env = append(made.Env, corev1.EnvVar{Name: kv.Key, Value: kv.Value})
@@ -140,4 +150,15 @@ func (b *built) initContainers(w spec.Workload, pod *corev1.PodSpec, main corev1
 		}
 		pod.InitContainers = append(pod.InitContainers, made)
 	}
+}
+
+// mountsOf returns where a container has a volume.
+func mountsOf(c corev1.Container, volume string) []corev1.VolumeMount {
+	var found []corev1.VolumeMount
+	for _, mount := range c.VolumeMounts {
+		if mount.Name == volume {
+			found = append(found, mount)
+		}
+	}
+	return found
 }

@@ -4,9 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"fairlead.dev/shared/spec"
 )
@@ -14,26 +12,24 @@ import (
 // service makes a workload reachable under its name, at the ports it serves.
 func (b *built) service(dep spec.Deployment, w spec.Workload) {
 	c := w.Container
-	if len(c.Ports) == 0 {
+	ports := servicePorts(c)
+	if len(ports) == 0 {
 		return
 	}
 	made := &corev1.Service{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: meta(dep, w, b.name),
 		Spec: corev1.ServiceSpec{Selector: podLabels(b.name), Type: corev1.ServiceTypeClusterIP},
 	}
-	for i, port := range c.Ports {
-		made.Spec.Ports = append(made.Spec.Ports, corev1.ServicePort{
-			Name: fmt.Sprintf("port-%d", i), Port: port.Internal, TargetPort: intstrOf(port.Internal), Protocol: protocol(port.Protocol),
-		})
+	taken := map[endpoint]bool{}
+	for _, port := range ports {
+		if !taken[port.endpoint] { // a port that is named twice is one of the Service
+			made.Spec.Ports = append(made.Spec.Ports, port.object)
+		}
+		taken[port.endpoint] = true
 	}
-	if c.UseLoadBalancer != nil && *c.UseLoadBalancer {
+	if balanced(c) {
 		made.Spec.Type = corev1.ServiceTypeLoadBalancer
 		addPairs(made.Annotations, c.ExtraLBAnnotations)
-		for i, port := range c.Ports {
-			if port.External != nil {
-				made.Spec.Ports[i].Port = *port.External
-			}
-		}
 	}
 	if c.Labels != nil {
 		addPairs(made.Labels, c.Labels.Service)
@@ -44,51 +40,90 @@ func (b *built) service(dep spec.Deployment, w spec.Workload) {
 	b.rest = append(b.rest, made)
 }
 
-// ingress serves an exposed workload under its domain. What is asked of the
-// ingress controller beyond host, path and TLS is said in the annotations that
-// ingress-nginx reads; others leave them alone.
-func (b *built) ingress(dep spec.Deployment, w spec.Workload) {
-	c := w.Container
-	if !exposed(c) || c.Routing == nil || len(c.Ports) == 0 {
+func balanced(c spec.Container) bool { return c.UseLoadBalancer != nil && *c.UseLoadBalancer }
+
+// endpoint is what no two ports of one object may have in common.
+type endpoint struct {
+	port     int32
+	protocol corev1.Protocol
+}
+
+// servicePort is a port of a Service, and the key that asks for it.
+type servicePort struct {
+	endpoint
+	key    string
+	object corev1.ServicePort
+}
+
+// servicePorts are the ports that a workload's configuration asks for. A load
+// balancer serves the external ones; within the cluster the container's own are
+// served.
+func servicePorts(c spec.Container) []servicePort {
+	var all []servicePort
+	add := func(key, name string, internal, external int32, transport string) {
+		port := internal
+		if balanced(c) && external != 0 {
+			port = external
+		}
+		at := endpoint{port, protocol(transport)}
+		all = append(all, servicePort{at, key, corev1.ServicePort{
+			Name: name, Port: port, TargetPort: intstrOf(internal), Protocol: at.protocol,
+		}})
+	}
+	for i, port := range c.Ports {
+		var external int32
+		if port.External != nil {
+			external = *port.External
+		}
+		add(fmt.Sprintf("ports[%d]", i), fmt.Sprintf("port-%d", i), port.Internal, external, port.Protocol)
+	}
+	for i, r := range c.PortRanges {
+		for n := range r.Internal.To - r.Internal.From + 1 {
+			add(fmt.Sprintf("portRanges[%d]", i), fmt.Sprintf("range-%d-%d", i, n), r.Internal.From+n, r.External.From+n, r.Protocol)
+		}
+	}
+	return all
+}
+
+// containerPorts name the ports of the container, each once; those of ranges are
+// open without.
+func containerPorts(c spec.Container) []corev1.ContainerPort {
+	var all []corev1.ContainerPort
+	taken := map[endpoint]bool{}
+	for i, port := range c.Ports {
+		at := endpoint{port.Internal, protocol(port.Protocol)}
+		if !taken[at] {
+			all = append(all, corev1.ContainerPort{Name: fmt.Sprintf("port-%d", i), ContainerPort: at.port, Protocol: at.protocol})
+		}
+		taken[at] = true
+	}
+	return all
+}
+
+// maxServicePorts is how many ports a Service may have: each is a rule, or
+// several, on every node of the cluster.
+const maxServicePorts = 1000
+
+func (p *problems) checkPorts(c spec.Container) {
+	for i, port := range c.Ports {
+		if port.Address != "" {
+			p.unsupported(fmt.Sprintf("ports[%d].address", i), "a Service has an address of the cluster's own")
+		}
+	}
+	ports := servicePorts(c)
+	if len(ports) > maxServicePorts {
+		p.unsupported("portRanges", fmt.Sprintf("together with ports these are %d ports, and a Service gets %d at most", len(ports), maxServicePorts))
 		return
 	}
-	port := c.Routing.Port
-	if port == 0 {
-		port = c.Ports[0].Internal
+	if len(ports) == 0 && balanced(c) {
+		p.invalid("useLoadBalancer", "a load balancer needs a port; name one in ports or portRanges")
 	}
-	path := c.Routing.Path
-	if path == "" {
-		path = "/"
+	taken := map[endpoint]servicePort{}
+	for _, port := range ports {
+		before, found := taken[port.endpoint]
+		if found && before.object.TargetPort != port.object.TargetPort {
+			p.invalid(port.key, "port %d of the Service is that of %s already", port.port, before.key)
+		}
+		taken[port.endpoint] = port
 	}
-	made := &networkingv1.Ingress{
-		TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "Ingress"}, ObjectMeta: meta(dep, w, b.name),
-		Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{
-			Host: c.Routing.Domain,
-			IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{
-				Path: path, PathType: ptr.To(networkingv1.PathTypePrefix),
-				Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
-					Name: b.name, Port: networkingv1.ServiceBackendPort{Number: port},
-				}},
-			}}}},
-		}}},
-	}
-	if c.Routing.UploadLimit != "" {
-		made.Annotations["nginx.ingress.kubernetes.io/proxy-body-size"] = c.Routing.UploadLimit
-	}
-	if c.ProxyHeaders != nil && *c.ProxyHeaders {
-		made.Annotations["nginx.ingress.kubernetes.io/enable-cors"] = "true"
-		made.Annotations["nginx.ingress.kubernetes.io/proxy-buffering"] = "on"
-		made.Annotations["nginx.ingress.kubernetes.io/proxy-buffer-size"] = "256k"
-	}
-	if *c.Expose == spec.ExposeWithTLS {
-		made.Annotations["kubernetes.io/tls-acme"] = "true"
-		made.Spec.TLS = []networkingv1.IngressTLS{{Hosts: []string{c.Routing.Domain}, SecretName: b.name + "-tls"}}
-	}
-	if c.Labels != nil {
-		addPairs(made.Labels, c.Labels.Ingress)
-	}
-	if c.Annotations != nil {
-		addPairs(made.Annotations, c.Annotations.Ingress)
-	}
-	b.rest = append(b.rest, made)
 }

@@ -29,7 +29,7 @@ func (b *built) volumes(dep spec.Deployment, w spec.Workload, pod *corev1.PodSpe
 			source.EmptyDir = &corev1.EmptyDirVolumeSource{SizeLimit: size}
 		default:
 			claim := b.claim(dep, w, v, size)
-			source.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: v.Type == spec.VolumeReadOnly}
+			source.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: v.Type == spec.VolumeReadOnly && !writtenBefore(w.Container, v)}
 		}
 		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: v.Name, VolumeSource: source})
 		main.VolumeMounts = append(main.VolumeMounts, corev1.VolumeMount{
@@ -47,7 +47,7 @@ func (b *built) claim(dep spec.Deployment, w spec.Workload, v spec.Volume, size 
 	mode := map[spec.VolumeType]corev1.PersistentVolumeAccessMode{
 		spec.VolumeReadOnly: corev1.ReadOnlyMany, spec.VolumeReadWriteMany: corev1.ReadWriteMany,
 	}[v.Type]
-	if mode == "" {
+	if mode == "" || writtenBefore(w.Container, v) {
 		mode = corev1.ReadWriteOnce
 	}
 	claim := &corev1.PersistentVolumeClaim{

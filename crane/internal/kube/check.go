@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
@@ -26,7 +25,7 @@ func (d *Driver) Check(dep spec.Deployment) error {
 	}
 	for _, w := range dep.Workloads {
 		p := problems{}
-		p.check(w.Container)
+		p.check(w.Container, d.options.Image)
 		for _, err := range p.refused {
 			if apperr.Is(err, apperr.Unsupported) {
 				kind = apperr.Unsupported
@@ -55,9 +54,9 @@ func (p *problems) invalid(key, format string, args ...any) {
 	p.refused = append(p.refused, apperr.New(apperr.Invalid, "%s: %s", key, fmt.Sprintf(format, args...)))
 }
 
-// check refuses keys of engines of another kind and those that are not built
-// yet; none is left out in silence.
-func (p *problems) check(c spec.Container) {
+// check refuses keys of engines of another kind and what no object can say; none
+// is left out in silence. The image is the agent's own, empty when unknown.
+func (p *problems) check(c spec.Container, image string) {
 	if c.NetworkMode != nil && *c.NetworkMode != spec.NetworkBridge {
 		p.unsupported("networkMode", "pods have a network of their own")
 	}
@@ -70,58 +69,17 @@ func (p *problems) check(c spec.Container) {
 	if len(c.DockerLabels) > 0 {
 		p.unsupported("dockerLabels", "use labels")
 	}
-	if c.ConfigContainer != nil {
-		p.unsupported("configContainer", "not yet")
-	}
-	if c.Storage != nil && c.Storage.StorageID != "" {
-		p.unsupported("storage", "not yet")
-	}
-	if len(c.CustomHeaders) > 0 {
-		p.unsupported("customHeaders", "not yet")
-	}
-	if c.Metrics != nil && c.Metrics.Enabled {
-		p.unsupported("metrics", "not yet")
-	}
 	if c.Hooks != nil {
 		p.unsupported("hooks", "not yet")
 	}
-	if len(c.PortRanges) > 0 {
-		p.unsupported("portRanges", "a Service lists each port; name them in ports")
-	}
-	for i, port := range c.Ports {
-		if port.Address != "" {
-			p.unsupported(fmt.Sprintf("ports[%d].address", i), "a Service has an address of the cluster's own")
-		}
-	}
-	for i, s := range c.Secrets {
-		if strings.HasPrefix(s.Key, spec.SecretFolder+"/") {
-			p.unsupported(fmt.Sprintf("secrets[%d].key", i), "secrets as files are not built yet; give the name of a variable")
-		}
-		if s.Required && s.Value == "" {
-			p.invalid(fmt.Sprintf("secrets[%d].value", i), "the required secret %s has no value", s.Key)
-		}
-	}
-	if c.Routing != nil && c.Routing.StripPath {
-		p.unsupported("routing.stripPath", "ingress controllers do it in ways of their own; say it in annotations.ingress")
-	}
-	if exposed(c) && (c.Routing == nil || c.Routing.Domain == "") {
-		p.invalid("routing.domain", "what is exposed needs a domain")
-	}
-	if exposed(c) && len(c.Ports) == 0 {
-		p.invalid("ports", "what is exposed needs a port")
-	}
-	for i, v := range c.Volumes {
-		key := fmt.Sprintf("volumes[%d].name", i)
-		switch {
-		case strings.HasPrefix(v.Name, "/"):
-			p.unsupported(key, "pods get no folders of their node; name a volume")
-		case len(validation.IsDNS1123Label(v.Name)) > 0:
-			p.invalid(key, "%q must be lower-case letters, digits and '-'", v.Name)
-		}
-		if _, err := quantity(v.Size); err != nil {
-			p.invalid(fmt.Sprintf("volumes[%d].size", i), "%v", err)
-		}
-	}
+	p.checkVariables(c)
+	p.checkPorts(c)
+	p.checkIngress(c)
+	p.checkVolumes(c)
+	p.checkFills(c, image)
+	p.checkCapabilities(c)
+	p.checkMarkers(c)
+	p.checkMetrics(c)
 	p.checkResources(c.ResourceConfig)
 }
 

@@ -34,6 +34,9 @@ type Options struct {
 	// Namespaces are the only ones that deployments may go to and that are
 	// looked at; none means all.
 	Namespaces []string
+	// Image is the agent's own, as nodes pull it: its program fills volumes
+	// before the start. Empty means that none can be filled.
+	Image string
 	// StabilityWindow is how long a container without a readiness probe must
 	// run without restarting to count as healthy; 3 s.
 	StabilityWindow time.Duration

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func newSite(t *testing.T) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := kube.New(asAgent(t, config), kube.Options{StabilityWindow: 5 * time.Second, StopGrace: time.Second})
+	driver, err := kube.New(asAgent(t, config), kube.Options{StabilityWindow: 5 * time.Second, StopGrace: time.Second, Image: agentImage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,36 +60,59 @@ func newSite(t *testing.T) site {
 	return site{driver, client}
 }
 
-// importProgram builds the image that the suite runs, once a cluster.
+// importing is held while an image is built and imported.
+var importing sync.Mutex
+
+// importProgram imports the image that the suite runs.
 func importProgram(t *testing.T, cluster *kubetest.Cluster) {
 	t.Helper()
-	archive := filepath.Join(cluster.Dir, "program.tar")
-	if _, err := os.Stat(archive); err == nil {
+	importProgramOf(t, cluster, programImage, "/program", "fairlead.dev/dagent/internal/docker/testdata/program")
+}
+
+// importProgramOf builds an image of one program, once a cluster.
+func importProgramOf(t *testing.T, cluster *kubetest.Cluster, name, path, source string) {
+	t.Helper()
+	importing.Lock()
+	defer importing.Unlock()
+	if _, err := os.Stat(archiveOf(cluster, name)); err == nil {
 		return
 	}
 	binary := filepath.Join(t.TempDir(), "program")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "fairlead.dev/dagent/internal/docker/testdata/program")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the suite's program: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", source, err, out)
 	}
-	image, err := ociimage.Build(ociimage.Spec{
-		Platform: "linux/" + runtime.GOARCH, Files: []ociimage.File{{Path: "/program", Source: binary}}, Entrypoint: []string{"/program"},
-	})
+	importImage(t, cluster, name, ociimage.Spec{Files: []ociimage.File{{Path: path, Source: binary}}, Entrypoint: []string{path}})
+}
+
+func archiveOf(cluster *kubetest.Cluster, name string) string {
+	return filepath.Join(cluster.Dir, strings.NewReplacer("/", "_", ":", "_").Replace(name)+".tar")
+}
+
+// importImage builds an image and gives it to the cluster.
+func importImage(t *testing.T, cluster *kubetest.Cluster, name string, what ociimage.Spec) {
+	t.Helper()
+	what.Platform = "linux/" + runtime.GOARCH
+	image, err := ociimage.Build(what)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.Create(archive)
+	archive := archiveOf(cluster, name)
+	file, err := os.Create(archive + ".part")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ociimage.WriteArchive(file, programImage, image); err != nil {
+	if err := ociimage.WriteArchive(file, name, image); err != nil {
 		t.Fatal(err)
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Import(t.Context(), archive); err != nil {
+	if err := cluster.Import(t.Context(), archive+".part"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(archive+".part", archive); err != nil {
 		t.Fatal(err)
 	}
 }

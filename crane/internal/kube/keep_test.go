@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -158,19 +157,6 @@ func TestAJobThatHasRunDoesNotRunAgainWhenAReleaseIsPutBack(t *testing.T) {
 	list, err := jobs.List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 0 {
 		t.Errorf("after the release was put back there are the jobs %+v (%v), want none", list.Items, err)
-	}
-}
-
-func TestWhatAClusterCannotHonourIsRefusedByName(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	for key, change := range map[string]func(*spec.Container){
-		"secrets[0].key":  func(c *spec.Container) { c.Secrets = []spec.Secret{{Key: "/run/secrets/password", Value: "hush"}} },
-		"volumes[0].name": func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "/srv/data", Path: "/data"}} },
-	} {
-		if err := s.Check(release("refused", 1, change)); !apperr.Is(err, apperr.Unsupported) || !strings.Contains(err.Error(), key) {
-			t.Errorf("Check: %v, want %s refused by its name", err, key)
-		}
 	}
 }
 

@@ -149,15 +149,21 @@ func (w world) job(namespace, name string) *batchv1.Job {
 // notes say what is done otherwise than asked.
 func notes(c spec.Container) []string {
 	var all []string
+	if len(c.PortRanges) > 0 && !balanced(c) {
+		all = append(all, "portRanges.external has no effect: the Service serves the internal ports within the cluster")
+	}
+	if len(c.ExtraLBAnnotations) > 0 && !balanced(c) {
+		all = append(all, "extraLBAnnotations has no effect without useLoadBalancer")
+	}
 	for i, port := range c.Ports {
-		if port.External != nil && (c.UseLoadBalancer == nil || !*c.UseLoadBalancer) {
+		if port.External != nil && !balanced(c) {
 			all = append(all, fmt.Sprintf("ports[%d].external has no effect: the Service serves port %d within the cluster", i, port.Internal))
 		}
 	}
 	if c.DeploymentStrategy != nil && *c.DeploymentStrategy == spec.StrategyRecreate && len(downtime(c)) == 0 {
 		all = append(all, "deploymentStrategy recreate: new pods run beside the old until they are ready, since nothing forbids it")
 	}
-	return all
+	return append(all, ingressNotes(c)...)
 }
 
 // changes asks the API server what a workload's Deployment would become, and

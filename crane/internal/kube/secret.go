@@ -100,12 +100,7 @@ func secretOf(namespace, name string) *unstructured.Unstructured {
 
 // secretVariables names the variables that come from secrets, for Inspect.
 func secretVariables(c spec.Container) string {
-	var names []string
-	for _, s := range c.Secrets {
-		if s.Value != "" {
-			names = append(names, s.Key)
-		}
-	}
-	slices.Sort(names)
+	variables, _ := secretsBy(c)
+	names := slices.Sorted(maps.Keys(variables))
 	return strings.Join(names, ",")
 }

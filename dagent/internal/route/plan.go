@@ -33,16 +33,6 @@ func (a asked) label() string {
 	return string(text)
 }
 
-// corsHeaders are the request headers that proxyHeaders lets pages of other
-// origins send, besides those of customHeaders.
-func corsHeaders() []string {
-	return []string{
-		"Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Language", "Content-Type", "DNT",
-		"If-Match", "If-Modified-Since", "If-None-Match", "Keep-Alive", "Range", "User-Agent",
-		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Server", "X-Real-IP", "X-Requested-With",
-	}
-}
-
 // read says which route a workload asks for, nil for none, or what of its
 // keys cannot be honored.
 func read(d spec.Deployment, w spec.Workload, defaultDomain string) (*asked, []error) {
@@ -84,7 +74,7 @@ func read(d spec.Deployment, w spec.Workload, defaultDomain string) (*asked, []e
 		a.Route.MaxBody = limit
 	}
 	if cors {
-		a.Route.CORS = &edgeapi.CORS{AllowHeaders: corsHeaders()}
+		a.Route.CORS = &edgeapi.CORS{AllowHeaders: spec.OrdinaryHeaders()}
 		for _, h := range c.CustomHeaders {
 			a.Route.CORS.AllowHeaders = append(a.Route.CORS.AllowHeaders, h.Key)
 		}
