@@ -33,7 +33,9 @@ func hierarchies() ([]string, error) {
 	var all []string
 	for _, entry := range entries {
 		path := filepath.Join(controlGroups, entry.Name())
-		if entry.IsDir() && entry.Name() != "unified" {
+		// A folder of a hierarchy that this machine does not have is empty.
+		_, err := os.Stat(filepath.Join(path, "cgroup.procs"))
+		if err == nil && entry.IsDir() && entry.Name() != "unified" {
 			all = append(all, path)
 		}
 	}
