@@ -9,7 +9,6 @@ import (
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/revision"
-	"fairlead.dev/shared/apperr"
 )
 
 // Delete removes a deployment in any state, its releases and its log with it.
@@ -47,11 +46,8 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 
 // vacate takes the prefix from a deployment that holds it.
 func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) error {
-	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
-	if apperr.Is(err, apperr.NotFound) || err == nil && a.DeploymentID != d.ID {
-		return nil
-	}
-	if err != nil {
+	a, err := s.assigned(ctx, d)
+	if err != nil || a.DeploymentID != d.ID {
 		return err
 	}
 	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
@@ -61,7 +57,7 @@ func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) err
 	// Whoever is still successful was never displaced: this one did not succeed.
 	at := slices.IndexFunc(there, func(o Deployment) bool { return o.ID != d.ID && o.State == Successful })
 	if at >= 0 {
-		return s.fallBack(ctx, there[at], who)
+		return s.fallBack(ctx, there[at], a, who)
 	}
 	generation, err := s.Store.RaiseGeneration(ctx, d.Node.ID)
 	if err != nil {
@@ -72,14 +68,15 @@ func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) err
 	return s.Store.PutAssignment(ctx, d.Node.ID, a, s.Now())
 }
 
-// fallBack gives the prefix to a deployment's last successful release.
-func (s *Service) fallBack(ctx context.Context, d Deployment, who actor.Actor) error {
+// fallBack gives the prefix, which is assigned what now says, to a deployment's
+// last successful release.
+func (s *Service) fallBack(ctx context.Context, d Deployment, now Assignment, who actor.Actor) error {
 	r, err := s.Store.FindLatestRelease(ctx, d.ID, OutcomeSuccessful)
 	if err != nil {
 		return err
 	}
 	again := made(who)
 	again.Trigger, again.RollbackOf = TriggerFallback, r.Number
-	_, err = s.assign(ctx, d, again, r.Spec, true)
+	_, err = s.assign(ctx, d, now, again, r.Spec, true)
 	return err
 }

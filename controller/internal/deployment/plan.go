@@ -61,7 +61,11 @@ func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.U
 		if !d.Startable() {
 			return wrongState(d, "started")
 		}
-		if content, err = s.render(ctx, d, instances); err != nil {
+		now, err := s.assigned(ctx, d)
+		if err != nil {
+			return err
+		}
+		if content, err = s.render(ctx, d, now, instances); err != nil {
 			return err
 		}
 		return s.adopt(ctx, who, d, &content, adopt)

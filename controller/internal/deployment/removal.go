@@ -23,14 +23,10 @@ type Removal struct {
 }
 
 // checkRemoval refuses a start whose release removes so many of the node's
-// workloads that the agent would refuse it.
-func (s *Service) checkRemoval(ctx context.Context, d Deployment, next spec.Deployment) error {
-	now, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
-	if apperr.Is(err, apperr.NotFound) || err == nil && now.Deployment == nil {
+// workloads that the agent would refuse it. Now is what the prefix is assigned.
+func (s *Service) checkRemoval(ctx context.Context, d Deployment, now Assignment, next spec.Deployment) error {
+	if now.Deployment == nil {
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	then := now
 	then.Deployment, then.RemovalConfirmed = &next, false

@@ -10,8 +10,9 @@ import (
 	"fairlead.dev/shared/spec"
 )
 
-// render makes the content of a deployment's next release.
-func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (spec.Deployment, error) {
+// render makes the content of a deployment's next release, over what its prefix
+// is assigned now.
+func (s *Service) render(ctx context.Context, d Deployment, now Assignment, ids []uuid.UUID) (spec.Deployment, error) {
 	all, err := s.Store.ListInstances(ctx, d.ID)
 	if err != nil {
 		return spec.Deployment{}, err
@@ -23,9 +24,9 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 	if len(fresh) == 0 {
 		return spec.Deployment{}, apperr.New(apperr.Precondition, "there is no instance to start").WithField("instances", nil)
 	}
-	running, err := s.running(ctx, d)
-	if err != nil {
-		return spec.Deployment{}, err
+	var running []spec.Workload
+	if now.Deployment != nil {
+		running = now.Deployment.Workloads
 	}
 	key, err := s.Store.NodeSealingKey(ctx, d.Node.ID)
 	if err != nil {
@@ -71,16 +72,14 @@ func (s *Service) render(ctx context.Context, d Deployment, ids []uuid.UUID) (sp
 	return content, nil
 }
 
-// running returns the workloads of the release that the prefix has now.
-func (s *Service) running(ctx context.Context, d Deployment) ([]spec.Workload, error) {
+// assigned returns what the deployment's prefix is assigned on its node: what is
+// to run is nil where nothing is. It stays that while the node is locked.
+func (s *Service) assigned(ctx context.Context, d Deployment) (Assignment, error) {
 	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
-	if apperr.Is(err, apperr.NotFound) || err == nil && a.Deployment == nil {
-		return nil, nil
+	if apperr.Is(err, apperr.NotFound) {
+		return Assignment{}, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return a.Deployment.Workloads, nil
+	return a, err
 }
 
 // keep finds what runs of a workload that is not to be started: the same

@@ -63,14 +63,18 @@ func (s *Service) rollback(ctx context.Context, id uuid.UUID, number int64, conf
 	if err != nil {
 		return 0, err
 	}
+	now, err := s.assigned(ctx, d)
+	if err != nil {
+		return 0, err
+	}
 	if !confirmRemoval {
-		if err := s.checkRemoval(ctx, d, content); err != nil {
+		if err := s.checkRemoval(ctx, d, now, content); err != nil {
 			return 0, err
 		}
 	}
 	r := made(who)
 	r.Trigger, r.RollbackOf = TriggerRollback, number
-	next, err := s.assign(ctx, d, r, content, confirmRemoval)
+	next, err := s.assign(ctx, d, now, r, content, confirmRemoval)
 	if err != nil {
 		return 0, err
 	}

@@ -81,7 +81,11 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 		if !d.Startable() {
 			return wrongState(d, "started")
 		}
-		rendered, err := s.render(ctx, d, o.Instances)
+		now, err := s.assigned(ctx, d)
+		if err != nil {
+			return err
+		}
+		rendered, err := s.render(ctx, d, now, o.Instances)
 		if err != nil {
 			return err
 		}
@@ -92,7 +96,7 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 			return err
 		}
 		if !o.ConfirmRemoval {
-			if err := s.checkRemoval(ctx, d, rendered); err != nil {
+			if err := s.checkRemoval(ctx, d, now, rendered); err != nil {
 				return err
 			}
 		}
@@ -102,7 +106,7 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 				return err
 			}
 		}
-		number, err = s.assign(ctx, d, r, rendered, o.ConfirmRemoval)
+		number, err = s.assign(ctx, d, now, r, rendered, o.ConfirmRemoval)
 		if err != nil {
 			return err
 		}
@@ -127,9 +131,10 @@ func (s *Service) startWith(ctx context.Context, id uuid.UUID, o StartOptions, r
 
 // assign stores the content as the deployment's next release, of which r tells
 // who makes it and why, moves the prefix to it at the node's next generation,
-// and supersedes what was under way there. Confirmed tells that it may remove
-// any number of workloads. It returns the release's number.
-func (s *Service) assign(ctx context.Context, d Deployment, r Release, content spec.Deployment, confirmed bool) (int64, error) {
+// and supersedes what was under way there: earlier is what the prefix was
+// assigned. Confirmed tells that it may remove any number of workloads. It
+// returns the release's number.
+func (s *Service) assign(ctx context.Context, d Deployment, earlier Assignment, r Release, content spec.Deployment, confirmed bool) (int64, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return 0, err
@@ -137,7 +142,7 @@ func (s *Service) assign(ctx context.Context, d Deployment, r Release, content s
 	if err := s.checkHooks(ctx, d, content); err != nil {
 		return 0, err
 	}
-	if err := s.supersede(ctx, d); err != nil {
+	if err := s.supersede(ctx, d, earlier); err != nil {
 		return 0, err
 	}
 	now := s.Now()
@@ -166,14 +171,11 @@ func (s *Service) assign(ctx context.Context, d Deployment, r Release, content s
 	return r.Number, s.become(ctx, d, InProgress)
 }
 
-// supersede ends what is under way on the deployment's node and prefix.
-func (s *Service) supersede(ctx context.Context, d Deployment) error {
-	a, err := s.Store.FindAssignment(ctx, d.Node.ID, d.Prefix)
-	if apperr.Is(err, apperr.NotFound) || err == nil && a.Deployment == nil {
+// supersede ends what is under way on the deployment's node and prefix, which is
+// assigned a.
+func (s *Service) supersede(ctx context.Context, d Deployment, a Assignment) error {
+	if a.Deployment == nil {
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	r, err := s.Store.FindRelease(ctx, a.ReleaseID)
 	if err != nil || r.Outcome.Final() {

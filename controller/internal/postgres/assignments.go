@@ -2,12 +2,12 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"fairlead.dev/controller/internal/deployment"
 )
@@ -51,28 +51,26 @@ func (r assignmentView) toAssignment() (deployment.Assignment, error) {
 // RaiseGeneration returns the node's next generation, and wakes whoever feeds
 // its agent once the transaction is committed.
 func (db *DB) RaiseGeneration(ctx context.Context, nodeID uuid.UUID) (uint64, error) {
-	row := struct{ Generation int64 }{}
-	result := db.in(ctx).Raw("update nodes set generation = generation + 1 where id = ? returning generation", nodeID).Scan(&row)
-	if result.Error == nil && result.RowsAffected == 0 {
-		result.Error = gorm.ErrRecordNotFound
+	const doing = "raise the node's generation"
+	var generation int64
+	err := db.queryRows(ctx, doing, func(rows *sql.Rows) error { return rows.Scan(&generation, new(string)) },
+		`with raised as (update nodes set generation = generation + 1 where id = $1 returning generation)
+		select generation, pg_notify($2, $3)::text from raised`, [16]byte(nodeID), ChannelNode, nodeID.String())
+	if err == nil && generation == 0 {
+		err = notFound(doing)
 	}
-	if result.Error != nil {
-		return 0, mapError(result.Error, "raise the node's generation")
-	}
-	return toGeneration(row.Generation), db.notify(ctx, ChannelNode, nodeID.String())
+	return toGeneration(generation), err
 }
 
 // PutAssignment says what a prefix of a node should run from now on.
 func (db *DB) PutAssignment(ctx context.Context, nodeID uuid.UUID, a deployment.Assignment, at time.Time) error {
-	row := assignmentRow{
-		NodeID: nodeID, Prefix: a.Prefix, Generation: int64(a.Generation),
-		DeploymentID: a.DeploymentID, ReleaseID: orNull(a.ReleaseID), Tombstone: orNull(a.Tombstone),
-		RemovalConfirmed: a.RemovalConfirmed, UpdatedAt: at,
-	}
-	if err := db.in(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
-		return mapError(err, "assign the prefix")
-	}
-	_, err := db.execRows(ctx, "assign the prefix", "delete from forgotten_assignments where node_id = $1 and prefix = $2", nodeID, a.Prefix)
+	_, err := db.execRows(ctx, "assign the prefix", `with remembered as (delete from forgotten_assignments where node_id = $1 and prefix = $2)
+		insert into assignments (node_id, prefix, generation, deployment_id, release_id, tombstone, removal_confirmed, updated_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8)
+		on conflict (node_id, prefix) do update set generation = excluded.generation, deployment_id = excluded.deployment_id,
+			release_id = excluded.release_id, tombstone = excluded.tombstone, removal_confirmed = excluded.removal_confirmed,
+			updated_at = excluded.updated_at`,
+		[16]byte(nodeID), a.Prefix, int64(a.Generation), [16]byte(a.DeploymentID), (*[16]byte)(orNull(a.ReleaseID)), orNull(a.Tombstone), a.RemovalConfirmed, at)
 	return err
 }
 

@@ -31,9 +31,8 @@ func (db *DB) AppendAudit(ctx context.Context, e audit.Entry) error {
 	if err != nil {
 		return fmt.Errorf("encode audit data: %w", err)
 	}
-	row := auditRow{
-		TeamID: orNull(e.TeamID), ActorType: string(e.Actor.Kind), ActorID: orNull(e.Actor.ID),
-		ActorName: e.Actor.Name, Method: e.Actor.Method, Event: string(e.Event), Data: string(data), CreatedAt: e.At,
-	}
-	return mapError(db.in(ctx).Create(&row).Error, "write the audit log")
+	_, err = db.execRows(ctx, "write the audit log", `insert into audit_log (team_id, actor_type, actor_id, actor_name, method, event, data, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		(*[16]byte)(orNull(e.TeamID)), string(e.Actor.Kind), (*[16]byte)(orNull(e.Actor.ID)), e.Actor.Name, e.Actor.Method, string(e.Event), string(data), e.At)
+	return err
 }

@@ -16,10 +16,6 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-// eventBatch bounds the rows of one statement, which can't have more than
-// 65535 values.
-const eventBatch = 500
-
 type deploymentEventRow struct {
 	ID           int64 `gorm:"->"`
 	DeploymentID uuid.UUID
@@ -51,8 +47,6 @@ func (r deploymentEventRow) toEntry() (deployment.LogEntry, error) {
 // AppendLog adds entries to the logs of deployments and wakes who watches them.
 func (db *DB) AppendLog(ctx context.Context, entries []deployment.LogEntry) error {
 	rows := make([]deploymentEventRow, len(entries))
-	var touched []uuid.UUID
-	seen := map[uuid.UUID]bool{}
 	for i, e := range entries {
 		lines, err := json.Marshal(append([]string{}, e.Lines...))
 		if err != nil {
@@ -63,15 +57,39 @@ func (db *DB) AppendLog(ctx context.Context, entries []deployment.LogEntry) erro
 			Status: string(e.State), InstanceID: orNull(e.InstanceID), State: string(e.Container), Reason: e.Reason,
 			Lines: string(lines), CreatedAt: e.At,
 		}
-		if !seen[e.DeploymentID] {
-			seen[e.DeploymentID] = true
-			touched = append(touched, e.DeploymentID)
+	}
+	for part := range slices.Chunk(rows, maxStatementRows) {
+		if err := db.insertDeploymentEvents(ctx, part); err != nil {
+			return err
 		}
 	}
-	if err := db.in(ctx).CreateInBatches(&rows, eventBatch).Error; err != nil {
-		return mapError(err, "write the deployment's log")
-	}
-	return db.notifyAll(ctx, ChannelDeployment, touched)
+	return nil
+}
+
+// insertDeploymentEvents keeps the order of the rows: the numbers they get tell
+// it.
+func (db *DB) insertDeploymentEvents(ctx context.Context, rows []deploymentEventRow) error {
+	type row = deploymentEventRow
+	_, err := db.execRows(ctx, "write the deployment's log", `with written as (
+			insert into deployment_events (deployment_id, release, type, level, status, instance_id, state, reason, lines, created_at)
+			select deployment_id, release, type, level, status, instance_id, state, reason, lines::jsonb, created_at
+			from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::timestamptz[])
+				with ordinality as e (deployment_id, release, type, level, status, instance_id, state, reason, lines, created_at, place)
+			order by place
+			returning deployment_id)
+		select pg_notify($11, deployment_id::text) from (select distinct deployment_id from written) as touched`,
+		ids(rows, func(r row) uuid.UUID { return r.DeploymentID }),
+		column(rows, func(r row) int64 { return r.Release }),
+		column(rows, func(r row) string { return r.Type }),
+		column(rows, func(r row) string { return r.Level }),
+		column(rows, func(r row) string { return r.Status }),
+		optionalIDs(rows, func(r row) *uuid.UUID { return r.InstanceID }),
+		column(rows, func(r row) string { return r.State }),
+		column(rows, func(r row) string { return r.Reason }),
+		column(rows, func(r row) string { return r.Lines }),
+		column(rows, func(r row) time.Time { return r.CreatedAt }),
+		ChannelDeployment)
+	return err
 }
 
 // TrimLogs keeps each deployment's newest entries.

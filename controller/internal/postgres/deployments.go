@@ -128,26 +128,24 @@ func (db *DB) UpdateDeployment(ctx context.Context, d deployment.Deployment) err
 	if err != nil {
 		return err
 	}
-	err = db.in(ctx).Model(&deploymentRow{}).Where("id = ?", d.ID).UpdateColumns(map[string]any{
-		"prefix": d.Prefix, "note": d.Note, "environment": environment, "tries": d.Tries,
-		"updated_at": d.UpdatedAt, "updated_by": d.UpdatedBy,
-		"on_failure": string(d.Policy.OnFailure), "health_window_seconds": d.Policy.HealthWindowSeconds,
-		"drain_seconds": d.Policy.DrainSeconds, "parallelism": d.Policy.Parallelism,
-	}).Error
-	return mapError(err, "change the deployment")
+	_, err = db.execRows(ctx, "change the deployment", `update deployments set prefix = $2, note = $3, environment = $4, tries = $5,
+			updated_at = $6, updated_by = $7, on_failure = $8, health_window_seconds = $9, drain_seconds = $10, parallelism = $11
+		where id = $1`,
+		[16]byte(d.ID), d.Prefix, d.Note, environment, d.Tries, d.UpdatedAt, d.UpdatedBy,
+		string(d.Policy.OnFailure), d.Policy.HealthWindowSeconds, d.Policy.DrainSeconds, d.Policy.Parallelism)
+	return err
 }
 
 // SetDeploymentStates moves deployments to other states and wakes who watches
 // them.
 func (db *DB) SetDeploymentStates(ctx context.Context, list []deployment.StateChange, at time.Time) error {
-	changed := ids(list, func(c deployment.StateChange) uuid.UUID { return c.ID })
-	_, err := db.execRows(ctx, "set the deployments' states", `update deployments d set status = c.status, updated_at = $3
-		from unnest($1::uuid[], $2::text[]) as c (id, status) where d.id = c.id`,
-		changed, column(list, func(c deployment.StateChange) string { return string(c.State) }), at)
-	if err != nil {
-		return err
-	}
-	return db.notifyAll(ctx, ChannelDeployment, column(list, func(c deployment.StateChange) uuid.UUID { return c.ID }))
+	_, err := db.execRows(ctx, "set the deployments' states", `with changed as (
+			update deployments d set status = c.status, updated_at = $3
+			from unnest($1::uuid[], $2::text[]) as c (id, status) where d.id = c.id returning d.id)
+		select pg_notify($4, id::text) from changed`,
+		ids(list, func(c deployment.StateChange) uuid.UUID { return c.ID }),
+		column(list, func(c deployment.StateChange) string { return string(c.State) }), at, ChannelDeployment)
+	return err
 }
 
 // DeleteDeployment removes a deployment and all it has, and wakes who watches
@@ -169,10 +167,12 @@ func (db *DB) FindTarget(ctx context.Context, teamID, nodeID uuid.UUID) (deploym
 // LockTarget locks a node until the transaction ends. What merely refers to the
 // node goes on.
 func (db *DB) LockTarget(ctx context.Context, nodeID uuid.UUID) error {
-	var row struct{ ID uuid.UUID }
-	err := db.in(ctx).Table("nodes").Select("id").Where("id = ?", nodeID).
-		Clauses(clause.Locking{Strength: "no key update"}).Take(&row).Error
-	return mapError(err, "lock the node")
+	const doing = "lock the node"
+	n, err := db.execRows(ctx, doing, "select from nodes where id = $1 for no key update", [16]byte(nodeID))
+	if err == nil && n == 0 {
+		err = notFound(doing)
+	}
+	return err
 }
 
 // LockTargets locks nodes until the transaction ends, in the order of their ids.

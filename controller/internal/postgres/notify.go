@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"fairlead.dev/shared/logging"
@@ -38,13 +37,6 @@ const listenRetry = time.Second
 // commits (https://www.postgresql.org/docs/current/sql-notify.html).
 func (db *DB) notify(ctx context.Context, channel, payload string) error {
 	return mapError(db.in(ctx).Exec("select pg_notify(?, ?)", channel, payload).Error, "wake the listeners")
-}
-
-// notifyAll is notify for many rows.
-func (db *DB) notifyAll(ctx context.Context, channel string, payloads []uuid.UUID) error {
-	_, err := db.execRows(ctx, "wake the listeners", "select pg_notify($1, id::text) from unnest($2::uuid[]) as p (id)",
-		channel, ids(payloads, func(id uuid.UUID) uuid.UUID { return id }))
-	return err
 }
 
 // Listen passes the payloads of notices to the function of their channel until

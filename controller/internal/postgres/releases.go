@@ -140,10 +140,9 @@ func (db *DB) SetOutcome(ctx context.Context, id uuid.UUID, e deployment.Ending)
 	if err != nil {
 		return err
 	}
-	err = db.in(ctx).Model(&releaseRow{}).Where("id = ?", id).UpdateColumns(map[string]any{
-		"outcome": string(e.Outcome), "failure": card, "finished_at": e.At, "digests": digests,
-	}).Error
-	return mapError(err, "note the release's outcome")
+	_, err = db.execRows(ctx, "note the release's outcome",
+		"update releases set outcome = $2, failure = $3, finished_at = $4, digests = $5 where id = $1", [16]byte(id), string(e.Outcome), card, e.At, digests)
+	return err
 }
 
 // FindRelease returns a release, without its spec.

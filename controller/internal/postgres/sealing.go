@@ -9,13 +9,10 @@ import (
 // NodeSealingKey returns the sealing key of a node's agent, also of one that is
 // away.
 func (db *DB) NodeSealingKey(ctx context.Context, nodeID uuid.UUID) (string, error) {
-	var keys []string
-	err := db.in(ctx).Table("agents").Where("node_id = ? and revoked_at is null", nodeID).
-		Order("enrolled_at desc").Limit(1).Pluck("sealing_key", &keys).Error
-	if err != nil || len(keys) == 0 {
-		return "", mapError(err, "find the node's sealing key")
-	}
-	return keys[0], nil
+	var key string
+	err := db.read(ctx, "find the node's sealing key", func(row scanner) error { return row.Scan(&key) },
+		"select sealing_key from agents where node_id = $1 and revoked_at is null order by enrolled_at desc limit 1", [16]byte(nodeID))
+	return key, err
 }
 
 // KeepSealingKey notes what secrets for an agent's node are sealed to; it

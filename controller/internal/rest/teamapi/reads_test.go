@@ -30,3 +30,25 @@ func TestWhatIsAskedTheMostTakesOneStatement(t *testing.T) {
 		})
 	}
 }
+
+// TestAStartTakesFewStatements starts a deployment again and again: what was
+// started before makes a start no dearer.
+func TestAStartTakesFewStatements(t *testing.T) {
+	k := newCast(t)
+	x := k.newTenant(t, k.people[actor.Owner], "acme")
+	o := operation{Method: http.MethodPost, Path: "/api/{teamSlug}/deployments/{deploymentId}/start"}
+	path := o.at("", "", x.rows)
+	x.Post(path, nil).Expect(t, http.StatusNoContent) // over nothing
+	const starts, most = 5, 21                        // with begin and commit
+	fewest := 0
+	for range starts {
+		before := statements(t, k, o)
+		x.Post(path, nil).Expect(t, http.StatusNoContent)
+		if n := statements(t, k, o) - before; fewest == 0 || n < fewest { // one more when the caller has to be looked up
+			fewest = n
+		}
+	}
+	if fewest > most {
+		t.Errorf("%d statements, want at most %d", fewest, most)
+	}
+}
