@@ -84,6 +84,7 @@ func (w world) container(deployment *appsv1.Deployment) workload.Container {
 		describePod(&c, pods[0])
 		for _, pod := range pods {
 			c.RestartCount = max(c.RestartCount, restarts(pod))
+			noteEnd(&c, pod)
 		}
 	case deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
 		c.State, c.Reason = spec.StateExited, "scaled to zero"
@@ -162,9 +163,28 @@ func describePod(c *workload.Container, pod *corev1.Pod) {
 		c.Health = health(pod, status)
 	case status.State.Terminated != nil:
 		c.State, c.Reason = spec.StateExited, status.State.Terminated.Reason
+		if pod.Status.Reason != "" { // such as Evicted, which says more than Error
+			c.Reason = pod.Status.Reason
+		}
 		ended(c, status.State.Terminated)
 	case status.State.Waiting != nil:
 		c.Reason = status.State.Waiting.Reason
+	}
+}
+
+// noteEnd notes an end that is later than those of the pods before: that one
+// replica ended, or was evicted, is told though the newest runs.
+func noteEnd(c *workload.Container, pod *corev1.Pod) {
+	if len(pod.Status.ContainerStatuses) == 0 {
+		return
+	}
+	t := endedBadly(pod.Status.ContainerStatuses[0])
+	if t == nil || !t.FinishedAt.After(c.FinishedAt) {
+		return
+	}
+	c.FinishedAt = t.FinishedAt.Time
+	if c.State != spec.StateRunning {
+		c.ExitCode, c.OOMKilled = int(t.ExitCode), t.Reason == "OOMKilled"
 	}
 }
 

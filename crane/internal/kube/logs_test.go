@@ -1,0 +1,106 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+func TestLogsOfReplicasAreOneInTheOrderOfTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "merged"
+	if err := s.Apply(t.Context(), release(prefix, 1, func(c *spec.Container) { c.Replicas = new(int32(2)) }), silence()); err != nil {
+		t.Fatal(err)
+	}
+	web := workload.ContainerID{Prefix: prefix, Name: "web"}
+	pods, last := map[string]int{}, time.Time{}
+	err := s.Logs(t.Context(), web, workload.LogOptions{Tail: -1}, func(l workload.LogLine) error {
+		pod, _, _ := strings.Cut(l.Text, " ")
+		pods[pod]++
+		if l.Time.Before(last) {
+			t.Errorf("%q of %s comes after a line of %s", l.Text, l.Time, last)
+		}
+		last = l.Time
+		return nil
+	})
+	if err != nil || len(pods) != 2 {
+		t.Fatalf("lines by pod: %v, %v, want some of two", pods, err)
+	}
+	for pod, lines := range pods {
+		if !strings.HasPrefix(pod, "web-") || lines != 3 {
+			t.Errorf("%d lines of %q, want 3 of a pod", lines, pod)
+		}
+	}
+
+	// Who follows is told the tail of each first.
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	seen := 0
+	if err := s.Logs(ctx, web, workload.LogOptions{Tail: 1, Follow: true}, func(workload.LogLine) error {
+		if seen++; seen == 2 {
+			cancel()
+		}
+		return nil
+	}); err != nil || seen != 2 {
+		t.Errorf("following with a tail of 1 told %d lines, %v, want one of each pod", seen, err)
+	}
+}
+
+func TestLogsOfBeforeARestartAreRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "previous"
+	if err := s.Apply(t.Context(), release(prefix, 1, func(*spec.Container) {}), silence()); err != nil {
+		t.Fatal(err)
+	}
+	web := workload.ContainerID{Prefix: prefix, Name: "web"}
+	// The process that ends takes the command with it.
+	_, execErr := s.Exec(t.Context(), web, workload.ExecOptions{Command: []string{"/program", "end"}}, workload.ExecStreams{
+		Output: func(string, []byte) error { return nil },
+	})
+	var seen []workload.Container
+	err := wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		all, err := s.List(ctx)
+		seen = slices.DeleteFunc(all, func(c workload.Container) bool { return c.ID != web })
+		return err == nil && len(seen) == 1 && seen[0].RestartCount > 0 && seen[0].State == spec.StateRunning && !seen[0].FinishedAt.IsZero(), err
+	})
+	if err != nil {
+		t.Fatalf("the container was not started again: %v (exec: %v), seen %+v", err, execErr, seen)
+	}
+	read := func(tail int) (lines []string) {
+		t.Helper()
+		if err := s.Logs(t.Context(), web, workload.LogOptions{Tail: tail}, func(l workload.LogLine) error {
+			lines = append(lines, l.Text)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return lines
+	}
+	// Its three lines may take a moment.
+	err = wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		return len(read(-1)) == 6, nil
+	})
+	if err != nil {
+		t.Fatalf("the whole log is %q, want what both runs said", read(-1))
+	}
+	// Each run says three lines, on two outputs, whose order the cluster does not
+	// keep.
+	said := []string{"hello ", "ready", "warming up"}
+	if lines := read(4); len(lines) != 4 || !slices.Equal(slices.Sorted(slices.Values(lines[1:])), said) || !slices.Contains(said, lines[0]) {
+		t.Errorf("the last 4 lines are %q, want one of before and the 3 of now", lines)
+	}
+	if lines := read(2); len(lines) != 2 {
+		t.Errorf("the last 2 lines are %q", lines)
+	}
+}
