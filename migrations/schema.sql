@@ -344,7 +344,8 @@ CREATE TABLE public.deployments (
 CREATE TABLE public.forgotten_assignments (
     node_id uuid NOT NULL,
     prefix text NOT NULL,
-    generation bigint NOT NULL
+    generation bigint NOT NULL,
+    kept boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.gone_agents (

@@ -9,6 +9,7 @@ import (
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/revision"
+	"fairlead.dev/shared/apperr"
 )
 
 // Delete removes a deployment in any state, its releases and its log with it.
@@ -20,6 +21,18 @@ import (
 //
 // A node that is away removes the containers when it returns. Errors: NotFound.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
+	return s.delete(ctx, id, false)
+}
+
+// DeleteKeeping is Delete that leaves the containers as they run. From then on
+// nobody looks after them: the node shows them as left over, until they are
+// removed one by one or something else is deployed under the prefix. Errors:
+// also Precondition while a release is under way, which would be left half done.
+func (s *Service) DeleteKeeping(ctx context.Context, id uuid.UUID) error {
+	return s.delete(ctx, id, true)
+}
+
+func (s *Service) delete(ctx context.Context, id uuid.UUID, keep bool) error {
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
 		_, who, err := authz.Require(ctx, authz.DeploymentDelete)
 		if err != nil {
@@ -32,20 +45,20 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		if err := revision.Check(ctx, d.UpdatedAt); err != nil {
 			return err
 		}
-		if err := s.vacate(ctx, d, who); err != nil {
+		if err := s.vacate(ctx, d, who, keep); err != nil {
 			return err
 		}
 		if err := s.Store.DeleteDeployment(ctx, id); err != nil {
 			return err
 		}
 		return s.Audit.Record(ctx, authz.DeploymentDelete, map[string]any{
-			"id": id, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
+			"id": id, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix, "containersKept": keep,
 		})
 	})
 }
 
 // vacate takes the prefix from a deployment that holds it.
-func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) error {
+func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor, keep bool) error {
 	a, err := s.assigned(ctx, d)
 	if err != nil || a.DeploymentID != d.ID {
 		return err
@@ -59,9 +72,16 @@ func (s *Service) vacate(ctx context.Context, d Deployment, who actor.Actor) err
 	if at >= 0 {
 		return s.fallBack(ctx, there[at], a, who)
 	}
+	if keep && d.State == InProgress {
+		return apperr.New(apperr.Precondition, "a release is under way: wait for its outcome, or delete the containers, too").
+			WithField("containers", nil)
+	}
 	generation, err := s.Store.RaiseGeneration(ctx, d.Node.ID)
 	if err != nil {
 		return err
+	}
+	if keep {
+		return s.Store.LeaveAssignment(ctx, d.Node.ID, d.Prefix, generation)
 	}
 	// Whoever deletes a deployment means that all of it goes.
 	a = Assignment{Prefix: d.Prefix, Generation: generation, DeploymentID: d.ID, Tombstone: string(authz.DeploymentDelete), RemovalConfirmed: true}

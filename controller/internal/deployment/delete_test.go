@@ -38,6 +38,41 @@ func TestDeleteEmptiesThePrefix(t *testing.T) {
 	}
 }
 
+func TestDeleteThatKeepsTheContainersEmptiesNothing(t *testing.T) {
+	for _, phase := range []workload.Phase{workload.PhaseSuccessful, workload.PhaseFailed} {
+		t.Run(string(phase), func(t *testing.T) {
+			w := newWorld(t)
+			d := w.create(w.version(w.project("shop"), "rolling", nil, "web"), "shop")
+			w.deploy(d, phase)
+			if err := w.DeleteKeeping(w.ctx, d.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Get(w.ctx, d.ID); !apperr.Is(err, apperr.NotFound) {
+				t.Errorf("it is still there: %v", err)
+			}
+			if set := w.set(); len(set.Assignments) != 0 || set.Generation != 2 {
+				t.Errorf("the set is %+v", set)
+			}
+		})
+	}
+}
+
+func TestDeleteThatKeepsTheContainersWaitsForTheRelease(t *testing.T) {
+	w := newWorld(t)
+	d := w.create(w.version(w.project("shop"), "rolling", nil, "web"), "shop")
+	w.deploy(d, workload.PhaseInProgress)
+	if err := w.DeleteKeeping(w.ctx, d.ID); !apperr.Is(err, apperr.Precondition) {
+		t.Fatalf("in the middle of a release: %v", err)
+	}
+	if a := w.assignment("shop"); a.DeploymentID != d.ID || a.Deployment == nil {
+		t.Errorf("got assignment %+v", a)
+	}
+	w.report(d, workload.PhaseSuccessful, nil)
+	if err := w.DeleteKeeping(w.ctx, d.ID); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDeleteOfWhatDoesNotRun(t *testing.T) {
 	w := newWorld(t)
 	project := w.project("shop")

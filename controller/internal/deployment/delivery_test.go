@@ -237,6 +237,33 @@ func TestATombstoneStaysUntilTheRemovalIsKnownAndItsTraceUntilTheAgentKnowsThat(
 	h.wantWhole()
 }
 
+func TestAPrefixWhoseContainersStayLeavesTheSetWithAWholeOne(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHolder()
+	version := w.version(w.project("shop"), "rolling", nil, "web")
+	shop, blog := w.create(version, "shop"), w.create(version, "blog")
+	w.deploy(shop, workload.PhaseSuccessful)
+	w.deploy(blog, workload.PhaseSuccessful)
+	h.take(deployment.Behind)
+
+	if err := w.DeleteKeeping(w.ctx, shop.ID); err != nil {
+		t.Fatal(err)
+	}
+	// A change that forgets what was not emptied is one that agents refuse.
+	h.wantSent(h.take(deployment.Behind, true), false, "blog")
+	h.wantWhole()
+	h.take(deployment.Current)
+
+	h.sure = true
+	w.start(blog) // the agent holds a set without it; from here on changes do
+	h.wantSent(h.take(deployment.Behind), true, "blog")
+
+	again := w.create(version, "shop")
+	w.start(again)
+	h.wantSent(h.take(deployment.Behind), true, "shop")
+	h.wantWhole()
+}
+
 func TestReleasesOfBeforePartsWereKeptAreHashedAllTheSame(t *testing.T) {
 	w := newWorld(t)
 	h := w.newHolder()

@@ -87,6 +87,9 @@ type Store interface {
 	// ForgetAssignment takes a prefix out of a node's set at a generation. That
 	// it was there is kept until the node's agent holds a set without it.
 	ForgetAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error
+	// LeaveAssignment is ForgetAssignment of a prefix whose containers stay,
+	// which the agent takes only with the next whole set.
+	LeaveAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error
 	// FindAssignment returns a prefix's assignment, FindAssignmentOf that of a
 	// deployment, without what is to run; each deployment has at most one.
 	FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (Assignment, error)

@@ -76,10 +76,20 @@ func (db *DB) PutAssignment(ctx context.Context, nodeID uuid.UUID, a deployment.
 
 // ForgetAssignment takes a prefix out of a node's set and keeps a trace of it.
 func (db *DB) ForgetAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error {
+	return db.forget(ctx, nodeID, prefix, generation, false)
+}
+
+// LeaveAssignment is ForgetAssignment of a prefix whose containers stay.
+func (db *DB) LeaveAssignment(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64) error {
+	return db.forget(ctx, nodeID, prefix, generation, true)
+}
+
+func (db *DB) forget(ctx context.Context, nodeID uuid.UUID, prefix string, generation uint64, kept bool) error {
 	_, err := db.execRows(ctx, "forget the assignment", `with gone as (
 			delete from assignments where node_id = $1 and prefix = $2 returning node_id, prefix)
-		insert into forgotten_assignments (node_id, prefix, generation) select node_id, prefix, $3 from gone
-		on conflict (node_id, prefix) do update set generation = excluded.generation`, nodeID, prefix, int64(generation))
+		insert into forgotten_assignments (node_id, prefix, generation, kept) select node_id, prefix, $3, $4 from gone
+		on conflict (node_id, prefix) do update set generation = excluded.generation, kept = excluded.kept`,
+		nodeID, prefix, int64(generation), kept)
 	return err
 }
 

@@ -35,7 +35,9 @@ const readStandings = `
 		left join offered_sets o on o.node_id = q.node_id and o.generation = q.generation and q.lineage = s.value
 	), wanted as (
 		select *,
-			case when certain and not whole and held < generation then held else 0 end as base,
+			case when certain and not whole and held < generation and not exists (
+					select 1 from forgotten_assignments f where f.node_id = known.node_id and f.kept and f.generation > held)
+				then held else 0 end as base,
 			case when ours then held < generation or held = generation and not certain
 				else held = 0 and generation > 0 or replaces_lineage <> '' end as needed
 		from known

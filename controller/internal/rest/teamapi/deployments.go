@@ -66,6 +66,11 @@ type createDeploymentInput struct {
 	}
 }
 
+type deleteDeploymentInput struct {
+	DeploymentPath
+	Containers string `query:"containers" enum:"remove,keep" default:"remove" doc:"What becomes of the containers: remove them, or keep them as they run, left over and looked after by nobody. Volumes stay either way"`
+}
+
 type copyDeploymentInput struct {
 	DeploymentPath
 	Body struct {
@@ -101,7 +106,7 @@ func (a *api) deploymentRoutes() {
 	add(a, route{method: http.MethodPatch, path: one, summary: "Change a deployment", tag: deploymentTag,
 		action: authz.DeploymentUpdate, revises: true, status: http.StatusNoContent, errors: []int{409, 412}}, a.updateDeployment)
 	add(a, route{method: http.MethodDelete, path: one, summary: "Delete a deployment", tag: deploymentTag,
-		action: authz.DeploymentDelete, revises: true, status: http.StatusNoContent}, a.deleteDeployment)
+		action: authz.DeploymentDelete, revises: true, status: http.StatusNoContent, errors: []int{412}}, a.deleteDeployment)
 	add(a, route{method: http.MethodPost, path: one + "/copy", summary: "Copy a deployment", tag: deploymentTag,
 		action: authz.DeploymentCreate, status: http.StatusCreated, errors: []int{409, 412}, repeats: once}, a.copyDeployment)
 	a.deploymentStartRoutes()
@@ -191,7 +196,10 @@ func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (
 	return nil, a.deps.Deployments.Update(ctx, in.DeploymentID, change)
 }
 
-func (a *api) deleteDeployment(ctx context.Context, in *DeploymentPath) (*empty, error) {
+func (a *api) deleteDeployment(ctx context.Context, in *deleteDeploymentInput) (*empty, error) {
+	if in.Containers == "keep" {
+		return nil, a.deps.Deployments.DeleteKeeping(ctx, in.DeploymentID)
+	}
 	return nil, a.deps.Deployments.Delete(ctx, in.DeploymentID)
 }
 
