@@ -83,7 +83,9 @@ const (
 	StepHealth    Step = "health"
 	StepSwitch    Step = "switch"
 	StepRetire    Step = "retire"
-	StepRemove    Step = "remove"
+	// StepPostDeploy is the hook that runs when the release is in place.
+	StepPostDeploy Step = "post-deploy"
+	StepRemove     Step = "remove"
 )
 
 // Failure is the failure card of a deploy: why it failed and what is known of

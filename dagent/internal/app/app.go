@@ -92,7 +92,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 		Runs:     runledger.New(filepath.Join(config.StateDir, fileRuns)),
 		Liveness: docker.Liveness{Restarts: restartledger.New(filepath.Join(config.StateDir, fileRestarts))},
 	})
-	var can []string
+	can := []string{protocol.Hooks}
 	if adoptions != nil {
 		can = append(can, protocol.Adopt)
 	}

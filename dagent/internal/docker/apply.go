@@ -45,6 +45,7 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 			failure.Err = errors.Join(failure.Err, err)
 		}
 		serves, err := a.putBack(ctx, a.failed, a.stoodBy)
+		a.disarm(ctx)
 		failure.RolledBack = serves && err == nil
 		if err != nil {
 			failure.Err = errors.Join(failure.Err, engineError(err, "put the previous release back"))
@@ -64,6 +65,10 @@ type applying struct {
 	// attempt is on a label of every container that is made.
 	attempt string
 	decision
+	// seen is what the decision was made from; armed are the ids of the
+	// containers of hooks that run when the release is in place.
+	seen  sight
+	armed []string
 	// filled are the workloads whose volumes have been filled, and how that
 	// ended; filling is held meanwhile.
 	filled  map[string]error
@@ -97,7 +102,7 @@ type halt struct {
 
 func (a *applying) run(ctx context.Context) {
 	steps := []func(context.Context) *workload.Failure{
-		a.prepare, a.survey, a.prepareRoutes, a.pullAll, a.bringAll, a.switchOver, a.drain, a.retire,
+		a.prepare, a.survey, a.prepareRoutes, a.pullAll, a.preDeploy, a.bringAll, a.armPostDeploy, a.switchOver, a.drain, a.retire, a.postDeploy,
 	}
 	for _, step := range steps {
 		if step(ctx) != nil {
@@ -141,7 +146,7 @@ func (a *applying) survey(ctx context.Context) *workload.Failure {
 	if err != nil {
 		return a.fail(ctx, workload.StepCheck, nil, "", err)
 	}
-	a.decision = decide(a.dep, seen, a.planRoutes)
+	a.seen, a.decision = seen, decide(a.dep, seen, a.planRoutes)
 	if a.reason != nil {
 		return a.fail(ctx, workload.StepCheck, &slot{Workload: *a.blocked}, "", a.reason)
 	}

@@ -62,6 +62,10 @@ func (d *Driver) problemsOf(dep spec.Deployment, w spec.Workload) []error {
 	p.refused = append(p.refused, built.refused...)
 	p.refused = append(p.refused, d.planRoutes(dep, w, &b)...)
 	p.refused = append(p.refused, d.permit(b)...)
+	for _, kind := range w.HookKinds() {
+		b, _ := buildHook(dep, w, kind, w.Image.Reference) // has the problems of the workload's
+		p.refused = append(p.refused, d.permit(b)...)
+	}
 	for _, ic := range w.Container.InitContainers {
 		checkImage("initContainers."+ic.Name+".image", ic.Image, &p)
 		b, built := buildInit(dep, w, ic, ic.Image)
@@ -100,9 +104,6 @@ func refusals(c spec.Container) problems {
 	}
 	refuseReplicas(c, &p)
 	refuseProbes(c, &p)
-	if c.Hooks != nil {
-		p.unsupported("hooks", "")
-	}
 	refuseKubernetesOnly(c, &p)
 	refuseNetworks(c, &p)
 	return p

@@ -245,6 +245,9 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 		}
 	}
 	slices.Sort(p.Containers)
+	if dec.brings(w, seen) {
+		p.Hooks = w.HookKinds()
+	}
 	p.Downtime = dec.downtime(w)
 	switch {
 	case len(p.Downtime) > 0:

@@ -51,6 +51,10 @@ func outcome(c spec.Container) string {
 	}
 	b, _ := build(dep, w, "image")
 	text += dump(b.config) + dump(b.host) + dump(b.networks) + dump(b.volumes)
+	for _, kind := range w.HookKinds() {
+		b, _ := buildHook(dep, w, kind, "image")
+		text += dump(b.config) + dump(b.host)
+	}
 	for _, ic := range c.InitContainers {
 		b, _ := buildInit(dep, w, ic, ic.Image)
 		text += dump(b.config) + dump(b.host)
@@ -124,7 +128,9 @@ func filled(t *testing.T, kind reflect.Type) reflect.Value {
 // of a full configuration changes the outcome.
 func TestNoPartOfAFieldIsSilentlyIgnored(t *testing.T) {
 	ignored := map[string]string{
-		"ID": "the client's own mark of an entry",
+		"ID":                              "the client's own mark of an entry",
+		"Hooks.PreDeploy.TimeoutSeconds":  "read by runHook",
+		"Hooks.PostDeploy.TimeoutSeconds": "read by runHook",
 		// How long to wait and for what is read when the container is started.
 		"ExpectedState.TimeoutSeconds": "read by awaitState",
 		"ExpectedState.ExitCode":       "read by judge",

@@ -49,6 +49,8 @@ const (
 	labelLiveness = labelPrefix + "liveness"
 	// labelInit is the name of an init container, absent on others.
 	labelInit = labelPrefix + "init"
+	// labelHook is the kind of a hook, absent on others.
+	labelHook = labelPrefix + "hook"
 )
 
 func workloadLabels(d spec.Deployment, w spec.Workload) map[string]string {
@@ -78,6 +80,7 @@ const (
 	placeNext           // of a release being brought up
 	placePrevious       // replaced, not yet retired
 	placeInit           // an init container
+	placeHook           // a hook, begun or not; see hook.go
 	placeFailed         // kept for inspection
 	placeStray          // renamed by somebody else
 )
@@ -106,6 +109,8 @@ type owned struct {
 	place      place
 	release    int64
 	state      string
+	// hook is the kind of the hook that it is, empty for others.
+	hook spec.HookKind
 	// ends is true when the container is meant to end.
 	ends bool
 	// adopted is the engine name that it had when it was adopted, empty for one
@@ -148,6 +153,7 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 		others:     decodeOthers(c.Labels[labelOtherDigests]),
 		attempt:    c.Labels[labelAttempt],
 		adopted:    c.Labels[labelAdopted],
+		hook:       spec.HookKind(c.Labels[labelHook]),
 		stops:      strings.FieldsFunc(c.Labels[labelStops], func(r rune) bool { return r == ',' }),
 	}
 	if n := c.Labels[labelReplica]; n != "" {
@@ -155,6 +161,8 @@ func ownedBy(c container.Summary) (o owned, ok bool) {
 	}
 	o.release, _ = strconv.ParseInt(c.Labels[labelRelease], 10, 64) // ours is a number
 	switch rest, _ := strings.CutPrefix(o.engineName, o.base); {
+	case o.hook != "":
+		o.place = placeHook
 	case o.adopted != "" && o.engineName == o.adopted:
 		o.place = placeServing
 	case !strings.HasPrefix(o.engineName, o.base):

@@ -151,6 +151,9 @@ func (d *Driver) startForsaken(ctx context.Context) {
 		return
 	}
 	for _, c := range all {
+		if c.Labels[labelHook] != "" {
+			continue // runs once, and when its release has it run
+		}
 		seen, err := d.engine.ContainerInspect(ctx, c.ID)
 		// The engine's words name the folder it did not find.
 		if err != nil || seen.State == nil || !strings.Contains(seen.State.Error, d.options.Secrets.Folder(c.Labels[labelSecretFiles])) {

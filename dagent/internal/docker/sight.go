@@ -21,6 +21,8 @@ const parallelLooks = 8
 type sight struct {
 	// owned are the containers of ours under the prefix.
 	owned []owned
+	// hooks are the containers of hooks, of this release and of others.
+	hooks []owned
 	// others are the engine names that are taken by containers which are not
 	// ours under the prefix, with whose they are.
 	others map[string]string
@@ -49,9 +51,12 @@ func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spe
 	seen := sight{others: map[string]string{}, details: map[string]container.InspectResponse{}, images: map[string]picture{}}
 	for _, c := range all {
 		o, ours := ownedBy(c)
-		if ours && o.prefix == dep.Prefix {
+		switch {
+		case ours && o.prefix == dep.Prefix && o.hook != "":
+			seen.hooks = append(seen.hooks, o)
+		case ours && o.prefix == dep.Prefix:
 			seen.owned = append(seen.owned, o)
-		} else {
+		default:
 			seen.others[engineName(c)] = whose(o, ours)
 			seen.ports = append(seen.ports, portsHeldBy(c)...)
 		}

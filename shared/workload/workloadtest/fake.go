@@ -62,6 +62,7 @@ type FakeDriver struct {
 	random     *rand.Rand
 	created    int
 	containers map[string]*fakeContainer // by engine name
+	hooks      map[string]*fakeHook      // by what it is of; see hookKey
 	changed    chan struct{}             // closed and replaced at every change
 }
 
@@ -89,6 +90,7 @@ func NewFakeDriver(options FakeOptions) *FakeDriver {
 		options:    options,
 		random:     rand.New(rand.NewPCG(options.Seed, options.Seed)), //nolint:gosec // repeatable, not secret
 		containers: map[string]*fakeContainer{},
+		hooks:      map[string]*fakeHook{},
 		changed:    make(chan struct{}),
 	}
 }

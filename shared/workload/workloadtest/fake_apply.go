@@ -62,6 +62,20 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 			Time: f.options.Now(), Level: workload.LevelInfo, InstanceID: w.InstanceID, Lines: []string{"pulled"}, Digest: digestOf(w.Image.Reference),
 		})
 	}
+	due := f.dueHooks(d)
+	for _, w := range due {
+		if w.Hook(spec.HookPreDeploy) == nil {
+			continue
+		}
+		if err := step(workload.StepPreDeploy, w); err != nil {
+			return err
+		}
+		if h, err := f.runHook(ctx, d, w, spec.HookPreDeploy, report); err != nil {
+			failed := f.failure(ctx, workload.StepPreDeploy, d, w, spec.ContainerName(d.Prefix, w.Name())+".hook-pre-deploy", err)
+			failed.ExitCode, failed.LogTail = &h.code, h.lines
+			return failed
+		}
+	}
 	candidates := map[string]*fakeContainer{}
 	for _, w := range d.Workloads {
 		name := spec.ContainerName(d.Prefix, w.Name())
@@ -90,7 +104,7 @@ func (f *FakeDriver) Apply(ctx context.Context, d spec.Deployment, report worklo
 	for _, event := range f.commit(d, candidates) {
 		report.Report(event)
 	}
-	return nil
+	return f.postDeploy(ctx, d, due, report)
 }
 
 // Remove removes every container under the prefix.

@@ -39,6 +39,9 @@ func (f *FakeDriver) Plan(ctx context.Context, d spec.Deployment) (workload.Plan
 				p.Changes = []string{"image"}
 			}
 		}
+		if p.Action != workload.ActionKeep {
+			p.Hooks = w.HookKinds()
+		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	var retired []workload.PlannedWorkload

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,9 @@ type Subject struct {
 	// Image is a reference the engine can run. Its program writes the line
 	// "warming up" to standard error, and "hello $GREETING" and then "ready" to
 	// standard output. Without arguments it runs until it is stopped; with the arguments
-	// "exit" and a number it ends at once with that exit code.
+	// "exit" and a number it ends at once with that exit code; with "work" and two
+	// numbers it writes "run" and a word that no other run has, goes on for as many
+	// seconds as the first says and ends with the second as its exit code.
 	Image string
 	// Program is the path of a program in the image that can be run in its
 	// containers. With the argument "echo" it copies its input to standard
@@ -39,6 +42,8 @@ type Subject struct {
 	// error is not told from the rest, and commands get no environment of
 	// their own.
 	Pods bool
+	// NoHooks is true when the driver refuses hooks.
+	NoHooks bool
 	// AddForeign runs a container under the engine name that no driver made,
 	// and removes it when the test ends.
 	AddForeign func(t *testing.T, engineName string)
@@ -77,6 +82,11 @@ func Run(t *testing.T, factory Factory) {
 		{"a name taken under another prefix is a conflict", conflictWithOther},
 		{"the next deployment takes the prefix over", takeoverReplaces},
 		{"a failing takeover leaves the old deployment serving", takeoverKeepsOld},
+		{"a pre-deploy hook runs before the release", hookRunsBefore},
+		{"a failing pre-deploy hook leaves the previous release serving", hookKeepsOld},
+		{"a pre-deploy hook that takes too long is stopped", hookTakesTooLong},
+		{"a post-deploy hook runs when the release is in place", hookRunsAfter},
+		{"a hook runs once though its agent is cut off", hookRunsOnce},
 		{"what is not supported is refused by its name", unsupportedIsNamed},
 		{"remove empties the prefix and no other", removeRemoves},
 		{"list includes foreign containers", listForeign},
@@ -96,6 +106,9 @@ func Run(t *testing.T, factory Factory) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			subject := factory(t)
+			if subject.NoHooks && strings.Contains(test.name, "hook") {
+				return
+			}
 			if subject.Pods {
 				t.Parallel() // a cluster takes its time, and has a namespace for each
 			}

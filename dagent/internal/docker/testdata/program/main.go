@@ -2,6 +2,8 @@
 // its arguments say, and by default runs until it is told to stop:
 //
 //	exit CODE         ends at once
+//	work NUMBER CODE  writes "run" and a word that no other run has, works for that
+//	                  many seconds and ends
 //	write FILE TEXT   writes a file and ends
 //	copy FILE FILE    copies a file and ends
 //	cat FILE...       prints files and runs on
@@ -173,6 +175,14 @@ func act(args []string) {
 			os.Exit(code)
 		}
 		err = bad
+	case args[0] == "work" && len(args) == 3:
+		fmt.Println("run", time.Now().UnixNano())
+		seconds, bad := strconv.Atoi(args[1])
+		code, worse := strconv.Atoi(args[2])
+		if err = errors.Join(bad, worse); err == nil {
+			time.Sleep(time.Duration(seconds) * time.Second)
+			os.Exit(code)
+		}
 	case args[0] == "serve" && len(args) == 2:
 		err = serve(args[1])
 	case args[0] == "write" && len(args) == 3:
