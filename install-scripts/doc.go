@@ -1,7 +1,8 @@
 // Package installscripts renders the scripts that make a machine a node.
 //
 // The script for Docker on Linux is dagent/linux.sh.tmpl with two fixed parts,
-// look.sh (finds out, changes nothing) and act.sh (changes). It runs in any
+// look.sh (finds out, changes nothing) and act.sh (changes); how archives are
+// fetched and checked is shell/archive.sh, in both shell scripts. It runs in any
 // POSIX shell and needs docker, curl or wget, and what coreutils or busybox
 // bring.
 //

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-//go:embed crane
+//go:embed shell crane
 var kubernetesSources embed.FS
 
 // DefaultWait is how long the script waits for the agent to be connected.
@@ -86,7 +86,7 @@ func RenderKubernetes(params KubernetesParams) ([]byte, error) {
 	// The delimiters are ones that neither shell nor kubectl's formats use.
 	script, err := template.New("kubectl.sh.tmpl").Delims("<%", "%>").
 		Funcs(template.FuncMap{"quote": quote}).
-		ParseFS(kubernetesSources, "crane/*.sh.tmpl", "crane/*.sh")
+		ParseFS(kubernetesSources, "crane/*.sh.tmpl", "crane/*.sh", "shell/*.sh")
 	if err != nil {
 		return nil, fmt.Errorf("parse the install script: %w", err)
 	}

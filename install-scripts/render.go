@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-//go:embed dagent/linux.sh.tmpl dagent/look.sh dagent/act.sh
+//go:embed shell dagent
 var sources embed.FS
 
 // linuxValues is what the template of the Linux script refers to.
@@ -56,7 +56,7 @@ func Render(params Params) ([]byte, error) {
 	// The delimiters are ones that neither shell nor Docker's formats use.
 	script, err := template.New("linux.sh.tmpl").Delims("<%", "%>").
 		Funcs(template.FuncMap{"quote": quote}).
-		ParseFS(sources, "dagent/linux.sh.tmpl", "dagent/look.sh", "dagent/act.sh")
+		ParseFS(sources, "dagent/linux.sh.tmpl", "dagent/*.sh", "shell/*.sh")
 	if err != nil {
 		return nil, fmt.Errorf("parse the install script: %w", err)
 	}

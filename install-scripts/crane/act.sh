@@ -2,7 +2,7 @@
 
 check_tools() {
 	have kubectl || problem "kubectl is not here: install it, and give it access to the cluster"
-	have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
 	for tool in sha256sum mktemp tr cut tail grep; do
 		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
 	done
@@ -27,6 +27,10 @@ check_cluster() {
 
 check_controller() {
 	[ "$ACT" = install_agent ] || return 0
+	if [ -n "$ARCHIVE" ]; then
+		[ -f "$ARCHIVE" ] || problem "there is no file $ARCHIVE"
+		return 0
+	fi
 	fetch "$CONTROLLER_URL/livez" "$WORK/livez" || problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
 }
 
@@ -73,7 +77,8 @@ check_image() {
 	if [ -n "$LOAD" ]; then
 		PULL_POLICY=Never
 		IMAGE=$ARCHIVE_IMAGE
-		artifact_for "$(machine_arch)" || problem "the controller has no agent for the architecture $(machine_arch)"
+		ARCH=$(machine_arch)
+		artifact_for "$ARCH" || problem "the controller has no agent for the architecture $ARCH"
 		have ctr || have k3s || problem "--load needs containerd's program ctr on this machine, which is the cluster's only node"
 		return 0
 	fi
@@ -112,8 +117,8 @@ check_values() {
 	for namespace in $NAMESPACES; do
 		[ -n "$(there namespace "$namespace")" ] || problem "--namespaces: there is no namespace $namespace"
 	done
-	if [ -z "$NAMESPACES" ] && [ "$minor" -lt $NEWEST_MINOR_NEEDED ]; then
-		problem "the cluster is Kubernetes 1.$minor, which cannot keep the agent to its own namespaces: use --namespaces, or 1.$NEWEST_MINOR_NEEDED or newer"
+	if [ -z "$NAMESPACES" ] && [ "$minor" -lt $OLDEST_MINOR_WITH_POLICIES ]; then
+		problem "the cluster is Kubernetes 1.$minor, which cannot keep the agent to its own namespaces: use --namespaces, or 1.$OLDEST_MINOR_WITH_POLICIES or newer"
 	fi
 }
 
@@ -208,7 +213,7 @@ wait_for_agent() {
 # remove_agent removes what an installation made, and nothing that was deployed.
 remove_agent() {
 	kinds=clusterrolebinding,clusterrole,validatingadmissionpolicybinding,validatingadmissionpolicy
-	[ "$minor" -ge $NEWEST_MINOR_NEEDED ] || kinds=clusterrolebinding,clusterrole
+	[ "$minor" -ge $OLDEST_MINOR_WITH_POLICIES ] || kinds=clusterrolebinding,clusterrole
 	if [ -n "$DRY" ]; then
 		say "would remove namespace $NAME with the agent, and its rights; nothing was changed"
 		return 0

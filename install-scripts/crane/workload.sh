@@ -15,7 +15,8 @@ metadata:
 NAMESPACE
 }
 
-# quoted VALUE: a string of YAML; checked values hold neither quotes nor backslashes.
+# variable NAME VALUE prints one variable of the agent; check_values has made sure
+# that values hold neither quotes nor backslashes.
 variable() { printf '        - {name: %s, value: "%s"}\n' "$1" "$2"; }
 
 # print_deployment prints what runs the agent. One pod at a time: two would be one

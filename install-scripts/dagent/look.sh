@@ -1,23 +1,4 @@
-# --- fetching -----------------------------------------------------------------
-
-# fetch URL FILE [HEADERS]: downloads over whichever of curl and wget is here.
-fetch() {
-	if have curl; then
-		curl -fsSL --connect-timeout 20 --speed-time 60 --speed-limit 1 \
-			-D "${3:-/dev/null}" -o "$2" "$1" 2>"$WORK/fetch.err"
-	elif wget --help 2>&1 | grep -q BusyBox; then
-		# No -T: builds without it crash on the option.
-		wget -S -O "$2" "$1" 2>"$WORK/fetch.err"
-	else
-		wget -nv -S -T 60 -t 2 -O "$2" "$1" 2>"$WORK/fetch.err"
-	fi || return 1
-	if [ -n "${3:-}" ] && ! have curl; then cp "$WORK/fetch.err" "$3"; fi
-}
-
-# fetch_error prints why the last fetch failed, on one line.
-fetch_error() { tail -n 3 "$WORK/fetch.err" 2>/dev/null | tr '\n' ' '; }
-
-sha256_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
+# --- looking ------------------------------------------------------------------
 
 # http_epoch TEXT: seconds since 1970 of an HTTP date, "Fri, 20 Nov 2026
 # 18:25:50 GMT"; done by hand because no two date commands parse alike.
@@ -39,8 +20,6 @@ http_epoch() {
 	i=${hms#*:} i=${i%:*}
 	echo $((days * 86400 + ${h#0} * 3600 + ${i#0} * 60 + ${s#0}))
 }
-
-# --- looking ------------------------------------------------------------------
 
 # container NAME FORMAT: one field of a container, nothing when there is none.
 container() { docker container inspect --format "$2" "$1" 2>/dev/null || :; }

@@ -27,7 +27,7 @@ MCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=
 # How long the agent may take to be connected.
 WAIT_SECONDS='180'
 # The oldest Kubernetes with the policies that keep the agent to its namespaces.
-NEWEST_MINOR_NEEDED=30
+OLDEST_MINOR_WITH_POLICIES=30
 
 # What EXIT has to put in order.
 WORK=
@@ -74,6 +74,8 @@ where the cluster's nodes get the agent's image, one of:
                         archive is fetched, checked and given to its containerd
   --save FILE           fetch and check the archive, write it to FILE, and do
                         nothing else: to be pushed to a registry
+  --archive FILE        … with --load and --save: take the archive from a file, its
+                        signature from FILE.sig; both are checked as ever
 
   --namespaces A,B      let the agent deploy to these namespaces only, which have
                         to be there
@@ -273,7 +275,8 @@ metadata:
 NAMESPACE
 }
 
-# quoted VALUE: a string of YAML; checked values hold neither quotes nor backslashes.
+# variable NAME VALUE prints one variable of the agent; check_values has made sure
+# that values hold neither quotes nor backslashes.
 variable() { printf '        - {name: %s, value: "%s"}\n' "$1" "$2"; }
 
 # print_deployment prints what runs the agent. One pod at a time: two would be one
@@ -352,44 +355,63 @@ print_manifest() {
 	print_deployment
 }
 
-# --- the archive ---------------------------------------------------------------
+# --- fetching -----------------------------------------------------------------
 
-# fetch URL FILE: downloads over whichever of curl and wget is here.
+# fetch URL FILE [HEADERS]: downloads over whichever of curl and wget is here.
 fetch() {
 	if have curl; then
-		curl -fsSL --connect-timeout 20 --speed-time 60 --speed-limit 1 -o "$2" "$1" 2>"$WORK/fetch.err"
+		curl -fsSL --connect-timeout 20 --speed-time 60 --speed-limit 1 \
+			-D "${3:-/dev/null}" -o "$2" "$1" 2>"$WORK/fetch.err"
+	elif wget --help 2>&1 | grep -q BusyBox; then
+		# No -T: builds without it crash on the option.
+		wget -S -O "$2" "$1" 2>"$WORK/fetch.err"
 	else
-		wget -q -O "$2" "$1" 2>"$WORK/fetch.err"
-	fi
+		wget -nv -S -T 60 -t 2 -O "$2" "$1" 2>"$WORK/fetch.err"
+	fi || return 1
+	if [ -n "${3:-}" ] && ! have curl; then cp "$WORK/fetch.err" "$3"; fi
 }
 
 # fetch_error prints why the last fetch failed, on one line.
 fetch_error() { tail -n 3 "$WORK/fetch.err" 2>/dev/null | tr '\n' ' '; }
 
-machine_arch() {
-	case $(uname -m) in
-	x86_64) echo amd64 ;;
-	aarch64 | arm64) echo arm64 ;;
-	*) uname -m ;;
-	esac
+sha256_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
+
+# take_archive leaves the agent's archive at $WORK/agent.tar, checked: its SHA-256
+# is pinned in this script, whose own is pinned in the pasted command; and where
+# OpenSSL 3 is, the controller's release key must have signed it as well. It is
+# taken from the file $ARCHIVE when that is said.
+take_archive() {
+	if [ -n "$ARCHIVE" ]; then
+		say "taking the agent $VERSION for linux/$ARCH from $ARCHIVE"
+		cp "$ARCHIVE" "$WORK/agent.tar" || die "could not read $ARCHIVE"
+		got=$(sha256_of "$WORK/agent.tar")
+		[ "$got" = "$ARTIFACT_SHA256" ] ||
+			die "the SHA-256 of $ARCHIVE is $got, not $ARTIFACT_SHA256: it is not the agent this script is for; nothing was run"
+	else
+		say "downloading the agent $VERSION for linux/$ARCH ($((ARTIFACT_SIZE / 1024)) KiB)"
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
+			die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
+		got=$(sha256_of "$WORK/agent.tar")
+		[ "$got" = "$ARTIFACT_SHA256" ] ||
+			die "the agent's SHA-256 is $got, not $ARTIFACT_SHA256: it was changed or cut short on its way; nothing was run"
+	fi
+	check_signature
 }
 
-# fetch_archive leaves the archive at $WORK/agent.tar, checked: its SHA-256 is
-# pinned in this script, whose own is pinned in the pasted command; and where
-# OpenSSL 3 is, the controller's release key must have signed it as well.
-fetch_archive() {
-	say "fetching the agent $VERSION ($((ARTIFACT_SIZE / 1024)) KiB)"
-	fetch "$CONTROLLER_URL$ARTIFACT_PATH" "$WORK/agent.tar" ||
-		die "could not download $CONTROLLER_URL$ARTIFACT_PATH: $(fetch_error)"
-	got=$(sha256sum <"$WORK/agent.tar" | cut -d ' ' -f 1)
-	[ "$got" = "$ARTIFACT_SHA256" ] ||
-		die "the agent's SHA-256 is $got, not $ARTIFACT_SHA256: it was changed or cut short on its way; nothing was run"
+# check_signature checks that the controller's release key signed the artifact.
+# Where OpenSSL cannot (Ed25519 needs version 3), the digest has to do: the chain
+# from the pasted command to it is complete.
+check_signature() {
 	if ! openssl pkeyutl -help 2>&1 | grep -q -e -rawin; then
 		say "SHA-256 is right; signature not checked: OpenSSL 3 is not here (package openssl)"
 		return 0
 	fi
-	fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
-		die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	if [ -n "$ARCHIVE" ]; then
+		cp "$ARCHIVE.sig" "$WORK/agent.sig" 2>/dev/null || die "there is no signature beside the archive: $ARCHIVE.sig"
+	else
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+			die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	fi
 	printf '%s' "$RELEASE_KEY" >"$WORK/release.pem"
 	printf 'fairlead artifact v1\npath %s\nversion %s\nsha256 %s\nsize %s\n' \
 		"$ARTIFACT_PATH" "$VERSION" "$ARTIFACT_SHA256" "$ARTIFACT_SIZE" >"$WORK/statement"
@@ -404,11 +426,22 @@ fetch_archive() {
 	fi
 }
 
+# --- the image ----------------------------------------------------------------
+
+machine_arch() {
+	case $(uname -m) in
+	x86_64) echo amd64 ;;
+	aarch64 | arm64) echo arm64 ;;
+	*) uname -m ;;
+	esac
+}
+
 # save_archive is for a registry of the cluster.
 save_archive() {
-	artifact_for "${ARCH:-$(machine_arch)}" || die "the controller has no agent for the architecture ${ARCH:-$(machine_arch)}"
+	ARCH=${ARCH:-$(machine_arch)}
+	artifact_for "$ARCH" || die "the controller has no agent for the architecture $ARCH"
 	[ ! -e "$SAVE" ] || die "$SAVE is there already"
-	fetch_archive
+	take_archive
 	cp "$WORK/agent.tar" "$SAVE"
 	say "the image $ARCHIVE_IMAGE is in $SAVE; push it where the cluster's nodes can pull it, for example:"
 	say "  skopeo copy docker-archive:$SAVE docker://registry.example.org/fairlead/crane:$VERSION"
@@ -417,7 +450,7 @@ save_archive() {
 
 # load_image gives the archive to this machine's containerd, as Kubernetes uses it.
 load_image() {
-	fetch_archive
+	take_archive
 	if have k3s; then
 		set -- k3s ctr
 	else
@@ -431,7 +464,7 @@ load_image() {
 
 check_tools() {
 	have kubectl || problem "kubectl is not here: install it, and give it access to the cluster"
-	have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
 	for tool in sha256sum mktemp tr cut tail grep; do
 		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
 	done
@@ -456,6 +489,10 @@ check_cluster() {
 
 check_controller() {
 	[ "$ACT" = install_agent ] || return 0
+	if [ -n "$ARCHIVE" ]; then
+		[ -f "$ARCHIVE" ] || problem "there is no file $ARCHIVE"
+		return 0
+	fi
 	fetch "$CONTROLLER_URL/livez" "$WORK/livez" || problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
 }
 
@@ -502,7 +539,8 @@ check_image() {
 	if [ -n "$LOAD" ]; then
 		PULL_POLICY=Never
 		IMAGE=$ARCHIVE_IMAGE
-		artifact_for "$(machine_arch)" || problem "the controller has no agent for the architecture $(machine_arch)"
+		ARCH=$(machine_arch)
+		artifact_for "$ARCH" || problem "the controller has no agent for the architecture $ARCH"
 		have ctr || have k3s || problem "--load needs containerd's program ctr on this machine, which is the cluster's only node"
 		return 0
 	fi
@@ -541,8 +579,8 @@ check_values() {
 	for namespace in $NAMESPACES; do
 		[ -n "$(there namespace "$namespace")" ] || problem "--namespaces: there is no namespace $namespace"
 	done
-	if [ -z "$NAMESPACES" ] && [ "$minor" -lt $NEWEST_MINOR_NEEDED ]; then
-		problem "the cluster is Kubernetes 1.$minor, which cannot keep the agent to its own namespaces: use --namespaces, or 1.$NEWEST_MINOR_NEEDED or newer"
+	if [ -z "$NAMESPACES" ] && [ "$minor" -lt $OLDEST_MINOR_WITH_POLICIES ]; then
+		problem "the cluster is Kubernetes 1.$minor, which cannot keep the agent to its own namespaces: use --namespaces, or 1.$OLDEST_MINOR_WITH_POLICIES or newer"
 	fi
 }
 
@@ -637,7 +675,7 @@ wait_for_agent() {
 # remove_agent removes what an installation made, and nothing that was deployed.
 remove_agent() {
 	kinds=clusterrolebinding,clusterrole,validatingadmissionpolicybinding,validatingadmissionpolicy
-	[ "$minor" -ge $NEWEST_MINOR_NEEDED ] || kinds=clusterrolebinding,clusterrole
+	[ "$minor" -ge $OLDEST_MINOR_WITH_POLICIES ] || kinds=clusterrolebinding,clusterrole
 	if [ -n "$DRY" ]; then
 		say "would remove namespace $NAME with the agent, and its rights; nothing was changed"
 		return 0
@@ -687,7 +725,7 @@ check_all() {
 install_agent() {
 	check_all
 	if [ -n "$DRY" ]; then
-		if [ -n "$LOAD" ]; then say "would fetch $CONTROLLER_URL$ARTIFACT_PATH, check its SHA-256 and signature, and give it to containerd"; fi
+		if [ -n "$LOAD" ]; then say "would take ${ARCHIVE:-$CONTROLLER_URL$ARTIFACT_PATH}, check its SHA-256 and signature, and give it to containerd"; fi
 		say "would apply the agent $VERSION ($IMAGE) in namespace $NAME, with rights in ${NAMESPACES:-every namespace that it makes}"
 		if [ -z "$KEEP" ]; then say "would enrol the cluster at $AGENT_ADDR as node $NODE_NAME"; fi
 		say "nothing was changed"
@@ -717,6 +755,7 @@ main() {
 	AGAIN=
 	LOAD=
 	SAVE=
+	ARCHIVE=
 	IMAGE=
 	PULL_SECRET=
 	NAMESPACES=
@@ -727,7 +766,7 @@ main() {
 		--dry-run) DRY=yes ;;
 		--enrol-again) AGAIN=yes ;;
 		--load) LOAD=yes ;;
-		--image | --pull-secret | --namespaces | --save)
+		--image | --pull-secret | --namespaces | --save | --archive)
 			[ $# -gt 1 ] || {
 				warn "$1 needs a value"
 				return 2
@@ -737,6 +776,7 @@ main() {
 			--pull-secret) PULL_SECRET=$2 ;;
 			--namespaces) NAMESPACES=$(printf '%s' "$2" | tr ',' ' ') SAID_NAMESPACES=yes ;;
 			--save) SAVE=$2 ACT=save_archive ;;
+			--archive) ARCHIVE=$2 ;;
 			esac
 			shift
 			;;
