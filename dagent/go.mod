@@ -8,6 +8,7 @@ require (
 	fairlead.dev/shared/bucket v0.0.0
 	fairlead.dev/shared/ociimage v0.0.0
 	github.com/containerd/errdefs v1.0.0
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/distribution/reference v0.6.0
 	github.com/docker/docker v28.5.2+incompatible
 	github.com/docker/go-connections v0.8.2

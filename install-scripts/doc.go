@@ -46,6 +46,9 @@
 //	             <name>-next until then. A run of the script ends that.
 //	install      the script's own note of which node this folder belongs to.
 //	install.sh   the script without its token, to uninstall or repair with.
+//	bin          with --service: programs, dagent.<build>, and dagent, a link to the
+//	             one that the service manager starts. An update's is called after it.
+//	service.env  with --service: the agent's variables.
 //
 // Uninstalling removes these, the agent's other files by name (see
 // uninstall_agent in dagent/linux.sh.tmpl) and nothing else: volumes of deployed

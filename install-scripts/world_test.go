@@ -36,6 +36,8 @@ type world struct {
 	mu      sync.Mutex
 	served  map[string][]byte
 	fetched []string
+	// edit changes the script before it is run; nil leaves it.
+	edit func(script []byte) []byte
 	// date is what the controller's clock says; nil is the truth.
 	date func() time.Time
 }
@@ -43,20 +45,23 @@ type world struct {
 var worlds atomic.Int64
 
 // fakeAgent compiles the fake agent once for all tests.
-var fakeAgent = sync.OnceValues(func() ([]byte, error) {
+var fakeAgent = sync.OnceValues(func() ([]byte, error) { return compileAgent("", "") })
+
+// compileAgent compiles a fake agent that is a version and behaves as mode says.
+func compileAgent(version, mode string) ([]byte, error) {
 	folder, err := os.MkdirTemp("", "fakeagent")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	binary := filepath.Join(folder, "fakeagent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./testdata/fakeagent")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -X main.version="+version+" -X main.mode="+mode, "-o", binary, "./testdata/fakeagent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the fake agent: %w\n%s", err, out)
 	}
 	return os.ReadFile(binary)
-})
+}
 
 // newWorld makes a world whose agent behaves as mode says (see fakeagent) and
 // removes everything of it from the engine in the end.
@@ -110,10 +115,16 @@ func (w *world) publish(t *testing.T, mode string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.publishAgent(t, binary, mode)
+}
+
+// publishAgent is publish for a program.
+func (w *world) publishAgent(t *testing.T, binary []byte, mode string) {
+	t.Helper()
 	image, err := ociimage.Build(ociimage.Spec{
 		Platform:   "linux/" + runtime.GOARCH,
-		Files:      []ociimage.File{{Path: "/agent", Content: binary, Mode: 0o755}},
-		Entrypoint: []string{"/agent"},
+		Files:      []ociimage.File{{Path: "/dagent", Content: binary, Mode: 0o755}},
+		Entrypoint: []string{"/dagent"},
 		Env:        []string{"FAKE_MODE=" + mode},
 	})
 	if err != nil {
@@ -193,6 +204,9 @@ func (w *world) script(t *testing.T) []byte {
 	script, err := installscripts.Render(w.params)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if w.edit != nil {
+		return w.edit(script)
 	}
 	return script
 }

@@ -7,7 +7,7 @@ set -eu
 
 main() {
 	set --
-	for need in gcc:gcc ld:binutils shellcheck:shellcheck busybox:busybox openssl:openssl curl:curl jq:jq ssh-keygen:openssh-client minisign:minisign osslsigncode:osslsigncode; do
+	for need in gcc:gcc ld:binutils shellcheck:shellcheck busybox:busybox openssl:openssl curl:curl jq:jq ssh-keygen:openssh-client minisign:minisign osslsigncode:osslsigncode systemd-analyze:systemd; do
 		command -v "${need%%:*}" >/dev/null 2>&1 || set -- "$@" "${need#*:}"
 	done
 	# gcc alone has no headers of the C library.

@@ -19,6 +19,12 @@ recover() {
 }
 
 set_aside() {
+	OLD_BUILD=$(installed_build)
+	if [ -n "$OLD_BUILD" ]; then
+		if service_active; then OLD_SERVICE=yes; fi
+		say "stopping the previous agent"
+		stop_service
+	fi
 	OLD_IMAGE=$(container "$CONTAINER" '{{.Image}}')
 	OLD_TAG=$(container "$CONTAINER" '{{.Config.Image}}')
 	OLD_RUNNING=$(container "$CONTAINER" '{{if .State.Running}}yes{{end}}')
@@ -55,6 +61,10 @@ prepare_state() {
 }
 
 start_agent() {
+	if [ "$MODE" = service ]; then
+		start_as_service
+		return 0
+	fi
 	docker load --quiet --input "$WORK/agent.tar" >/dev/null
 	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
 	set -- --name "$CONTAINER" --restart always --network host \
@@ -102,6 +112,10 @@ last_words() {
 	if [ -s "$ROOT_PATH/enrol-error" ]; then
 		warn "the agent says: $(head -c 2000 "$ROOT_PATH/enrol-error" | plain)"
 	fi
+	if [ "$MODE" = service ]; then
+		service_words
+		return 0
+	fi
 	warn "its last log lines:"
 	docker logs --tail 20 "$NEW_ID" 2>&1 | plain >&2 || :
 }
@@ -114,7 +128,11 @@ wait_for_agent() {
 			die "the agent could not enrol"
 		fi
 		# State, restarts and exit code; three restarts are a crash loop.
-		state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		if [ "$MODE" = service ]; then
+			state=$(service_state)
+		else
+			state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		fi
 		case $state in
 		running\ [012]\ * | restarting\ [012]\ *) ;;
 		*)
@@ -153,6 +171,13 @@ commit() {
 	: >"$ROOT_PATH/enrolled"
 	keep_script
 	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
+	if [ "$MODE" = service ]; then
+		for program in "$ROOT_PATH"/bin/dagent.*; do
+			[ "$program" = "$ROOT_PATH/bin/$BUILD" ] || rm -f "$program"
+		done
+	elif [ -e "$ROOT_PATH/bin" ]; then
+		remove_service
+	fi
 	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
 	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
 		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
@@ -215,6 +240,7 @@ keep_script() {
 
 # put_back undoes a run that did not get to its end.
 put_back() {
+	if [ "$MODE" = service ]; then put_service_back; fi
 	if [ -n "$NEW_ID" ]; then
 		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
 	fi
@@ -228,6 +254,9 @@ put_back() {
 	done
 	# An agent that enrolled after all has spent the token: its key stays.
 	if [ -n "$WROTE_RECORD" ] && [ ! -e "$ROOT_PATH/identity" ]; then rm -f "$ROOT_PATH/install"; fi
+	if [ "$MODE" = container ] && [ -n "$OLD_SERVICE" ]; then
+		if start_service >/dev/null 2>&1; then warn "the previous agent is back"; fi
+	fi
 	if [ -n "$OLD_ID" ]; then
 		docker rename "$OLD_ID" "$CONTAINER" 2>/dev/null || :
 		if [ -n "$OLD_RUNNING" ]; then docker start "$OLD_ID" >/dev/null || :; fi

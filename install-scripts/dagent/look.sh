@@ -194,8 +194,12 @@ older() {
 # check_version keeps an old script from bringing an old agent back.
 check_version() {
 	[ -z "$DOWN" ] || return 0
-	installed=$(container "$CONTAINER" '{{.Config.Image}}')
-	installed=${installed##*:}
+	if [ -x "$ROOT_PATH/bin/dagent" ]; then
+		installed=$("$ROOT_PATH/bin/dagent" version 2>/dev/null | cut -d ' ' -f 2) || installed=
+	else
+		installed=$(container "$CONTAINER" '{{.Config.Image}}')
+		installed=${installed##*:}
+	fi
 	if [ -n "$installed" ] && older "$VERSION" "$installed"; then
 		problem "the agent here is $installed, newer than this script's $VERSION: make a new script for node $NODE_NAME, or use --downgrade"
 	fi
@@ -203,6 +207,13 @@ check_version() {
 
 # installed_setting NAME: what the installed agent was given for a variable.
 installed_setting() {
+	if [ -f "$ROOT_PATH/service.env" ]; then
+		while IFS= read -r line; do
+			line=${line%\"}
+			case $line in "$1="*) printf '%s' "${line#*=\"}" ;; esac
+		done <"$ROOT_PATH/service.env"
+		return 0
+	fi
 	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do
 		case $line in "$1="*) printf '%s' "${line#*=}" ;; esac
 	done
@@ -238,6 +249,13 @@ same_policy() {
 }
 
 up_to_date() {
+	if [ "$MODE" = service ]; then
+		[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] && [ -e "$(service_file)" ] && service_active &&
+			[ "$(installed_build)" = "$(build_name)" ] && [ -x "$ROOT_PATH/bin/dagent" ] &&
+			[ -z "$(container "$CONTAINER" '{{.Id}}')" ] && same_policy
+		return
+	fi
+	[ ! -e "$ROOT_PATH/bin" ] || return 1
 	[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] &&
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&

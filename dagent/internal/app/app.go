@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/dagent/internal/docker"
+	"fairlead.dev/dagent/internal/hostservice"
 	"fairlead.dev/dagent/internal/restartledger"
 	"fairlead.dev/dagent/internal/runledger"
 	"fairlead.dev/dagent/internal/secretfile"
-	"fairlead.dev/dagent/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
 	"fairlead.dev/shared/protocol"
@@ -74,11 +74,9 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	log.Info("what deployments may ask of this host", "policy", policy)
 	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir, "engine", engine.DaemonHost())
-	// Outside of a container the agent can't replace itself.
-	var replacer agentrt.Replacer
-	if self := selfupdate.Container(); self != "" {
-		replacer = selfupdate.New(engine, self)
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replaced := config.replaced(engine, cancel)
 	var agent *agentrt.Agent
 	fetch := func(ctx context.Context, digest, path string) error { return agent.Fetch(ctx, digest, path) }
 	router, err := config.Routing.router(engine, config.StateDir, fetch, log)
@@ -97,17 +95,16 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 		can = append(can, protocol.Adopt)
 	}
 	agent = agentrt.New(agentrt.Config{
-		Replacer: replacer, UpdateID: config.UpdateID,
+		Replacer: replaced.replacer, UpdateID: replaced.updateID,
 		Capabilities: can,
 		StateDir:     config.StateDir, Driver: driver, NodeType: "docker", Hostname: hostname, Log: log,
 	})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var beside errgroup.Group
 	beside.Go(func() error { return driver.RunRoutes(ctx) })
 	beside.Go(func() error { return driver.RunPruning(ctx) })
 	beside.Go(func() error { return driver.RunLiveness(ctx) })
 	beside.Go(func() error { return thrifty().Run(ctx) })
+	beside.Go(func() error { return hostservice.Run(ctx, log) })
 	err = agent.Run(ctx)
 	cancel()
 	return errors.Join(err, beside.Wait())

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +11,19 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
+// version and mode are stamped into agents of services, whose image says nothing.
+var version, mode string
+
 func main() {
-	if err := run(os.Getenv("FAIRLEAD_STATE_DIR"), os.Getenv("FAKE_MODE")); err != nil {
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		fmt.Println("dagent", version, "(a fake)")
+		return
+	}
+	if err := run(os.Getenv("FAIRLEAD_STATE_DIR"), cmp.Or(mode, os.Getenv("FAKE_MODE"))); err != nil {
 		fmt.Println("fake agent:", err)
 		os.Exit(3)
 	}
@@ -26,7 +35,8 @@ func run(dir, mode string) error {
 	if mode == "crash" {
 		return errors.New("broken on purpose")
 	}
-	if info, err := os.Stat("/var/run/docker.sock"); err != nil || info.Mode().Type() != fs.ModeSocket {
+	socket := cmp.Or(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"), "/var/run/docker.sock")
+	if info, err := os.Stat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("no Docker socket: %v %w", info, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600); err != nil {

@@ -34,6 +34,11 @@ CLOCK_SECONDS=300
 # even when the controller cannot be reached just now.
 STEADY_SECONDS=10
 
+# Where service managers are told of services.
+SYSTEMD_RUNS=/run/systemd/system
+SYSTEMD_UNITS=/etc/systemd/system
+OPENRC_SERVICES=/etc/init.d
+
 # What containers may have of this host and how they are served, for whoever
 # installs the agent to say.
 POLICY='DAGENT_ALLOW_HOST_PATHS DAGENT_ALLOW_HOST_NETWORK DAGENT_ALLOW_CAPABILITIES DAGENT_ALLOW_LOCAL_STORAGE
@@ -49,6 +54,9 @@ OLD_ID=
 OLD_RUNNING=
 OLD_IMAGE=
 OLD_TAG=
+OLD_BUILD=
+OLD_SERVICE=
+BUILD=
 ASIDE=
 WROTE_RECORD=
 CHANGING=
@@ -89,6 +97,9 @@ Run again it changes nothing when there is nothing to change.
   --archive FILE  take the agent from a file, its signature from FILE.sig, and ask
                   the controller for nothing: for a machine that reaches only
                   the address agents dial; both are checked as ever
+  --service       run the agent as a service of this machine (systemd or OpenRC)
+                  instead of in a container; from then on that is how it is run
+  --container     run it in a container again
   --downgrade     replace a newer agent than this script's too
   --uninstall     remove the agent and its proxy; the containers it started
                   keep running
@@ -386,8 +397,12 @@ older() {
 # check_version keeps an old script from bringing an old agent back.
 check_version() {
 	[ -z "$DOWN" ] || return 0
-	installed=$(container "$CONTAINER" '{{.Config.Image}}')
-	installed=${installed##*:}
+	if [ -x "$ROOT_PATH/bin/dagent" ]; then
+		installed=$("$ROOT_PATH/bin/dagent" version 2>/dev/null | cut -d ' ' -f 2) || installed=
+	else
+		installed=$(container "$CONTAINER" '{{.Config.Image}}')
+		installed=${installed##*:}
+	fi
 	if [ -n "$installed" ] && older "$VERSION" "$installed"; then
 		problem "the agent here is $installed, newer than this script's $VERSION: make a new script for node $NODE_NAME, or use --downgrade"
 	fi
@@ -395,6 +410,13 @@ check_version() {
 
 # installed_setting NAME: what the installed agent was given for a variable.
 installed_setting() {
+	if [ -f "$ROOT_PATH/service.env" ]; then
+		while IFS= read -r line; do
+			line=${line%\"}
+			case $line in "$1="*) printf '%s' "${line#*=\"}" ;; esac
+		done <"$ROOT_PATH/service.env"
+		return 0
+	fi
 	container "$CONTAINER" '{{range .Config.Env}}{{println .}}{{end}}' | while IFS= read -r line; do
 		case $line in "$1="*) printf '%s' "${line#*=}" ;; esac
 	done
@@ -430,6 +452,13 @@ same_policy() {
 }
 
 up_to_date() {
+	if [ "$MODE" = service ]; then
+		[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] && [ -e "$(service_file)" ] && service_active &&
+			[ "$(installed_build)" = "$(build_name)" ] && [ -x "$ROOT_PATH/bin/dagent" ] &&
+			[ -z "$(container "$CONTAINER" '{{.Id}}')" ] && same_policy
+		return
+	fi
+	[ ! -e "$ROOT_PATH/bin" ] || return 1
 	[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] &&
 		[ "$(container "$CONTAINER" '{{.State.Status}}')" = running ] &&
 		[ "$(label "$CONTAINER" dev.fairlead.artifact)" = "$ARTIFACT_SHA256" ] &&
@@ -440,6 +469,303 @@ up_to_date() {
 
 stop_if_problems() {
 	[ "$PROBLEMS" -eq 0 ] || die "nothing was changed; problems found: $PROBLEMS"
+}
+
+# --- as a service of the host ---------------------------------------------------
+
+# find_manager sets MANAGER to what runs services here: systemd, openrc or nothing.
+find_manager() {
+	MANAGER=
+	if [ -d "$SYSTEMD_RUNS" ] && have systemctl; then
+		MANAGER=systemd
+	elif have rc-service && have rc-update && have supervise-daemon; then
+		MANAGER=openrc
+	fi
+}
+
+# service_file prints where the service manager looks for the service.
+service_file() {
+	case $MANAGER in
+	systemd) printf '%s/%s.service' "$SYSTEMD_UNITS" "$CONTAINER" ;;
+	openrc) printf '%s/%s' "$OPENRC_SERVICES" "$CONTAINER" ;;
+	esac
+}
+
+# choose_mode decides between container and service: what was asked for, or what is
+# installed.
+choose_mode() {
+	find_manager
+	if [ -z "$MODE" ]; then
+		MODE=container
+		if [ -e "$ROOT_PATH/bin/dagent" ]; then MODE=service; fi
+	fi
+}
+
+check_service() {
+	[ "$MODE" = service ] || return 0
+	if [ -z "$MANAGER" ]; then
+		problem "neither systemd nor OpenRC runs this machine: install the agent as a container, without --service"
+	elif [ "$(id -u)" != 0 ]; then
+		problem "a service is installed by root: run this as root (sudo sh …)"
+	fi
+	for tool in tar gunzip sed readlink; do
+		have $tool || problem "the command $tool is missing: --service needs it"
+	done
+	# What files of both service managers take as it is.
+	case $ROOT_PATH in *[!A-Za-z0-9._/+-]*) problem "--service needs a state folder of plain letters, digits and ._+-, not $ROOT_PATH" ;; esac
+	case $SOCKET in *[!A-Za-z0-9._/+-]*) problem "--service needs a socket of plain letters, digits and ._+-, not $SOCKET" ;; esac
+	other=$(service_file)
+	if [ -n "$other" ] && [ -e "$other" ] && ! grep -q "^# Fairlead agent of node $NODE_ID\$" "$other"; then
+		problem "$other is there already and is not this node's: uninstall that first"
+	fi
+}
+
+# check_service_values refuses what cannot stand in the service's file of variables.
+check_service_values() {
+	[ "$MODE" = service ] || return 0
+	for name in $POLICY HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+		eval "value=\${$name:-}"
+		case $value in *[!A-Za-z0-9\ ._/:,@=+%*-]*) problem "$name has characters that the file of a service cannot hold" ;; esac
+	done
+}
+
+# build_name is what this script's program is called beside others.
+build_name() { printf 'dagent.%s' "$(printf '%s' "$ARTIFACT_SHA256" | cut -c 1-16)"; }
+
+# installed_build is the name of the program that the service manager starts.
+installed_build() { readlink "$ROOT_PATH/bin/dagent" 2>/dev/null || :; }
+
+service_active() {
+	case $MANAGER in
+	systemd) systemctl is-active --quiet "$CONTAINER.service" ;;
+	openrc) rc-service "$CONTAINER" status >/dev/null 2>&1 ;;
+	*) return 1 ;;
+	esac
+}
+
+stop_service() {
+	[ -e "$(service_file)" ] || return 0
+	case $MANAGER in
+	systemd) systemctl stop "$CONTAINER.service" ;;
+	openrc) rc-service --ifstarted "$CONTAINER" stop >/dev/null ;;
+	esac
+}
+
+start_service() {
+	case $MANAGER in
+	systemd)
+		systemctl daemon-reload &&
+			systemctl enable --quiet "$CONTAINER.service" &&
+			systemctl start "$CONTAINER.service"
+		;;
+	openrc)
+		rc-update add "$CONTAINER" default >/dev/null &&
+			rc-service "$CONTAINER" start >/dev/null
+		;;
+	esac
+}
+
+# print_variables prints what the agent is told; both service managers read it.
+print_variables() {
+	printf 'FAIRLEAD_STATE_DIR="%s"\nDAGENT_SECRETS_DIR="/run/%s/secrets"\nDOCKER_HOST="unix://%s"\n' "$ROOT_PATH" "$CONTAINER" "$SOCKET"
+	for name in $POLICY HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy; do
+		eval "value=\${$name:-}"
+		if [ -n "$value" ]; then printf '%s="%s"\n' "$name" "$value"; fi
+	done
+}
+
+# print_unit prints the service for systemd. The agent steers the engine, which can
+# do anything; what is taken away here is what a fault of its own could do.
+print_unit() {
+	cat <<UNIT
+# Fairlead agent of node $NODE_ID
+[Unit]
+Description=Fairlead agent
+After=network-online.target docker.service
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=$ROOT_PATH/bin/dagent run
+EnvironmentFile=$ROOT_PATH/service.env
+Restart=always
+RestartSec=2
+RestartPreventExitStatus=2 3
+WatchdogSec=90
+TimeoutStartSec=90
+TimeoutStopSec=60
+RuntimeDirectory=$CONTAINER
+RuntimeDirectoryMode=0711
+RuntimeDirectoryPreserve=yes
+UMask=0077
+ReadWritePaths=$ROOT_PATH
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+}
+
+# print_init prints the service for OpenRC.
+print_init() {
+	cat <<INIT
+#!/sbin/openrc-run
+# Fairlead agent of node $NODE_ID
+description="Fairlead agent"
+supervisor=supervise-daemon
+command="$ROOT_PATH/bin/dagent"
+command_args="run"
+respawn_delay=2
+respawn_max=0
+output_log="/var/log/$CONTAINER.log"
+error_log="/var/log/$CONTAINER.log"
+umask=0077
+
+depend() {
+	need net
+	after docker
+}
+
+start_pre() {
+	checkpath --directory --mode 0711 "/run/$CONTAINER"
+	set -a
+	. "$ROOT_PATH/service.env"
+	set +a
+}
+
+# A build that was to take over when the service was stopped ends with it.
+stop_post() {
+	for exe in /proc/[0-9]*/exe; do
+		case \$(readlink "\$exe") in
+		"$ROOT_PATH"/bin/dagent.*)
+			exe=\${exe%/exe}
+			kill "\${exe#/proc/}" 2>/dev/null || :
+			;;
+		esac
+	done
+}
+INIT
+}
+
+# take_program puts the agent's program, out of the checked archive, beside the one
+# that is there.
+take_program() {
+	mkdir -p "$ROOT_PATH/bin"
+	BUILD=$(build_name)
+	layer=$(tar -xOf "$WORK/agent.tar" manifest.json | sed -n 's/.*"Layers":\["\([^"]*\)"\].*/\1/p') || layer=
+	[ -n "$layer" ] || die "the archive does not hold the agent's program"
+	tar -xOf "$WORK/agent.tar" "$layer" | gunzip -c | tar -xOf - dagent >"$ROOT_PATH/bin/$BUILD.part" ||
+		die "the archive does not hold the agent's program"
+	[ -s "$ROOT_PATH/bin/$BUILD.part" ] || die "the archive does not hold the agent's program"
+	chmod 0700 "$ROOT_PATH/bin/$BUILD.part"
+	mv "$ROOT_PATH/bin/$BUILD.part" "$ROOT_PATH/bin/$BUILD"
+}
+
+# lead_to BUILD: has the service manager start it.
+lead_to() {
+	rm -f "$ROOT_PATH/bin/dagent.new"
+	ln -s "$1" "$ROOT_PATH/bin/dagent.new"
+	mv -f "$ROOT_PATH/bin/dagent.new" "$ROOT_PATH/bin/dagent"
+}
+
+start_as_service() {
+	take_program
+	lead_to "$BUILD"
+	file=$(service_file)
+	for kept in "$file" "$ROOT_PATH/service.env"; do
+		if [ -e "$kept" ]; then cp -p "$kept" "$WORK/before-${kept##*/}"; fi
+	done
+	print_variables >"$ROOT_PATH/service.env.new"
+	mv "$ROOT_PATH/service.env.new" "$ROOT_PATH/service.env"
+	case $MANAGER in
+	systemd)
+		print_unit >"$file.new"
+		chmod 0644 "$file.new"
+		;;
+	openrc)
+		print_init >"$file.new"
+		chmod 0755 "$file.new"
+		;;
+	esac
+	mv "$file.new" "$file"
+	say "starting the agent as the service $CONTAINER ($MANAGER)"
+	start_service >"$WORK/start.log" 2>&1 || {
+		service_words
+		die "the service $CONTAINER does not start: $(tail -n 1 "$WORK/start.log")"
+	}
+}
+
+service_words() {
+	warn "its last log lines:"
+	case $MANAGER in
+	systemd) journalctl --unit "$CONTAINER.service" --lines 20 --no-pager --output cat 2>&1 | plain >&2 || : ;;
+	openrc) tail -n 20 "/var/log/$CONTAINER.log" 2>&1 | plain >&2 || : ;;
+	esac
+}
+
+# service_state prints of the service what is asked of a container: whether it runs,
+# its restarts and its exit code.
+service_state() {
+	restarts=0 code=unknown seen=ended
+	if [ "$MANAGER" = systemd ]; then
+		restarts=$(systemctl show --property NRestarts --value "$CONTAINER.service") || restarts=0
+		code=$(systemctl show --property ExecMainStatus --value "$CONTAINER.service") || code=unknown
+		# Between an end and the next start.
+		case $(systemctl is-active "$CONTAINER.service") in activating) seen=running ;; esac
+	fi
+	if service_active; then seen=running; fi
+	printf '%s %s %s' $seen "${restarts:-0}" "${code:-unknown}"
+}
+
+# put_service_back has the service as it was before this run; none if there was none.
+put_service_back() {
+	stop_service 2>/dev/null || :
+	if [ -z "$OLD_BUILD" ]; then
+		remove_service
+		return 0
+	fi
+	lead_to "$OLD_BUILD"
+	file=$(service_file)
+	for kept in "$file" "$ROOT_PATH/service.env"; do
+		if [ -e "$WORK/before-${kept##*/}" ]; then cp -p "$WORK/before-${kept##*/}" "$kept"; fi
+	done
+	if [ -n "$BUILD" ] && [ "$BUILD" != "$OLD_BUILD" ]; then rm -f "$ROOT_PATH/bin/$BUILD" "$ROOT_PATH/bin/$BUILD.part"; fi
+	if [ -n "$OLD_SERVICE" ] && start_service >/dev/null 2>&1; then warn "the previous agent is back"; fi
+}
+
+remove_service() {
+	file=$(service_file)
+	if [ -n "$file" ] && [ -e "$file" ]; then
+		stop_service || :
+		case $MANAGER in
+		systemd) systemctl disable --quiet "$CONTAINER.service" || : ;;
+		openrc) rc-update del "$CONTAINER" >/dev/null || : ;;
+		esac
+		rm -f "$file"
+		if [ "$MANAGER" = systemd ]; then systemctl daemon-reload; fi
+	fi
+	rm -rf "${ROOT_PATH:?}/bin" "$ROOT_PATH/service.env" "$ROOT_PATH/service.env.new"
 }
 
 # --- doing --------------------------------------------------------------------
@@ -463,6 +789,12 @@ recover() {
 }
 
 set_aside() {
+	OLD_BUILD=$(installed_build)
+	if [ -n "$OLD_BUILD" ]; then
+		if service_active; then OLD_SERVICE=yes; fi
+		say "stopping the previous agent"
+		stop_service
+	fi
 	OLD_IMAGE=$(container "$CONTAINER" '{{.Image}}')
 	OLD_TAG=$(container "$CONTAINER" '{{.Config.Image}}')
 	OLD_RUNNING=$(container "$CONTAINER" '{{if .State.Running}}yes{{end}}')
@@ -499,6 +831,10 @@ prepare_state() {
 }
 
 start_agent() {
+	if [ "$MODE" = service ]; then
+		start_as_service
+		return 0
+	fi
 	docker load --quiet --input "$WORK/agent.tar" >/dev/null
 	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
 	set -- --name "$CONTAINER" --restart always --network host \
@@ -546,6 +882,10 @@ last_words() {
 	if [ -s "$ROOT_PATH/enrol-error" ]; then
 		warn "the agent says: $(head -c 2000 "$ROOT_PATH/enrol-error" | plain)"
 	fi
+	if [ "$MODE" = service ]; then
+		service_words
+		return 0
+	fi
 	warn "its last log lines:"
 	docker logs --tail 20 "$NEW_ID" 2>&1 | plain >&2 || :
 }
@@ -558,7 +898,11 @@ wait_for_agent() {
 			die "the agent could not enrol"
 		fi
 		# State, restarts and exit code; three restarts are a crash loop.
-		state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		if [ "$MODE" = service ]; then
+			state=$(service_state)
+		else
+			state=$(container "$NEW_ID" '{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}')
+		fi
 		case $state in
 		running\ [012]\ * | restarting\ [012]\ *) ;;
 		*)
@@ -597,6 +941,13 @@ commit() {
 	: >"$ROOT_PATH/enrolled"
 	keep_script
 	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
+	if [ "$MODE" = service ]; then
+		for program in "$ROOT_PATH"/bin/dagent.*; do
+			[ "$program" = "$ROOT_PATH/bin/$BUILD" ] || rm -f "$program"
+		done
+	elif [ -e "$ROOT_PATH/bin" ]; then
+		remove_service
+	fi
 	if [ -n "$OLD_ID" ]; then docker rm --force "$OLD_ID" >/dev/null; fi
 	if [ -n "$OLD_IMAGE" ] && [ "$OLD_IMAGE $OLD_TAG" != "$(container "$NEW_ID" '{{.Image}} {{.Config.Image}}')" ]; then
 		remove_image "$OLD_IMAGE" "$OLD_TAG" || :
@@ -659,6 +1010,7 @@ keep_script() {
 
 # put_back undoes a run that did not get to its end.
 put_back() {
+	if [ "$MODE" = service ]; then put_service_back; fi
 	if [ -n "$NEW_ID" ]; then
 		docker rm --force "$NEW_ID" >/dev/null 2>&1 || warn "could not remove the new container $NEW_ID"
 	fi
@@ -672,6 +1024,9 @@ put_back() {
 	done
 	# An agent that enrolled after all has spent the token: its key stays.
 	if [ -n "$WROTE_RECORD" ] && [ ! -e "$ROOT_PATH/identity" ]; then rm -f "$ROOT_PATH/install"; fi
+	if [ "$MODE" = container ] && [ -n "$OLD_SERVICE" ]; then
+		if start_service >/dev/null 2>&1; then warn "the previous agent is back"; fi
+	fi
 	if [ -n "$OLD_ID" ]; then
 		docker rename "$OLD_ID" "$CONTAINER" 2>/dev/null || :
 		if [ -n "$OLD_RUNNING" ]; then docker start "$OLD_ID" >/dev/null || :; fi
@@ -701,15 +1056,18 @@ finish() {
 check_all() {
 	check_tools
 	check_docker
+	choose_mode
 	check_controller
 	check_artifact
 	check_root_path
+	check_service
 	check_record
 	check_identity
 	check_names
 	check_version
 	check_room
 	check_policy
+	check_service_values
 	stop_if_problems
 }
 
@@ -731,7 +1089,11 @@ install_agent() {
 		else
 			say "would enrol this machine at $AGENT_ADDR as node $NODE_NAME, with state in $ROOT_PATH"
 		fi
-		say "would run $IMAGE as the container $CONTAINER on Docker Engine $ENGINE; nothing was changed"
+		if [ "$MODE" = service ]; then
+			say "would run the agent as the service $CONTAINER ($MANAGER) for Docker Engine $ENGINE; nothing was changed"
+		else
+			say "would run $IMAGE as the container $CONTAINER on Docker Engine $ENGINE; nothing was changed"
+		fi
 		return 0
 	fi
 	take_archive
@@ -748,8 +1110,10 @@ install_agent() {
 
 uninstall_agent() {
 	check_docker
+	choose_mode
 	check_names
 	check_root_path
+	check_service
 	check_record
 	stop_if_problems
 	say "removing the agent and its proxy; the containers it started keep running, and the controller keeps the node until it is deleted there"
@@ -771,10 +1135,19 @@ uninstall_agent() {
 		fi
 		say "removed the container $name"
 	done
+	if [ "$MODE" = service ]; then
+		if [ -n "$DRY" ]; then
+			say "would remove the service $CONTAINER"
+		else
+			remove_service
+			rm -f "/var/log/$CONTAINER.log"
+			say "removed the service $CONTAINER"
+		fi
+	fi
 	remove_edge
 	# Only what is the agent's: volumes of deployed containers may live here too.
 	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
-		begun.json images.json adopted.json restarts.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
+		begun.json images.json adopted.json restarts.json runs.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new \
 		edge edge-image.json edge-image.json.new edge.tar edge.tar.part; do
 		[ -e "$ROOT_PATH/$name" ] || continue
@@ -803,6 +1176,7 @@ main() {
 	AGAIN=
 	DOWN=
 	ARCHIVE=
+	MODE=
 	ACT=install_agent
 	while [ $# -gt 0 ]; do
 		option=$1
@@ -819,6 +1193,8 @@ main() {
 		--dry-run) DRY=yes ;;
 		--enrol-again) AGAIN=yes ;;
 		--downgrade) DOWN=yes ;;
+		--service) MODE=service ;;
+		--container) MODE=container ;;
 		--uninstall) ACT=uninstall_agent ;;
 		--show) ACT=show ;;
 		--version)
