@@ -97,7 +97,7 @@ func (r *reportedContainers) add(nodeID uuid.UUID, c *workload.Container) error 
 	w.integer(int32(c.RestartCount))
 	w.optionalTime(c.StartedAt)
 	w.optionalTime(c.FinishedAt)
-	binary.BigEndian.PutUint32(w.data[at:], uint32(len(w.data)-at-4)) //nolint:gosec // a row is far smaller than 4 GiB
+	binary.BigEndian.PutUint32(w.data[at:], uint32(len(w.data)-at-4)) // a row is far smaller than 4 GiB
 	r.data, r.count = w.data, r.count+1
 	return nil
 }
@@ -110,7 +110,7 @@ type record struct{ data []byte }
 
 func (w *record) head(oid uint32, length int) {
 	w.data = binary.BigEndian.AppendUint32(w.data, oid)
-	w.data = binary.BigEndian.AppendUint32(w.data, uint32(length)) //nolint:gosec // texts are bounded where they are taken, see specpb
+	w.data = binary.BigEndian.AppendUint32(w.data, uint32(length)) // texts are bounded where they are taken, see specpb
 }
 
 func (w *record) null(oid uint32) {
