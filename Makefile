@@ -163,7 +163,7 @@ bench-deploy: machine ## the figures of deployments alone: beside the engine's A
 bench-fleet: machine build artifacts ## the figures of the agent link, with FLEET=10000 agents and LOSS_MINUTES=2 of a lossy network
 	@go build -o $(BIN)/fleetsim ./e2e/fleetsim/cmd/fleetsim
 	@$(BIN)/fleetsim --agents $(or $(FLEET),10000) --loss $(or $(LOSS_MINUTES),2)m --controller $(BIN)/controller --artifacts $(BIN)/artifacts --out $(BIN)/fleet-figures.txt
-	@scripts/figures.sh -bench DeployUnderALogFlood ./controller/internal/app
+	@scripts/figures.sh -bench 'DeployUnderALogFlood|LogsToLiveReaders' ./controller/internal/app
 
 .PHONY: lint
 lint: $(TOOL_STAMP) ## gofmt, golangci-lint, shellcheck, buf

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,27 +126,109 @@ func TestAFloodOfLinesHoldsUpNothing(t *testing.T) {
 // containers flood stuck readers, beside the same without, in one run.
 func BenchmarkDeployUnderALogFlood(b *testing.B) {
 	f := newFlooded(b)
-	const rounds = 100
-	take := func() []time.Duration {
-		var all []time.Duration
-		for range rounds {
-			all = append(all, f.deploy(b))
-		}
-		slices.Sort(all)
-		return all
-	}
 	for range b.N {
-		quiet := take()
+		quiet := f.takeDeployments(b)
 		f.begin(b)
-		loud := take()
-		for _, part := range []struct {
-			name string
-			q    float64
-		}{{"p50", 0.5}, {"p99", 0.99}} {
-			at := int(part.q * rounds)
-			with, without := loud[at].Seconds()*1000, quiet[at].Seconds()*1000
-			// Not on the line that the testing package has begun.
-			fmt.Fprintf(os.Stdout, "\nfigure: deploy_%s_under_log_flood\t%.1f\tms\t%.1f\t%.2f\n", part.name, with, without, with/without)
-		}
+		tellDeployments("under_log_flood", f.takeDeployments(b), quiet)
 	}
+}
+
+// floodRounds are the deployments that are measured.
+const floodRounds = 100
+
+// takeDeployments returns how long deployments take, in ascending order.
+func (f *flooded) takeDeployments(t testing.TB) []time.Duration {
+	t.Helper()
+	var all []time.Duration
+	for range floodRounds {
+		all = append(all, f.deploy(t))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// tellDeployments prints figures, not on the line that the testing package has
+// begun.
+func tellDeployments(beside string, loud, quiet []time.Duration) {
+	for _, part := range []struct {
+		name string
+		q    float64
+	}{{"p50", 0.5}, {"p99", 0.99}} {
+		at := int(part.q * floodRounds)
+		with, without := loud[at].Seconds()*1000, quiet[at].Seconds()*1000
+		fmt.Fprintf(os.Stdout, "\nfigure: deploy_%s_%s\t%.1f\tms\t%.1f\t%.2f\n", part.name, beside, with, without, with/without)
+	}
+}
+
+// liveReaders read as fast as they can what the loud nodes' containers write.
+const liveReaders = 8
+
+// read is what live readers got.
+type read struct{ bytes, lines, gaps atomic.Int64 }
+
+// readLive has readers take logs until the test ends.
+func (f *flooded) readLive(t testing.TB) *read {
+	t.Helper()
+	var got read
+	for i := range liveReaders {
+		live := f.client.Follow(f.logs[i%loudNodes], "")
+		go func() { // ends with the stream, which the test closes
+			for event, ok := live.Next(); ok; event, ok = live.Next() {
+				if event.Name == "dropped" {
+					got.gaps.Add(1)
+					continue
+				}
+				got.lines.Add(1)
+				got.bytes.Add(int64(len(event.Data)))
+			}
+		}()
+	}
+	return &got
+}
+
+// BenchmarkLogsToLiveReaders prints how much of a flood reaches readers that
+// take all they can, what that costs, and how long deployments take beside it.
+// Controller, agents, readers and the containers are one process: its processor
+// time is that of all of them.
+func BenchmarkLogsToLiveReaders(b *testing.B) {
+	f := newFlooded(b)
+	for range b.N {
+		quiet := f.takeDeployments(b)
+		got := f.readLive(b)
+		for _, d := range f.drivers {
+			if !d.Flood("shop-web", strings.Repeat("f", 1000)) {
+				b.Fatal("there is no container to write")
+			}
+		}
+		f.deploy(b) // what the streams take to begin is not measured
+		began, spent, bytes, gaps := time.Now(), processorTime(b), got.bytes.Load(), got.gaps.Load()
+		loud := f.takeDeployments(b)
+		<-time.After(time.Until(began.Add(leastReading)))
+		took, megabytes := time.Since(began).Seconds(), float64(got.bytes.Load()-bytes)/1e6
+		for _, figure := range []struct {
+			name  string
+			value float64
+			unit  string
+		}{
+			{"logs_to_live_readers", megabytes / took, "MB/s"},
+			{"logs_to_live_readers_cpu", float64((processorTime(b) - spent).Milliseconds()) / megabytes, "ms/MB"},
+			{"logs_to_live_readers_gaps", float64(got.gaps.Load()-gaps) / took, "1/s"},
+		} {
+			fmt.Fprintf(os.Stdout, "\nfigure: %s\t%.1f\t%s\t-\t-\n", figure.name, figure.value, figure.unit)
+		}
+		tellDeployments("beside_live_readers", loud, quiet)
+	}
+}
+
+// leastReading is for how long live readers are measured at least.
+const leastReading = 5 * time.Second
+
+// processorTime is what this process has used.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
