@@ -96,6 +96,8 @@ type side struct {
 	attempts, beatRate, heap, stack, reportCPU             float64
 	revision, revisionCPU                                  float64
 	reportAck                                              time.Duration
+	// sustained is by the names of rates.
+	sustained map[string]lasting
 }
 
 // Run measures. What it starts ends with it.

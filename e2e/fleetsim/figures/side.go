@@ -41,7 +41,7 @@ func (b *bench) measureFloor(ctx context.Context) error {
 			err := s.reports(ctx, 10, true)
 			s.reportAck = s.fleet.AckTimes.At(0.99)
 			return err
-		})
+		}, b.takeFloorSustained)
 	}
 	if b.wanted("revision") {
 		steps = append(steps, func(ctx context.Context) error { return s.takeRevision(ctx, floor.Revise) })

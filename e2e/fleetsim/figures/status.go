@@ -77,33 +77,84 @@ func (b *bench) status(ctx context.Context) error {
 	return err
 }
 
-// sustained prints how long acknowledgements take while agents report at a rate
-// that lasts, evenly spread. In the bursts above all agents report at the same
-// moment, and the last of them waits for all others: there the time is the
-// size of the fleet divided by the rate.
-func (b *bench) sustained(ctx context.Context) error {
-	s := &b.product
-	for _, kind := range []struct {
+// rates are what agents report at a lasting rate, in reports a second.
+func rates() []struct {
+	name   string
+	change bool
+	rate   int
+} {
+	return []struct {
 		name   string
 		change bool
 		rate   int
-	}{{"changed", true, 2000}, {"unchanged", false, 7500}} {
-		rate := min(kind.rate, b.Agents)
-		s.fleet.AckTimes.Reset()
-		began := time.Now()
-		before := s.fleet.Counts().ReportAcks
-		if err := s.reportAt(ctx, rate, kind.change, sustainFor); err != nil {
+	}{{"changed", true, 2000}, {"unchanged", false, 7500}}
+}
+
+// sustained prints how long acknowledgements take while agents report at a rate
+// that lasts, evenly spread. In the bursts above all agents report at the same
+// moment, and the last of them waits for all others: there the time is the
+// size of the fleet divided by the rate. The floor is given the same rates, and
+// tells, with the longest time in which this process was not let run, what of
+// it is the machine's.
+func (b *bench) sustained(ctx context.Context) error {
+	for _, kind := range rates() {
+		took, err := b.product.takeSustained(ctx, min(kind.rate, b.Agents), kind.change)
+		if err != nil {
 			return err
 		}
-		if err := s.acknowledged(ctx); err != nil {
-			return err
-		}
-		acks := float64(s.fleet.Counts().ReportAcks - before)
-		b.print("status_"+kind.name+"_sustained_reports", acks/time.Since(began).Seconds(), "1/s", 0)
-		b.print("status_"+kind.name+"_sustained_ack_p50", ms(s.fleet.AckTimes.At(0.5)), "ms", 0)
-		b.print("status_"+kind.name+"_sustained_ack_p99", ms(s.fleet.AckTimes.At(0.99)), "ms", 0)
+		floor := b.floor.sustained[kind.name]
+		b.print("status_"+kind.name+"_sustained_reports", took.rate, "1/s", floor.rate)
+		b.print("status_"+kind.name+"_sustained_cpu", took.cpu, "us/report", floor.cpu)
+		b.print("status_"+kind.name+"_sustained_ack_p50", ms(took.p50), "ms", ms(floor.p50))
+		b.print("status_"+kind.name+"_sustained_ack_p99", ms(took.p99), "ms", ms(floor.p99))
+		b.print("status_"+kind.name+"_sustained_longest_pause_of_this_process", ms(took.pause), "ms", ms(floor.pause))
 	}
 	return nil
+}
+
+// lasting is how reports fare at a rate that lasts.
+type lasting struct {
+	rate, cpu       float64
+	p50, p99, pause time.Duration
+}
+
+// takeFloorSustained takes the floor of all rates.
+func (b *bench) takeFloorSustained(ctx context.Context) error {
+	b.floor.sustained = map[string]lasting{}
+	for _, kind := range rates() {
+		took, err := b.floor.takeSustained(ctx, min(kind.rate, b.Agents), kind.change)
+		if err != nil {
+			return err
+		}
+		b.floor.sustained[kind.name] = took
+	}
+	return nil
+}
+
+// takeSustained has agents report at a rate and waits for the last answer.
+func (s *side) takeSustained(ctx context.Context, rate int, change bool) (took lasting, err error) {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	longest := standstill(watching)
+	s.fleet.AckTimes.Reset()
+	cpu, err := s.process().CPU()
+	if err != nil {
+		return took, err
+	}
+	began := time.Now()
+	before := s.fleet.Counts().ReportAcks
+	if err := s.reportAt(ctx, rate, change, sustainFor); err != nil {
+		return took, err
+	}
+	if err := s.acknowledged(ctx); err != nil {
+		return took, err
+	}
+	acks := float64(s.fleet.Counts().ReportAcks - before)
+	took.rate = acks / time.Since(began).Seconds()
+	took.p50, took.p99, took.pause = s.fleet.AckTimes.At(0.5), s.fleet.AckTimes.At(0.99), longest()
+	after, err := s.process().CPU()
+	took.cpu = float64((after - cpu).Microseconds()) / acks
+	return took, err
 }
 
 // sustainFor is how long a lasting rate of reports is kept up.
