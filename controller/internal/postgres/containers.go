@@ -105,23 +105,47 @@ func (db *DB) PutContainers(ctx context.Context, list []report.NodeContainers) e
 		}
 	}
 	rows := newReportedContainers(min(count, maxStatementRows))
-	for _, n := range list {
-		for i := range n.Changed {
-			if err := rows.add(n.NodeID, &n.Changed[i]); err != nil {
-				return err
+	for _, compared := range [...]bool{true, false} {
+		for _, n := range list {
+			if n.Compared != compared {
+				continue
 			}
-			if rows.count == maxStatementRows {
-				if err := db.upsertContainers(ctx, rows); err != nil {
+			for i := range n.Changed {
+				if err := rows.add(n.NodeID, &n.Changed[i]); err != nil {
 					return err
 				}
-				rows.reset()
+				if rows.count < maxStatementRows {
+					continue
+				}
+				if err := db.upsertContainers(ctx, rows, compared); err != nil {
+					return err
+				}
 			}
 		}
+		if err := db.upsertContainers(ctx, rows, compared); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// unlessSame leaves rows alone that are so already. Looking costs a sixth of
+// what writing one does.
+const unlessSame = " where c.* is distinct from excluded.*"
+
+// upsertContainers writes rows, if there are any, and makes room for others.
+// Compared tells that they are not so already.
+func (db *DB) upsertContainers(ctx context.Context, rows *reportedContainers, compared bool) error {
 	if rows.count == 0 {
 		return nil
 	}
-	return db.upsertContainers(ctx, rows)
+	statement := storeContainers
+	if !compared {
+		statement += unlessSame
+	}
+	_, err := db.execRows(ctx, "store the nodes' containers", statement, rows)
+	rows.reset()
+	return err
 }
 
 // TurnedHealth compares with what is stored, and where that differs with the
@@ -151,9 +175,7 @@ func (db *DB) TurnedHealth(ctx context.Context, list []report.ContainerHealth) (
 	return turned, err
 }
 
-// upsertContainers leaves rows alone that are so already.
-func (db *DB) upsertContainers(ctx context.Context, rows *reportedContainers) error {
-	_, err := db.execRows(ctx, "store the nodes' containers", `insert into containers as c (node_id, engine_id, prefix, name, managed,
+const storeContainers = `insert into containers as c (node_id, engine_id, prefix, name, managed,
 			deployment_id, instance_id, release, image_name, image_tag, image_digest, command, created_at, state, reason, exit_code,
 			health, ports, leftover, oom_killed, restart_count, started_at, finished_at)
 		select node_id, engine_id, prefix, name, managed, deployment_id, instance_id, release, image_name, image_tag, image_digest,
@@ -165,10 +187,7 @@ func (db *DB) upsertContainers(ctx context.Context, rows *reportedContainers) er
 			image_digest = excluded.image_digest, command = excluded.command, created_at = excluded.created_at, state = excluded.state,
 			reason = excluded.reason, exit_code = excluded.exit_code, health = excluded.health, ports = excluded.ports,
 			leftover = excluded.leftover, oom_killed = excluded.oom_killed, restart_count = excluded.restart_count,
-			started_at = excluded.started_at, finished_at = excluded.finished_at
-		where c.* is distinct from excluded.*`, rows)
-	return err
-}
+			started_at = excluded.started_at, finished_at = excluded.finished_at`
 
 // MarkOfContainers returns a text that changes when a node's containers do.
 func (db *DB) MarkOfContainers(ctx context.Context, teamID, nodeID uuid.UUID) (string, error) {

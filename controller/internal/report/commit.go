@@ -153,6 +153,7 @@ func (f *flight) addContainers(w *writing, a *Advance, storedHash []byte) bool {
 			return false
 		}
 		c.Changed, gone = t.digest.since(*stored, t.containers.List)
+		c.Compared = true
 	}
 	if gone {
 		c.Keep = engineIDs(t.containers.List)

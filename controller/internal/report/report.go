@@ -148,8 +148,10 @@ type Advance struct {
 // NodeContainers is how a node's containers have changed.
 type NodeContainers struct {
 	NodeID uuid.UUID
-	// Changed are new or different.
-	Changed []workload.Container
+	// Changed are new or different; Compared tells that they are for certain,
+	// since it is known what is stored.
+	Changed  []workload.Container
+	Compared bool
 	// Keep are the engine ids of all containers there are; nil when none has
 	// gone.
 	Keep []string
