@@ -267,6 +267,7 @@ func TestNonsenseIsMendedNotRefused(t *testing.T) {
 	odd := container("odd")
 	odd.Command, odd.State, odd.DeploymentID = "a\x00b", "paused", "none"
 	odd.CreatedAt = odd.CreatedAt.AddDate(500_000, 0, 0)
+	odd.Ports = []workload.Port{{Internal: 80, Protocol: "t\x00cp"}}
 	twin := odd
 	twin.Command = "twin"
 	x.tell(report.Report{Sequence: 1, Containers: list(odd, twin, workload.Container{State: spec.StateRunning})})

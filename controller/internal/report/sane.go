@@ -35,6 +35,11 @@ func saneContainers(list []workload.Container) []workload.Container {
 				*text = storable(*text)
 			}
 		}
+		for n := range c.Ports {
+			if strings.IndexByte(c.Ports[n].Protocol, 0) >= 0 {
+				c.Ports[n].Protocol = storable(c.Ports[n].Protocol)
+			}
+		}
 		if c.State != spec.StateRunning && c.State != spec.StateExited && c.State != spec.StateWaiting {
 			c.State = spec.StateWaiting // a newer agent's word
 		}
