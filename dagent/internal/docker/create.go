@@ -44,6 +44,9 @@ func (a *applying) create(ctx context.Context, b blueprint, name string, w spec.
 	if err != nil {
 		return "", engineError(err, "create container %s", name)
 	}
+	for _, warning := range made.Warnings {
+		a.story.Warn(w.InstanceID, "the engine warns about %s: %s", name, warning) // such as of limits that it leaves out
+	}
 	for _, n := range b.networks[min(1, len(b.networks)):] {
 		if err := a.engine.NetworkConnect(ctx, n, made.ID, b.endpoint(n)); err != nil {
 			return "", engineError(err, "join container %s to network %s", name, n)
