@@ -68,6 +68,9 @@ func (a *applying) bring(ctx context.Context, t *turn, s *slot) *workload.Failur
 		for _, note := range notes(s.Container) {
 			a.story.Warn(s.InstanceID, "%s: %s", s.base, note)
 		}
+		if a.unlimited && asksForLimits(s.Container) {
+			a.story.Warn(s.InstanceID, "%s: %s", s.base, limitsNote)
+		}
 	}
 	if err := errors.Join(s.problems.refused...); err != nil {
 		return a.fail(ctx, workload.StepCreate, s, "", err) // Check has let nothing of this through

@@ -58,6 +58,8 @@ type decision struct {
 	slots    []*slot
 	retiring []*retiree
 	plan     workload.Plan
+	// unlimited is that of the sight.
+	unlimited bool
 	// blocked is the workload whose name is taken, and why.
 	blocked *spec.Workload
 	reason  error
@@ -69,7 +71,7 @@ type planner func(dep spec.Deployment, w spec.Workload, b *blueprint) []error
 
 // decide makes the plan.
 func decide(dep spec.Deployment, seen sight, routes planner) decision {
-	var dec decision
+	dec := decision{unlimited: seen.unlimited}
 	byBase := map[string]*slot{}
 	for i, w := range dep.Workloads {
 		for _, s := range slotsOf(dep, w) {
@@ -211,7 +213,7 @@ func (dec *decision) planned(w spec.Workload, seen sight) workload.PlannedWorklo
 	image := seen.images[w.Image.Reference]
 	p := workload.PlannedWorkload{
 		Name: w.Name(), InstanceID: w.InstanceID, Image: w.Image.Reference, SpecHash: w.Hash,
-		ReplicasThen: replicas(w), DigestThen: image.digest, Notes: remarks(w, seen.images),
+		ReplicasThen: replicas(w), DigestThen: image.digest, Notes: remarks(w, seen),
 	}
 	kept, fresh := 0, 0
 	for _, s := range dec.slots {

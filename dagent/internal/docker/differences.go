@@ -106,8 +106,11 @@ func quantities(r container.Resources) [4]int64 {
 
 // remarks are what the plan tells of a workload besides: what has no effect,
 // and what could not be found out.
-func remarks(w spec.Workload, images map[string]picture) []string {
-	list := notes(w.Container)
+func remarks(w spec.Workload, seen sight) []string {
+	list, images := notes(w.Container), seen.images
+	if seen.unlimited && asksForLimits(w.Container) {
+		list = append(list, limitsNote)
+	}
 	if doubt := images[w.Image.Reference].doubt; doubt != nil {
 		list = append(list, fmt.Sprintf("image: %v", doubt))
 	}

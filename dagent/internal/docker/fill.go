@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,11 +12,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -304,6 +307,9 @@ func (l *limited) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// fillerRepository is where the images with the filler are.
+const fillerRepository = "fairlead/filler"
+
 // fillerImage returns the image with the filler, which is made when it is not
 // there: it holds one file, and its tag is that file's digest.
 func (d *Driver) fillerImage(ctx context.Context) (string, error) {
@@ -314,7 +320,7 @@ func (d *Driver) fillerImage(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the program that fills volumes: %w", err)
 	}
 	sum := sha256.Sum256(program)
-	reference := "fairlead/filler:" + hex.EncodeToString(sum[:8])
+	reference := fillerRepository + ":" + hex.EncodeToString(sum[:8])
 	_, err = d.engine.ImageInspect(ctx, reference)
 	if err == nil {
 		return reference, nil
@@ -341,5 +347,30 @@ func (d *Driver) fillerImage(ctx context.Context) (string, error) {
 	if err := errors.Join(err, answer.Close()); err != nil {
 		return "", engineError(err, "make image %s", reference)
 	}
+	if err := d.sweepFillers(ctx, reference); err != nil {
+		d.options.Logger.Warn("remove the images of earlier fillers", "error", err)
+	}
 	return reference, nil
+}
+
+// sweepFillers removes the fillers of earlier versions of the agent, but for the
+// last. The engine has the last word: without force it removes none that a
+// container uses. One that is missed is made again.
+func (d *Driver) sweepFillers(ctx context.Context, current string) error {
+	list, err := d.engine.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("reference", fillerRepository), filters.Arg("label", labelManaged+"=true"),
+	)})
+	if err != nil {
+		return engineError(err, "list the images %s", fillerRepository)
+	}
+	list = slices.DeleteFunc(list, func(i image.Summary) bool { return len(i.RepoTags) != 1 || i.RepoTags[0] == current })
+	slices.SortFunc(list, func(a, b image.Summary) int { return cmp.Compare(b.Created, a.Created) })
+	var errs []error
+	for _, i := range list[min(1, len(list)):] {
+		_, err := d.engine.ImageRemove(ctx, i.RepoTags[0], image.RemoveOptions{PruneChildren: true})
+		if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+			errs = append(errs, engineError(err, "remove image %s", i.RepoTags[0]))
+		}
+	}
+	return errors.Join(errs...)
 }

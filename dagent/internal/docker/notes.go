@@ -37,6 +37,18 @@ func notes(c spec.Container) []string {
 	return list
 }
 
+// noControlGroups is the driver of control groups of an engine that has none, as
+// one without root often does not.
+const noControlGroups = "none"
+
+// limitsNote says so of a container.
+const limitsNote = "resourceConfig has no effect on this engine: it has no control groups, and limits nothing"
+
+func asksForLimits(c spec.Container) bool {
+	r := c.ResourceConfig
+	return r != nil && (r.Limits != nil || r.Requests != nil)
+}
+
 // endsForGood reports whether a restart policy would start a container again
 // for ever that is meant to end.
 func endsForGood(c spec.Container) bool {

@@ -21,6 +21,9 @@ import (
 // labelSecretFiles is the id of the container's files of secrets.
 const labelSecretFiles = labelPrefix + "secret-files"
 
+// securityRootless is how an engine says that it runs without root.
+const securityRootless = "name=rootless"
+
 // secretFiles returns the contents of the secrets that are files, by their
 // names.
 func secretFiles(c spec.Container) map[string]string {
@@ -53,6 +56,9 @@ func (d *Driver) placeSecrets(ctx context.Context, b *blueprint, w spec.Workload
 	}
 	if slices.Contains(info.SecurityOptions, "name=userns") {
 		return nil, apperr.New(apperr.Unsupported, "secrets: this engine runs containers as other users than they see (userns-remap), and can't have secrets as files")
+	}
+	if slices.Contains(info.SecurityOptions, securityRootless) {
+		return nil, apperr.New(apperr.Unsupported, "secrets: this engine runs without root, so containers run as other users than they see, and can't have secrets as files")
 	}
 	id := secretsID(b, w, uid, gid)
 	d.secretsInUse.RLock()

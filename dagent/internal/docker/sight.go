@@ -33,6 +33,9 @@ type sight struct {
 	candidates map[string]*candidate
 	// facts are what the engine makes of what a container does not say.
 	facts engineFacts
+	// unlimited is true when the engine has no means to limit what a container
+	// takes, and leaves limits out without a word.
+	unlimited bool
 	// gone are the ids of adopted containers that are not there any more.
 	gone []string
 	// details are inspections of those in owned that may end.
@@ -63,6 +66,13 @@ func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spe
 	}
 	seen.ports = append(seen.ports, d.portsHeldOutside(ctx, dep, all)...)
 	seen.owned = settled(seen.owned)
+	if slices.ContainsFunc(dep.Workloads, func(w spec.Workload) bool { return asksForLimits(w.Container) }) {
+		info, err := d.engine.Info(ctx)
+		if err != nil {
+			return sight{}, engineError(err, "ask the docker engine about itself")
+		}
+		seen.unlimited = info.CgroupDriver == noControlGroups
+	}
 	seen.gone = d.adoptedAndGone(all)
 	if err := d.lookAtCandidates(ctx, dep, &seen); err != nil {
 		return sight{}, err

@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/image"
 
 	"fairlead.dev/shared/apperr"
 )
@@ -22,7 +24,21 @@ type loaded struct {
 	// in it.
 	Artifact string `json:"artifact"`
 	Image    string `json:"image"`
+	// Tag is what the archive calls the image; empty in records of before.
+	Tag string `json:"tag,omitempty"`
+	// Earlier are those that were loaded before, the newest first.
+	Earlier []earlier `json:"earlier,omitempty"`
 }
+
+// earlier is an image that an earlier version of the agent has loaded.
+type earlier struct {
+	Image string `json:"image"`
+	Tag   string `json:"tag,omitempty"`
+}
+
+// keptEarlier is how many earlier images stay: an update that is taken back
+// needs the one before.
+const keptEarlier = 1
 
 // ensureImage has the edge's image on the engine and returns its id. It is
 // gotten from the controller once for each version of the agent, and checked
@@ -47,34 +63,91 @@ func (e *Edge) ensureImage(ctx context.Context) (string, error) {
 	if was.Artifact == e.options.Artifact {
 		_, err := e.engine.ImageInspect(ctx, was.Image)
 		if err == nil {
+			e.sweep(ctx, record, was)
 			return was.Image, nil
 		}
 		if !cerrdefs.IsNotFound(err) {
 			return "", apperr.Wrap(apperr.Unavailable, err, "look at the edge's image")
 		}
 	}
-	id, err := e.load(ctx)
+	id, tag, err := e.load(ctx)
 	if err != nil {
 		return "", err
 	}
-	return id, writeLoaded(record, loaded{Artifact: e.options.Artifact, Image: id})
+	now := loaded{Artifact: e.options.Artifact, Image: id, Tag: tag, Earlier: was.Earlier}
+	if was.Image != "" {
+		now.Earlier = slices.Insert(slices.Clone(now.Earlier), 0, earlier{was.Image, was.Tag})
+	}
+	now.Earlier = slices.DeleteFunc(now.Earlier, func(o earlier) bool { return o.Image == id })
+	if err := writeLoaded(record, now); err != nil {
+		return "", err
+	}
+	e.sweep(ctx, record, now)
+	return id, nil
 }
 
-// load gets the archive and has the engine load it.
-func (e *Edge) load(ctx context.Context) (id string, err error) {
+// sweep removes the images that earlier versions loaded, but for the last. One
+// that a container uses stays until none does, and so does one that somebody
+// has given another tag.
+func (e *Edge) sweep(ctx context.Context, record string, now loaded) {
+	if len(now.Earlier) <= keptEarlier {
+		return
+	}
+	left := slices.Clone(now.Earlier[:keptEarlier])
+	for _, old := range now.Earlier[keptEarlier:] {
+		gone, err := e.removeImage(ctx, old)
+		if err != nil {
+			e.options.Logger.Warn("remove the image of an earlier edge proxy", "image", old.Image, "error", err)
+		}
+		if !gone {
+			left = append(left, old)
+		}
+	}
+	if len(left) == len(now.Earlier) {
+		return
+	}
+	now.Earlier = left
+	if err := writeLoaded(record, now); err != nil {
+		e.options.Logger.Warn("note which images of the edge are there", "error", err) // they are looked for again
+	}
+}
+
+// removeImage reports whether the image is not there any more. The engine has
+// the last word: without force it removes none that a container uses.
+func (e *Edge) removeImage(ctx context.Context, old earlier) (bool, error) {
+	seen, err := e.engine.ImageInspect(ctx, old.Image)
+	if cerrdefs.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if len(seen.RepoTags) > 1 || len(seen.RepoTags) == 1 && seen.RepoTags[0] != old.Tag {
+		return false, nil
+	}
+	_, err = e.engine.ImageRemove(ctx, old.Image, image.RemoveOptions{PruneChildren: true})
+	if cerrdefs.IsConflict(err) {
+		return false, nil
+	}
+	return err == nil || cerrdefs.IsNotFound(err), err
+}
+
+// load gets the archive and has the engine load it; it returns the image's id
+// and what the archive calls it.
+func (e *Edge) load(ctx context.Context) (id, tag string, err error) {
 	archive := filepath.Join(e.options.StateDir, "edge.tar")
 	if err := e.options.Fetch(ctx, e.options.Artifact, archive); err != nil {
-		return "", apperr.Wrap(apperr.KindOf(err), err, "get the edge proxy's image from the controller")
+		return "", "", apperr.Wrap(apperr.KindOf(err), err, "get the edge proxy's image from the controller")
 	}
 	file, err := os.Open(archive)
 	if err != nil {
-		return "", fmt.Errorf("load the edge's image: %w", err)
+		return "", "", fmt.Errorf("load the edge's image: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(archive)) }()
 	// The engine's client closes what it can close.
 	answer, err := e.engine.ImageLoad(ctx, io.NopCloser(file))
 	if err != nil {
-		return "", apperr.Wrap(apperr.Unavailable, err, "load the edge's image")
+		return "", "", apperr.Wrap(apperr.Unavailable, err, "load the edge's image")
 	}
 	defer func() { _ = answer.Body.Close() }()
 	name := ""
@@ -88,20 +161,20 @@ func (e *Edge) load(ctx context.Context) (id string, err error) {
 			continue // progress in other words
 		}
 		if line.Error != "" {
-			return "", apperr.New(apperr.Internal, "load the edge's image: %s", line.Error)
+			return "", "", apperr.New(apperr.Internal, "load the edge's image: %s", line.Error)
 		}
 		if said, ok := strings.CutPrefix(strings.TrimSpace(line.Stream), "Loaded image: "); ok {
 			name = said
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return "", apperr.Wrap(apperr.Unavailable, err, "load the edge's image")
+		return "", "", apperr.Wrap(apperr.Unavailable, err, "load the edge's image")
 	}
 	seen, err := e.engine.ImageInspect(ctx, name)
 	if err != nil {
-		return "", apperr.Wrap(apperr.Internal, err, "find the edge's image %q after it was loaded", name)
+		return "", "", apperr.Wrap(apperr.Internal, err, "find the edge's image %q after it was loaded", name)
 	}
-	return seen.ID, nil
+	return seen.ID, name, nil
 }
 
 func readLoaded(path string) (was loaded, err error) {
