@@ -3,9 +3,14 @@ package teamapi
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"fairlead.dev/shared/buildinfo"
 )
+
+// healthWithin is how long the database may take until it counts as away: who
+// asks for the health of something that hangs must not hang as well.
+const healthWithin = 5 * time.Second
 
 type healthOutput struct {
 	Status        string `json:"status" enum:"unavailable,disrupted,operational"`
@@ -20,6 +25,8 @@ func (a *api) healthRoutes() {
 // health answers 200 always, as clients of this API expect; /readyz is the one
 // that fails.
 func (a *api) health(ctx context.Context, _ *struct{}) (*ok[healthOutput], error) {
+	ctx, cancel := context.WithTimeout(ctx, healthWithin)
+	defer cancel()
 	out := healthOutput{Status: "operational", Version: buildinfo.Version()}
 	migration, err := a.deps.Health.LastMigration(ctx)
 	if err != nil {
