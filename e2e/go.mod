@@ -7,6 +7,7 @@ require (
 	fairlead.dev/protobuf v0.0.0
 	fairlead.dev/shared v0.0.0
 	fairlead.dev/shared/ociimage v0.0.0
+	github.com/coder/websocket v1.8.15
 	github.com/google/go-containerregistry v0.21.9
 	github.com/jackc/pgx/v5 v5.12.0
 	golang.org/x/crypto v0.58.0

@@ -337,6 +337,8 @@ CREATE TABLE public.deployments (
     health_window_seconds integer DEFAULT 0 NOT NULL,
     drain_seconds integer DEFAULT 0 NOT NULL,
     parallelism integer DEFAULT 0 NOT NULL,
+    drift text DEFAULT 'report'::text NOT NULL,
+    CONSTRAINT deployments_drift_ck CHECK ((drift = ANY (ARRAY['report'::text, 'correct'::text]))),
     CONSTRAINT deployments_on_failure_ck CHECK ((on_failure = ANY (ARRAY['rollback'::text, 'keep'::text, 'notify'::text]))),
     CONSTRAINT deployments_status_ck CHECK ((status = ANY (ARRAY['preparing'::text, 'in-progress'::text, 'successful'::text, 'failed'::text, 'obsolete'::text, 'downgraded'::text])))
 );

@@ -28,7 +28,7 @@ func (p programs) start(name string, args ...string) error {
 	if err := os.MkdirAll(logs, 0o700); err != nil {
 		return fmt.Errorf("make room for logs: %w", err)
 	}
-	log, err := os.Create(filepath.Join(logs, name+".log"))
+	log, err := os.OpenFile(filepath.Join(logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", name, err)
 	}
@@ -43,6 +43,9 @@ func (p programs) start(name string, args ...string) error {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
+	}
+	if err := p.note(name, running{Process: command.Process.Pid, Args: args}); err != nil {
+		return errors.Join(err, command.Process.Kill())
 	}
 	go func() { p.ended(fmt.Errorf("%s has ended: %w", name, errors.Join(command.Wait(), errNotWanted))) }()
 	return nil

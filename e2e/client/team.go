@@ -47,6 +47,10 @@ type Node struct {
 	Diverged *struct {
 		Reason string `json:"reason"`
 	} `json:"diverged"`
+	// EngineDown is nil unless the node's engine does not answer its agent.
+	EngineDown *struct {
+		Reason string `json:"reason"`
+	} `json:"engineDown"`
 	HasToken bool `json:"hasToken"`
 	InUse    bool `json:"inUse"`
 }

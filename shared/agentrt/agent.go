@@ -287,6 +287,7 @@ func (a *Agent) serve(ctx context.Context, dir *state.Dir, identity state.Identi
 		worked <- taskgroup.Run(work,
 			taskgroup.Task{Name: "reconcile", Run: reconciler.Run},
 			taskgroup.Task{Name: "observe", Run: observer.run},
+			taskgroup.Task{Name: "guard", Run: func(ctx context.Context) error { return a.guard(ctx, reconciler.Tell) }},
 			taskgroup.Task{Name: "commands", Run: commands.Run},
 			taskgroup.Task{Name: "bulk", Run: streams.Run},
 			taskgroup.Task{Name: "update", Run: updates.run},

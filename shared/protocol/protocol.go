@@ -40,6 +40,9 @@ const (
 	Policy = "policy"
 	// Plan: the agent tells what a deployment would change on its node.
 	Plan = "plan"
+	// Drift: the agent notices what somebody else changes of what it made, and
+	// puts it back where the policy says so.
+	Drift = "drift"
 	// Digests: the controller takes what images stood for.
 	Digests = "digests"
 	// Adopt: the agent can take over containers that somebody else made.

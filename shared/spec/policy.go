@@ -23,6 +23,20 @@ func (OnFailure) Values() []OnFailure {
 	return []OnFailure{OnFailureRollback, OnFailureKeep, OnFailureNotify}
 }
 
+// Drift says what becomes of what somebody else changed of what a release made.
+type Drift string
+
+// Values of Drift.
+const (
+	// DriftReport tells of it and leaves it as it is, until the next start.
+	DriftReport Drift = "report"
+	// DriftCorrect puts it back as the release says, and tells of it.
+	DriftCorrect Drift = "correct"
+)
+
+// Values returns the permitted words, for schemas and validation.
+func (Drift) Values() []Drift { return []Drift{DriftReport, DriftCorrect} }
+
 // Policy says how a release takes over from the one before it. It is about the
 // act and not about the content: it is not part of any hash. The zero value
 // leaves everything to the agent.
@@ -42,6 +56,8 @@ type Policy struct {
 	// ready. 0 means as many as the agent likes, but that a workload waits
 	// for those before it that can tell whether they are healthy.
 	Parallelism int32
+	// Drift is DriftReport when it is empty.
+	Drift Drift
 }
 
 // Limits of a Policy.
@@ -62,6 +78,9 @@ func ValidatePolicy(path string, policy Policy) Problems {
 func checkPolicy(c check, policy Policy) {
 	if policy.OnFailure != "" {
 		oneOf(c.at("onFailure"), &policy.OnFailure)
+	}
+	if policy.Drift != "" {
+		oneOf(c.at("drift"), &policy.Drift)
 	}
 	within := func(field string, value, most int32) {
 		c.at("%s", field).that(value >= 0 && value <= most, value, "must be 0 to %d", most)

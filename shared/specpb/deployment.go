@@ -46,6 +46,7 @@ func policyToProto(p spec.Policy) *agentv1.Policy {
 		HealthWindowSeconds: p.HealthWindowSeconds,
 		DrainSeconds:        p.DrainSeconds,
 		Parallelism:         p.Parallelism,
+		Drift:               string(p.Drift),
 	}
 }
 
@@ -55,6 +56,7 @@ func policyFromProto(p *agentv1.Policy) spec.Policy {
 		HealthWindowSeconds: p.GetHealthWindowSeconds(),
 		DrainSeconds:        p.GetDrainSeconds(),
 		Parallelism:         p.GetParallelism(),
+		Drift:               spec.Drift(p.GetDrift()),
 	}
 }
 

@@ -93,6 +93,17 @@ type Driver interface {
 	Exec(ctx context.Context, id ContainerID, opts ExecOptions, streams ExecStreams) (exitCode int, err error)
 }
 
+// Warden is what a Driver is as well when it notices what somebody else changes
+// of what it made.
+type Warden interface {
+	// Guard calls tell for what somebody else changed or deleted of what the
+	// last good release of a prefix made, and puts it back where that release's
+	// policy says so. An event names fields, never values. Guard never acts
+	// while Apply or Remove of the prefix does. It blocks until ctx ends (nil),
+	// or until it cannot go on (error; the caller calls it again).
+	Guard(ctx context.Context, tell func(prefix string, e Event)) error
+}
+
 // EngineInfo describes an engine.
 type EngineInfo struct {
 	// ID is the engine's own id, stable over restarts.

@@ -458,8 +458,22 @@ func TestThePolicyGoesToTheNode(t *testing.T) {
 	if p := w.assignment("shop").Deployment.Policy; p != want {
 		t.Errorf("got %+v, want %+v", p, want)
 	}
+	w.report(d, workload.PhaseSuccessful, nil)
+	if err := w.Update(w.ctx, d.ID, deployment.Change{Policy: deployment.PolicyChange{Drift: ptr(spec.DriftCorrect)}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Start(w.ctx, d.ID, nil) // an agent that does not notice
+	wantError(t, err, apperr.Unsupported, "policy.drift")
+	w.exec("update agents set capabilities = 'delta policy drift' where node_id = $1", w.node)
+	w.start(d)
+	want.Drift = spec.DriftCorrect
+	if p := w.assignment("shop").Deployment.Policy; p != want {
+		t.Errorf("got %+v, want %+v", p, want)
+	}
 	bad := deployment.Change{Policy: deployment.PolicyChange{OnFailure: ptr(spec.OnFailure("explode"))}}
 	wantError(t, w.Update(w.ctx, d.ID, bad), apperr.Invalid, "policy.onFailure")
+	bad = deployment.Change{Policy: deployment.PolicyChange{Drift: ptr(spec.Drift("ignore"))}}
+	wantError(t, w.Update(w.ctx, d.ID, bad), apperr.Invalid, "policy.drift")
 	bad = deployment.Change{Policy: deployment.PolicyChange{DrainSeconds: ptr(int32(-1))}}
 	wantError(t, w.Update(w.ctx, d.ID, bad), apperr.Invalid, "policy.drain")
 }

@@ -28,6 +28,7 @@ type PolicyChange struct {
 	HealthWindowSeconds *int32
 	DrainSeconds        *int32
 	Parallelism         *int32
+	Drift               *spec.Drift
 }
 
 // over returns the policy with what the change says.
@@ -43,6 +44,9 @@ func (c PolicyChange) over(p spec.Policy) spec.Policy {
 	}
 	if c.Parallelism != nil {
 		p.Parallelism = *c.Parallelism
+	}
+	if c.Drift != nil {
+		p.Drift = *c.Drift
 	}
 	return p
 }
@@ -155,7 +159,7 @@ func (c Change) auditData(d Deployment) map[string]any {
 	if c.Policy != (PolicyChange{}) {
 		data["policy"] = map[string]any{
 			"onFailure": string(d.Policy.OnFailure), "healthWindow": d.Policy.HealthWindowSeconds,
-			"drain": d.Policy.DrainSeconds, "parallelism": d.Policy.Parallelism,
+			"drain": d.Policy.DrainSeconds, "parallelism": d.Policy.Parallelism, "drift": string(d.Policy.Drift),
 		}
 	}
 	return data

@@ -32,12 +32,13 @@ type deploymentRow struct {
 	HealthWindowSeconds int32
 	DrainSeconds        int32
 	Parallelism         int32
+	Drift               string
 }
 
 func (r deploymentRow) policy() spec.Policy {
 	return spec.Policy{
 		OnFailure: spec.OnFailure(r.OnFailure), HealthWindowSeconds: r.HealthWindowSeconds,
-		DrainSeconds: r.DrainSeconds, Parallelism: r.Parallelism,
+		DrainSeconds: r.DrainSeconds, Parallelism: r.Parallelism, Drift: spec.Drift(r.Drift),
 	}
 }
 
@@ -106,6 +107,7 @@ func (db *DB) InsertDeployment(ctx context.Context, d deployment.Deployment, ima
 		CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, UpdatedAt: d.UpdatedAt, UpdatedBy: d.UpdatedBy,
 		OnFailure: string(cmp.Or(d.Policy.OnFailure, spec.OnFailureRollback)), HealthWindowSeconds: d.Policy.HealthWindowSeconds,
 		DrainSeconds: d.Policy.DrainSeconds, Parallelism: d.Policy.Parallelism,
+		Drift: string(cmp.Or(d.Policy.Drift, spec.DriftReport)),
 	}
 	if err := db.in(ctx).Create(&row).Error; err != nil {
 		return mapError(err, "make the deployment")
@@ -129,10 +131,11 @@ func (db *DB) UpdateDeployment(ctx context.Context, d deployment.Deployment) err
 		return err
 	}
 	_, err = db.execRows(ctx, "change the deployment", `update deployments set prefix = $2, note = $3, environment = $4, tries = $5,
-			updated_at = $6, updated_by = $7, on_failure = $8, health_window_seconds = $9, drain_seconds = $10, parallelism = $11
+			updated_at = $6, updated_by = $7, on_failure = $8, health_window_seconds = $9, drain_seconds = $10, parallelism = $11, drift = $12
 		where id = $1`,
 		[16]byte(d.ID), d.Prefix, d.Note, environment, d.Tries, d.UpdatedAt, d.UpdatedBy,
-		string(d.Policy.OnFailure), d.Policy.HealthWindowSeconds, d.Policy.DrainSeconds, d.Policy.Parallelism)
+		string(d.Policy.OnFailure), d.Policy.HealthWindowSeconds, d.Policy.DrainSeconds, d.Policy.Parallelism,
+		string(cmp.Or(d.Policy.Drift, spec.DriftReport)))
 	return err
 }
 

@@ -25,7 +25,7 @@ type deploymentView struct {
 // where they are.
 const (
 	deploymentColumns = `d.id, d.team_id, d.version_id, d.node_id, d.prefix, d.note, d.status, d.environment, d.tries,
-		d.created_at, d.created_by, d.updated_at, d.updated_by, d.on_failure, d.health_window_seconds, d.drain_seconds, d.parallelism,
+		d.created_at, d.created_by, d.updated_at, d.updated_by, d.on_failure, d.health_window_seconds, d.drain_seconds, d.parallelism, d.drift,
 		p.id, p.name, p.type, v.name, v.type, n.name, n.type`
 	deploymentTables = ` from deployments d join versions v on v.id = d.version_id
 		join projects p on p.id = v.project_id join nodes n on n.id = d.node_id`
@@ -35,7 +35,7 @@ const (
 func (r *deploymentView) fields() []any {
 	return []any{
 		&r.ID, &r.TeamID, &r.VersionID, &r.NodeID, &r.Prefix, &r.Note, &r.Status, &r.Environment, &r.Tries,
-		&r.CreatedAt, &r.CreatedBy, &r.UpdatedAt, &r.UpdatedBy, &r.OnFailure, &r.HealthWindowSeconds, &r.DrainSeconds, &r.Parallelism,
+		&r.CreatedAt, &r.CreatedBy, &r.UpdatedAt, &r.UpdatedBy, &r.OnFailure, &r.HealthWindowSeconds, &r.DrainSeconds, &r.Parallelism, &r.Drift,
 		&r.ProjectID, &r.ProjectName, &r.ProjectType, &r.VersionName, &r.VersionType, &r.NodeName, &r.NodeType,
 	}
 }

@@ -23,6 +23,11 @@ import (
 func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload.Reporter) error {
 	a := &applying{Driver: d, dep: dep, story: workload.NewStory(report, d.options.Now)}
 	defer a.story.End()
+	end, err := d.turnOfRelease(ctx, dep.Prefix)
+	if err != nil {
+		return err
+	}
+	defer end()
 
 	failure := a.run(ctx)
 	if failure == nil {
@@ -168,7 +173,8 @@ func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, made rec
 // finish makes the release the last good one and deletes what it does not name.
 // Secrets are taken off the record when they are gone.
 func (a *applying) finish(ctx context.Context) error {
-	fresh := a.touched || len(a.good) == 0 || len(a.good) != len(withoutSecrets(a.wanted))
+	fresh := a.touched || len(a.good) == 0 || len(a.good) != len(withoutSecrets(a.wanted)) ||
+		a.good.drift() != a.wanted.drift()
 	if fresh {
 		if err := a.keep(ctx, a.dep.Prefix, a.wanted, a.secrets); err != nil {
 			return err

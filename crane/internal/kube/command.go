@@ -96,7 +96,10 @@ func (d *Driver) Start(ctx context.Context, id workload.ContainerID) error {
 	if err != nil || replicas < 1 {
 		replicas = spec.DefaultReplicas
 	}
-	if err := d.patch(ctx, t, map[string]any{"spec": map[string]any{"replicas": replicas}}); err != nil {
+	if err := d.patch(ctx, t, map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{noteReplicas: nil}},
+		"spec":     map[string]any{"replicas": replicas},
+	}); err != nil {
 		return err
 	}
 	return d.awaitAvailable(ctx, t)
@@ -144,6 +147,9 @@ func (d *Driver) Restart(ctx context.Context, id workload.ContainerID) error {
 func (d *Driver) Delete(ctx context.Context, id workload.ContainerID) error {
 	t, err := d.own(ctx, "delete", id)
 	if err != nil {
+		return err
+	}
+	if err := d.disown(ctx, t.namespace, t.kind, t.name); err != nil {
 		return err
 	}
 	policy := metav1.DeletePropagationBackground

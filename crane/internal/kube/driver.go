@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,8 @@ type Driver struct {
 	options Options
 	// seen is what Watch follows while it runs.
 	seen atomic.Pointer[sight]
+	// places has a *place for each namespace.
+	places sync.Map
 }
 
 var _ workload.Driver = (*Driver)(nil)

@@ -27,6 +27,8 @@ const (
 	noteSecretVariables = keyPrefix + "secret-variables"
 	// noteReplicas remembers how many there should be while there are none.
 	noteReplicas = keyPrefix + "replicas"
+	// noteDrift is the policy on changes by others, where it says to correct them.
+	noteDrift = keyPrefix + "drift"
 	// noteRestarted is when the pods of a workload were last asked to restart.
 	noteRestarted = keyPrefix + "restarted-at"
 )
@@ -46,14 +48,15 @@ func podLabels(workload string) map[string]string {
 func meta(dep spec.Deployment, w spec.Workload, name string) metav1.ObjectMeta {
 	labels := podLabels(w.Name())
 	labels[labelDeployment] = dep.ID
-	return metav1.ObjectMeta{
-		Namespace: dep.Prefix, Name: name, Labels: labels,
-		Annotations: map[string]string{
-			noteInstance: w.InstanceID,
-			noteRelease:  strconv.FormatInt(dep.Release, 10),
-			noteSpecHash: w.Hash,
-		},
+	notes := map[string]string{
+		noteInstance: w.InstanceID,
+		noteRelease:  strconv.FormatInt(dep.Release, 10),
+		noteSpecHash: w.Hash,
 	}
+	if dep.Policy.Drift == spec.DriftCorrect {
+		notes[noteDrift] = string(spec.DriftCorrect)
+	}
+	return metav1.ObjectMeta{Namespace: dep.Prefix, Name: name, Labels: labels, Annotations: notes}
 }
 
 func isOurs(o metav1.Object) bool { return o.GetLabels()[labelManaged] == managedBy }

@@ -19,6 +19,11 @@ import (
 func (d *Driver) Remove(ctx context.Context, prefix string, report workload.Reporter) error {
 	s := workload.NewStory(report, d.options.Now)
 	defer s.End()
+	end, err := d.turnOfRelease(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	defer end()
 	all, err := d.owned(ctx, prefix, ours)
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ type policyOutput struct {
 	HealthWindow int32  `json:"healthWindow" doc:"Seconds that containers may take to become healthy; 0 leaves it to the agent"`
 	Drain        int32  `json:"drain" doc:"Seconds that old containers go on after the new ones have taken over"`
 	Parallelism  int32  `json:"parallelism" doc:"How many containers are brought up at once, in their order; 0 leaves it to the agent"`
+	Drift        string `json:"drift" enum:"report,correct" doc:"What becomes of what somebody changes by hand of what a release made"`
 }
 
 // DeploymentPath names a deployment of the team.
@@ -91,6 +92,7 @@ type updateDeploymentInput struct {
 			HealthWindow *int32  `json:"healthWindow,omitempty" minimum:"0" maximum:"86400" doc:"Seconds that containers may take to become healthy; 0 leaves it to the agent"`
 			Drain        *int32  `json:"drain,omitempty" minimum:"0" maximum:"3600" doc:"Seconds that old containers go on after the new ones have taken over"`
 			Parallelism  *int32  `json:"parallelism,omitempty" minimum:"0" maximum:"100" doc:"How many containers are brought up at once, in their order; 0 leaves it to the agent"`
+			Drift        *string `json:"drift,omitempty" enum:"report,correct" doc:"What becomes of what somebody changes by hand of what a release made: report tells of it, correct puts it back too, which agents of clusters can do"`
 		} `json:"policy,omitempty" doc:"How releases take over; what is left out stays. The next start goes by it"`
 	}
 }
@@ -166,6 +168,7 @@ func (a *api) getDeployment(ctx context.Context, in *DeploymentPath) (*tagged[de
 		Policy: policyOutput{
 			OnFailure: string(d.Policy.OnFailure), HealthWindow: d.Policy.HealthWindowSeconds,
 			Drain: d.Policy.DrainSeconds, Parallelism: d.Policy.Parallelism,
+			Drift: string(d.Policy.Drift),
 		},
 		Token: pointTo(d.Token, func(t deployment.Token) DeployTokenOutput { return DeployTokenOutput(t) }),
 	}
@@ -191,6 +194,7 @@ func (a *api) updateDeployment(ctx context.Context, in *updateDeploymentInput) (
 		change.Policy = deployment.PolicyChange{
 			OnFailure:           pointTo(p.OnFailure, func(word string) spec.OnFailure { return spec.OnFailure(word) }),
 			HealthWindowSeconds: p.HealthWindow, DrainSeconds: p.Drain, Parallelism: p.Parallelism,
+			Drift: pointTo(p.Drift, func(word string) spec.Drift { return spec.Drift(word) }),
 		}
 	}
 	return nil, a.deps.Deployments.Update(ctx, in.DeploymentID, change)

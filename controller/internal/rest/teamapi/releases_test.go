@@ -115,15 +115,16 @@ func TestThePolicyIsChangedFieldByField(t *testing.T) {
 	s := newShop(t)
 	path, _ := s.deploy("shop")
 	policy := func() object { return s.want(http.StatusOK, http.MethodGet, path, nil)["policy"].(object) }
-	if p := policy(); p["onFailure"] != "rollback" || p["healthWindow"] != 0.0 || p["drain"] != 0.0 || p["parallelism"] != 0.0 {
+	if p := policy(); p["onFailure"] != "rollback" || p["healthWindow"] != 0.0 || p["drain"] != 0.0 || p["parallelism"] != 0.0 || p["drift"] != "report" {
 		t.Errorf("got %v", p)
 	}
 	s.want(http.StatusNoContent, http.MethodPatch, path, object{"policy": object{"onFailure": "keep", "healthWindow": 90}})
 	s.want(http.StatusNoContent, http.MethodPatch, path, object{"policy": object{"drain": 5, "parallelism": 2}})
-	if p := policy(); p["onFailure"] != "keep" || p["healthWindow"] != 90.0 || p["drain"] != 5.0 || p["parallelism"] != 2.0 {
+	s.want(http.StatusNoContent, http.MethodPatch, path, object{"policy": object{"drift": "correct"}})
+	if p := policy(); p["onFailure"] != "keep" || p["healthWindow"] != 90.0 || p["drain"] != 5.0 || p["parallelism"] != 2.0 || p["drift"] != "correct" {
 		t.Errorf("got %v", p)
 	}
-	for field, value := range map[string]any{"onFailure": "explode", "healthWindow": -1, "drain": 3601, "parallelism": 101} {
+	for field, value := range map[string]any{"onFailure": "explode", "healthWindow": -1, "drain": 3601, "parallelism": 101, "drift": "ignore"} {
 		s.want(http.StatusBadRequest, http.MethodPatch, path, object{"policy": object{field: value}})
 	}
 	s.want(http.StatusNoContent, http.MethodPost, path+"/start", nil) // a node without an agent

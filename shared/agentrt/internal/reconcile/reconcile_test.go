@@ -470,3 +470,19 @@ func TestARestartThatCannotBeStoredChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatHappensLaterIsToldAsPartOfTheAssignmentsStory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &scripted{}, nil)
+		w.r.Tell("shop", workload.Event{Lines: []string{"too early"}})
+		w.r.Set([]reconcile.Target{target("shop", 4)})
+		w.run(t)
+		synctest.Wait()
+		w.r.Tell("shop", workload.Event{Level: workload.LevelWarn, Lines: []string{"changed by hand"}})
+		w.r.Tell("others", workload.Event{Lines: []string{"nobody's"}})
+		events := w.told.events
+		if len(events) != 1 || events[0].GetDeploymentId() != "id-shop" || events[0].GetGeneration() != 4 || events[0].GetRelease() != 4 || events[0].GetTime() == nil {
+			t.Errorf("told %v", events)
+		}
+	})
+}

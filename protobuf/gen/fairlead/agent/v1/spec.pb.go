@@ -167,8 +167,11 @@ type Policy struct {
 	HealthWindowSeconds int32                  `protobuf:"varint,2,opt,name=health_window_seconds,json=healthWindowSeconds,proto3" json:"health_window_seconds,omitempty"`
 	DrainSeconds        int32                  `protobuf:"varint,3,opt,name=drain_seconds,json=drainSeconds,proto3" json:"drain_seconds,omitempty"`
 	Parallelism         int32                  `protobuf:"varint,4,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// "correct" puts back what somebody else changed of what the release made;
+	// only agents with the capability "drift" are told so.
+	Drift         string `protobuf:"bytes,5,opt,name=drift,proto3" json:"drift,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -227,6 +230,13 @@ func (x *Policy) GetParallelism() int32 {
 		return x.Parallelism
 	}
 	return 0
+}
+
+func (x *Policy) GetDrift() string {
+	if x != nil {
+		return x.Drift
+	}
+	return ""
 }
 
 type Workload struct {
@@ -2486,13 +2496,14 @@ const file_fairlead_agent_v1_spec_proto_rawDesc = "" +
 	"\bAdoption\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"\xa2\x01\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"\xb8\x01\n" +
 	"\x06Policy\x12\x1d\n" +
 	"\n" +
 	"on_failure\x18\x01 \x01(\tR\tonFailure\x122\n" +
 	"\x15health_window_seconds\x18\x02 \x01(\x05R\x13healthWindowSeconds\x12#\n" +
 	"\rdrain_seconds\x18\x03 \x01(\x05R\fdrainSeconds\x12 \n" +
-	"\vparallelism\x18\x04 \x01(\x05R\vparallelism\"\xb1\x01\n" +
+	"\vparallelism\x18\x04 \x01(\x05R\vparallelism\x12\x14\n" +
+	"\x05drift\x18\x05 \x01(\tR\x05drift\"\xb1\x01\n" +
 	"\bWorkload\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12.\n" +
