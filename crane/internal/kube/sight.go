@@ -3,7 +3,9 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
@@ -19,7 +21,16 @@ type sight struct {
 	// doubtful is true after the API server was not heard of as it should be:
 	// what was seen may be old.
 	doubtful atomic.Bool
+	// asking guards answered, which is when the API server answered last.
+	asking   sync.Mutex
+	answered time.Time
 }
+
+const (
+	// answerAge is how long an answer of the API server counts.
+	answerAge     = 20 * time.Second
+	answerTimeout = 10 * time.Second
+)
 
 // follow sees namespaces, or with metav1.NamespaceAll the cluster, until it is
 // closed. It returns when it has seen all that is there. The informers

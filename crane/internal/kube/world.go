@@ -25,11 +25,8 @@ type world struct {
 // does not answer.
 func (d *Driver) look(ctx context.Context) (world, error) {
 	if s := d.seen.Load(); s != nil {
-		if s.doubtful.Load() {
-			if err := d.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
-				return world{}, clusterError(err, "ask the cluster's API server whether it is there")
-			}
-			s.doubtful.Store(false)
+		if err := d.answers(ctx, s); err != nil {
+			return world{}, err
 		}
 		return s.world()
 	}
@@ -42,6 +39,25 @@ func (d *Driver) look(ctx context.Context) (world, error) {
 		all = all.and(w)
 	}
 	return all, nil
+}
+
+// answers fails with Unavailable when the API server does not answer. Informers
+// do not tell of one that refuses connections: so it is asked now and then.
+func (d *Driver) answers(ctx context.Context, s *sight) error {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if !s.doubtful.Load() && d.options.Now().Sub(s.answered) < answerAge {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if err := d.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
+		s.doubtful.Store(true)
+		return clusterError(err, "ask the cluster's API server whether it is there")
+	}
+	s.doubtful.Store(false)
+	s.answered = d.options.Now()
+	return nil
 }
 
 // served are the namespaces that are looked at.
