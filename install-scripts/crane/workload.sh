@@ -59,6 +59,7 @@ DEPLOYMENT
 	variable CRANE_STATE_DIR /var/lib/fairlead-agent/state
 	variable CRANE_OWN_NAMESPACE "$NAME"
 	variable CRANE_STATE_SECRET crane-state
+	variable CRANE_LEASE crane
 	variable CRANE_IMAGE "$IMAGE"
 	variable CRANE_ENROLMENT_FILE /enrolment/enrol.json
 	if [ -n "$NAMESPACES" ]; then variable CRANE_NAMESPACES "$(printf '%s' "$NAMESPACES" | tr ' ' ',')"; fi

@@ -29,6 +29,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--no-such-flag"}, program.Usage, "", "no-such-flag"},
 		{[]string{"run", "--help"}, program.OK, "", "state-dir"},
 		{[]string{"run", "--state-secret", "s"}, program.Usage, "", "state-secret needs own-namespace"},
+		{[]string{"run", "--lease", "l"}, program.Usage, "", "lease needs own-namespace"},
 		{[]string{"run", "--log-level", "loud"}, program.Usage, "", `log level "loud"`},
 		{[]string{"run", "--kubeconfig", "/nonexistent"}, program.Failed, "", "find out how to reach the cluster"},
 		{[]string{"healthcheck", "--state-dir", "/nonexistent"}, program.Failed, "", "not connected"},
@@ -51,6 +52,7 @@ func TestSettings(t *testing.T) {
 		"CRANE_NAMESPACES":     "shop, blog",
 		"CRANE_OWN_NAMESPACE":  "fairlead",
 		"CRANE_STATE_SECRET":   "state",
+		"CRANE_LEASE":          "crane",
 		"CRANE_ENROLMENT_FILE": "/enrolment/enrol.json",
 		"CRANE_LOG_FORMAT":     "text",
 		"CRANE_LOG_LEVEL":      "debug",
@@ -64,9 +66,9 @@ func TestSettings(t *testing.T) {
 		{"nothing said", nil, nil, settings{app.Config{StateDir: defaultStateDir, Namespaces: []string{}}, "json", "info"}},
 		{"environment", nil, env, settings{app.Config{
 			StateDir: "/from/script", Kubeconfig: "/kubeconfig", Namespaces: []string{"shop", "blog"},
-			OwnNamespace: "fairlead", StateSecret: "state", EnrolmentFile: "/enrolment/enrol.json",
+			OwnNamespace: "fairlead", StateSecret: "state", Lease: "crane", EnrolmentFile: "/enrolment/enrol.json",
 		}, "text", "debug"}},
-		{"flags win", []string{"--state-dir", "/s", "--kubeconfig=", "--namespaces=", "--state-secret=", "--own-namespace=", "--enrolment-file=", "--log-level", "warn"}, env,
+		{"flags win", []string{"--state-dir", "/s", "--kubeconfig=", "--namespaces=", "--state-secret=", "--lease=", "--own-namespace=", "--enrolment-file=", "--log-level", "warn"}, env,
 			settings{app.Config{StateDir: "/s", Namespaces: []string{}}, "text", "warn"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

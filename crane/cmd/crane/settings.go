@@ -34,6 +34,7 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 	text(&s.app.OwnNamespace, "own-namespace", getenv("CRANE_OWN_NAMESPACE"), "namespace the agent itself runs in (CRANE_OWN_NAMESPACE)")
 	text(&s.app.StateSecret, "state-secret", getenv("CRANE_STATE_SECRET"),
 		"secret in its own namespace that keeps a copy of the state folder (CRANE_STATE_SECRET)")
+	text(&s.app.Lease, "lease", getenv("CRANE_LEASE"), "lease in its own namespace under which one of several pods acts (CRANE_LEASE)")
 	text(&s.app.EnrolmentFile, "enrolment-file", getenv("CRANE_ENROLMENT_FILE"), "`file` with what to enrol with (CRANE_ENROLMENT_FILE)")
 	text(&s.app.Image, "image", getenv("CRANE_IMAGE"), "the agent's own image, as nodes pull it: it fills volumes before pods start (CRANE_IMAGE)")
 	text(&s.logFormat, "log-format", cmp.Or(getenv("CRANE_LOG_FORMAT"), "json"), "json or text (CRANE_LOG_FORMAT)")
@@ -45,8 +46,13 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 		return s, tell(stderr, "crane: %q is not understood", flags.Arg(0))
 	}
 	s.app.Namespaces = strings.FieldsFunc(*namespaces, func(r rune) bool { return r == ',' || r == ' ' })
-	if s.app.StateSecret != "" && s.app.OwnNamespace == "" {
-		return s, tell(stderr, "crane: state-secret needs own-namespace")
+	if s.app.OwnNamespace == "" {
+		switch {
+		case s.app.StateSecret != "":
+			return s, tell(stderr, "crane: state-secret needs own-namespace")
+		case s.app.Lease != "":
+			return s, tell(stderr, "crane: lease needs own-namespace")
+		}
 	}
 	return s, nil
 }

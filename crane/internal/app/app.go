@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fairlead.dev/crane/internal/kube"
+	"fairlead.dev/crane/internal/lease"
 	"fairlead.dev/crane/internal/statecopy"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
@@ -31,6 +32,9 @@ type Config struct {
 	// there that keeps a copy of the state folder. Empty means that the folder
 	// is all there is.
 	OwnNamespace, StateSecret string
+	// Lease is the lease there under which one of several pods acts; empty
+	// means that there is only one.
+	Lease string
 	// Image is the agent's own, as nodes pull it; empty when it fills no volumes.
 	Image string
 	// EnrolmentFile is where the install script leaves what to enrol with;
@@ -54,15 +58,38 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir,
 		"api_server", reach.Host, "namespaces", config.Namespaces)
-	copied, err := config.restore(ctx, reach, log)
+	agent := agent{config: config, reach: reach, driver: driver, hostname: hostname, log: log}
+	if config.Lease == "" {
+		return agent.serve(ctx)
+	}
+	client, err := kubernetes.NewForConfig(reach)
+	if err != nil {
+		return fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	return lease.New(lease.Config{
+		Client: client, Namespace: config.OwnNamespace, Name: config.Lease, Holder: hostname, Log: log,
+	}).Hold(ctx, agent.serve)
+}
+
+// agent is one that acts in the cluster.
+type agent struct {
+	config   Config
+	reach    *rest.Config
+	driver   *kube.Driver
+	hostname string
+	log      *slog.Logger
+}
+
+func (a agent) serve(ctx context.Context) error {
+	copied, err := a.config.restore(ctx, a.reach, a.log)
 	if err != nil {
 		return err
 	}
-	enrolment := enrolment{file: config.EnrolmentFile, folder: config.StateDir}
+	enrolment := enrolment{file: a.config.EnrolmentFile, folder: a.config.StateDir}
 	if err := enrolment.offer(); err != nil {
 		return err
 	}
-	runtime := agentrt.Config{StateDir: config.StateDir, Driver: driver, NodeType: "k8s", Hostname: hostname, Log: log}
+	runtime := agentrt.Config{StateDir: a.config.StateDir, Driver: a.driver, NodeType: "k8s", Hostname: a.hostname, Log: a.log}
 	if copied != nil {
 		runtime.Keep = copied.Keep
 	}

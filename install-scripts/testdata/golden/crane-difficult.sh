@@ -181,8 +181,15 @@ print_access() {
   resources: [secrets]
   resourceNames: [crane-state]
   verbs: [get, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [crane]
+  verbs: [get, update]
 RULES
 	grant Role crane-state "$NAME"
+	# Under this lease one pod of the agent acts, should there ever be two.
+	printf -- '---\napiVersion: coordination.k8s.io/v1\nkind: Lease\n'
+	meta crane "$NAME"
 	if [ -n "$NAMESPACES" ]; then
 		print_limited_access
 	else
@@ -244,6 +251,7 @@ spec:
   validations:
   - expression: >-
       (request.resource.resource == 'secrets' && request.namespace == '$NAME' && request.name == 'crane-state')
+      || (request.resource.resource == 'leases' && request.namespace == '$NAME' && request.name == 'crane')
       || ('app.kubernetes.io/managed-by' in variables.labels && variables.labels['app.kubernetes.io/managed-by'] == 'fairlead')
       || (request.resource.resource != 'namespaces' && 'fairlead.dev/deploy' in variables.labels && variables.labels['fairlead.dev/deploy'] == 'allowed')
     reason: Forbidden
@@ -319,6 +327,7 @@ DEPLOYMENT
 	variable CRANE_STATE_DIR /var/lib/fairlead-agent/state
 	variable CRANE_OWN_NAMESPACE "$NAME"
 	variable CRANE_STATE_SECRET crane-state
+	variable CRANE_LEASE crane
 	variable CRANE_IMAGE "$IMAGE"
 	variable CRANE_ENROLMENT_FILE /enrolment/enrol.json
 	if [ -n "$NAMESPACES" ]; then variable CRANE_NAMESPACES "$(printf '%s' "$NAMESPACES" | tr ' ' ',')"; fi
