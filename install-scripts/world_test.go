@@ -321,5 +321,5 @@ func tools(t *testing.T, names ...string) (path string) {
 // coreutils is what the script uses besides docker, curl, wget and openssl.
 var coreutils = []string{
 	"sh", "cat", "cp", "cut", "date", "df", "dirname", "grep", "head", "id", "mkdir", "mktemp", "mv", "rm", "rmdir",
-	"sha256sum", "sleep", "tail", "tr",
+	"sed", "sha256sum", "sleep", "tail", "tr",
 }

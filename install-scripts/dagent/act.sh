@@ -229,12 +229,50 @@ filler_of() {
 	rm -f "$WORK/program"
 }
 
+# script_alone prints this script without the archive that may follow it.
+script_alone() { sed '/^{ main "$@"; }$/q' "$0"; }
+
+# write_bundle makes one file of this script, the archive and its signature. The
+# shell reads it to the line after the script and no further.
+write_bundle() {
+	[ -f "$0" ] || die "--bundle needs this script as a file"
+	[ ! -e "$BUNDLE" ] || die "$BUNDLE is there already"
+	case ${BUNDLE_ARCH:-$(uname -m)} in
+	amd64 | x86_64) ARCH=amd64 ;;
+	arm64 | aarch64) ARCH=arm64 ;;
+	*) die "there is no agent for the architecture ${BUNDLE_ARCH:-$(uname -m)}" ;;
+	esac
+	artifact_for "$ARCH" || die "the controller has no agent for the architecture $ARCH"
+	take_archive
+	if [ ! -f "$WORK/agent.sig" ]; then
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+			die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	fi
+	{
+		script_alone | sed "s|^BUNDLED=.*|BUNDLED='$ARCH $(tr -dc 'A-Za-z0-9+/=' <"$WORK/agent.sig")'|"
+		echo exit
+		cat "$WORK/agent.tar"
+	} >"$BUNDLE.part" || die "could not write $BUNDLE"
+	mv "$BUNDLE.part" "$BUNDLE"
+	say "$BUNDLE holds the agent $VERSION for linux/$ARCH and this node's token, good until $EXPIRES"
+	say "its SHA-256 is $(sha256_of "$BUNDLE"): compare it on the machine (sha256sum), then run there: sh ${BUNDLE##*/}"
+}
+
+# unpack_bundle takes the archive off the end of this file; it is checked like one
+# that was downloaded.
+unpack_bundle() {
+	artifact_for "${BUNDLED%% *}" || die "this bundle is broken"
+	ARCHIVE=$WORK/bundle.tar
+	tail -c "$ARTIFACT_SIZE" "$0" >"$ARCHIVE" || die "could not read the archive in $0"
+	printf '%s\n' "${BUNDLED#* }" >"$ARCHIVE.sig"
+}
+
 # keep_script leaves this script on the node, without its token, so that the
 # agent can be removed or brought in order later: the controller serves a script
 # only until its token is used.
 keep_script() {
 	[ -f "$0" ] || return 0
-	grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' "$0" >"$ROOT_PATH/install.sh.new"
+	script_alone | grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' -e '^BUNDLED=' >"$ROOT_PATH/install.sh.new"
 	mv "$ROOT_PATH/install.sh.new" "$ROOT_PATH/install.sh"
 }
 

@@ -27,8 +27,8 @@ label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
 
 check_tools() {
 	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
-	for tool in sha256sum mktemp tr cut tail grep df; do
-		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
+	for tool in sha256sum mktemp tr cut tail grep sed df; do
+		have $tool || problem "the command $tool is missing: install the package coreutils (grep and sed are their own)"
 	done
 }
 
@@ -76,6 +76,10 @@ check_docker() {
 check_artifact() {
 	[ -n "${ARCH:-}" ] || return 0
 	artifact_for "$ARCH" || problem "the controller has no agent for the architecture $ARCH"
+	case ${BUNDLED:-$ARCH } in
+	"$ARCH "*) ;;
+	*) problem "this bundle is for ${BUNDLED%% *}, the engine's architecture is $ARCH: make another with --arch $ARCH" ;;
+	esac
 }
 
 check_controller() {

@@ -25,6 +25,8 @@ MCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=
 -----END PUBLIC KEY-----
 '
 RELEASE_KEY_RAW='O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik='
+# Architecture and signature of the archive that follows this script in a bundle.
+BUNDLED=
 
 # How long the agent may take to be enrolled, and how far this clock may be
 # from the controller's: certificates are checked against it.
@@ -105,6 +107,10 @@ Run again it changes nothing when there is nothing to change.
   --service       run the agent as a service of this machine (systemd or OpenRC)
                   instead of in a container; from then on that is how it is run
   --container     run it in a container again
+  --bundle FILE   write one file that holds this script, the archive and its
+                  signature, to be run on a machine without access to the
+                  controller's HTTP address; --arch amd64 or arm64 for one unlike
+                  this. Nothing is installed here
   --downgrade     replace a newer agent than this script's too
   --uninstall     remove the agent and its proxy; the containers it started
                   keep running
@@ -235,8 +241,8 @@ label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
 
 check_tools() {
 	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
-	for tool in sha256sum mktemp tr cut tail grep df; do
-		have $tool || problem "the command $tool is missing: install the package coreutils (grep for grep)"
+	for tool in sha256sum mktemp tr cut tail grep sed df; do
+		have $tool || problem "the command $tool is missing: install the package coreutils (grep and sed are their own)"
 	done
 }
 
@@ -284,6 +290,10 @@ check_docker() {
 check_artifact() {
 	[ -n "${ARCH:-}" ] || return 0
 	artifact_for "$ARCH" || problem "the controller has no agent for the architecture $ARCH"
+	case ${BUNDLED:-$ARCH } in
+	"$ARCH "*) ;;
+	*) problem "this bundle is for ${BUNDLED%% *}, the engine's architecture is $ARCH: make another with --arch $ARCH" ;;
+	esac
 }
 
 check_controller() {
@@ -1004,12 +1014,50 @@ filler_of() {
 	rm -f "$WORK/program"
 }
 
+# script_alone prints this script without the archive that may follow it.
+script_alone() { sed '/^{ main "$@"; }$/q' "$0"; }
+
+# write_bundle makes one file of this script, the archive and its signature. The
+# shell reads it to the line after the script and no further.
+write_bundle() {
+	[ -f "$0" ] || die "--bundle needs this script as a file"
+	[ ! -e "$BUNDLE" ] || die "$BUNDLE is there already"
+	case ${BUNDLE_ARCH:-$(uname -m)} in
+	amd64 | x86_64) ARCH=amd64 ;;
+	arm64 | aarch64) ARCH=arm64 ;;
+	*) die "there is no agent for the architecture ${BUNDLE_ARCH:-$(uname -m)}" ;;
+	esac
+	artifact_for "$ARCH" || die "the controller has no agent for the architecture $ARCH"
+	take_archive
+	if [ ! -f "$WORK/agent.sig" ]; then
+		fetch "$CONTROLLER_URL$ARTIFACT_PATH.sig" "$WORK/agent.sig" ||
+			die "could not download the agent's signature $CONTROLLER_URL$ARTIFACT_PATH.sig: $(fetch_error)"
+	fi
+	{
+		script_alone | sed "s|^BUNDLED=.*|BUNDLED='$ARCH $(tr -dc 'A-Za-z0-9+/=' <"$WORK/agent.sig")'|"
+		echo exit
+		cat "$WORK/agent.tar"
+	} >"$BUNDLE.part" || die "could not write $BUNDLE"
+	mv "$BUNDLE.part" "$BUNDLE"
+	say "$BUNDLE holds the agent $VERSION for linux/$ARCH and this node's token, good until $EXPIRES"
+	say "its SHA-256 is $(sha256_of "$BUNDLE"): compare it on the machine (sha256sum), then run there: sh ${BUNDLE##*/}"
+}
+
+# unpack_bundle takes the archive off the end of this file; it is checked like one
+# that was downloaded.
+unpack_bundle() {
+	artifact_for "${BUNDLED%% *}" || die "this bundle is broken"
+	ARCHIVE=$WORK/bundle.tar
+	tail -c "$ARTIFACT_SIZE" "$0" >"$ARCHIVE" || die "could not read the archive in $0"
+	printf '%s\n' "${BUNDLED#* }" >"$ARCHIVE.sig"
+}
+
 # keep_script leaves this script on the node, without its token, so that the
 # agent can be removed or brought in order later: the controller serves a script
 # only until its token is used.
 keep_script() {
 	[ -f "$0" ] || return 0
-	grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' "$0" >"$ROOT_PATH/install.sh.new"
+	script_alone | grep -v -e '^ENROLMENT=' -e '^ACME_EMAIL=' -e '^BUNDLED=' >"$ROOT_PATH/install.sh.new"
 	mv "$ROOT_PATH/install.sh.new" "$ROOT_PATH/install.sh"
 }
 
@@ -1182,17 +1230,26 @@ main() {
 	DOWN=
 	ARCHIVE=
 	MODE=
+	BUNDLE=
+	BUNDLE_ARCH=
 	ACT=install_agent
 	while [ $# -gt 0 ]; do
 		option=$1
 		shift
 		case $option in
-		--archive)
+		--archive | --bundle | --arch)
 			if [ $# -eq 0 ]; then
-				warn "--archive needs a file"
+				case $option in
+				--arch) warn "--arch needs amd64 or arm64" ;;
+				*) warn "$option needs a file" ;;
+				esac
 				return 2
 			fi
-			ARCHIVE=$1
+			case $option in
+			--archive) ARCHIVE=$1 ;;
+			--bundle) BUNDLE=$1 ACT=write_bundle ;;
+			--arch) BUNDLE_ARCH=$1 ;;
+			esac
 			shift
 			;;
 		--dry-run) DRY=yes ;;
@@ -1225,6 +1282,7 @@ main() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	WORK=$(mktemp -d) || die "could not make a temporary folder: is there room in ${TMPDIR:-/tmp}?"
+	if [ "$ACT" = install_agent ] && [ -n "${BUNDLED:-}" ] && [ -z "$ARCHIVE" ]; then unpack_bundle; fi
 	$ACT
 }
 
