@@ -17,6 +17,7 @@ import (
 	"fairlead.dev/crane/internal/statecopy"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/protocol"
 )
 
 // Config is what the agent is told on its command line and in its environment.
@@ -89,7 +90,7 @@ func (a agent) serve(ctx context.Context) error {
 	if err := enrolment.offer(); err != nil {
 		return err
 	}
-	runtime := agentrt.Config{StateDir: a.config.StateDir, Driver: a.driver, NodeType: "k8s", Hostname: a.hostname, Log: a.log}
+	runtime := agentrt.Config{StateDir: a.config.StateDir, Driver: a.driver, NodeType: "k8s", Hostname: a.hostname, Log: a.log, Capabilities: []string{protocol.Hooks}}
 	if copied != nil {
 		runtime.Keep = copied.Keep
 	}

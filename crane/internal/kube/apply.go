@@ -41,8 +41,15 @@ func (d *Driver) Apply(ctx context.Context, dep spec.Deployment, report workload
 		if err := a.finish(ctx); err != nil {
 			return &workload.Failure{Step: workload.StepRetire, Err: err}
 		}
+		if failure := a.postDeployAgain(ctx); failure != nil {
+			return failure
+		}
 		return nil
 	}
+	if failure.Step == workload.StepPostDeploy {
+		return failure // the release is in place; the next call goes on with the hook
+	}
+	a.disarm(ctx)
 	if failure.Step != workload.StepHealth || dep.Policy.OnFailure != spec.OnFailureKeep {
 		serves, err := a.putBack(ctx)
 		failure.RolledBack = serves && err == nil
@@ -70,6 +77,7 @@ type applying struct {
 	// touched is true once anything was applied.
 	touched bool
 	sight   *sight
+	plan    workload.Plan
 }
 
 func (a *applying) run(ctx context.Context) *workload.Failure {
@@ -94,8 +102,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	if err != nil {
 		return fail(workload.StepCheck, "", err)
 	}
-	plan, err := w.plan(a.dep)
-	if err != nil {
+	if a.plan, err = w.plan(a.dep); err != nil {
 		return fail(workload.StepCheck, "", err)
 	}
 	if a.sight, err = a.follow(ctx, a.dep.Prefix); err != nil {
@@ -104,6 +111,9 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	defer a.sight.close()
 	if err := a.announce(ctx); err != nil {
 		return fail(workload.StepCreate, "", err)
+	}
+	if failure := a.preDeploy(ctx, w); failure != nil {
+		return failure
 	}
 
 	var pending []rollout
@@ -116,7 +126,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 			}
 			pending = nil
 		}
-		kept := plan.Workloads[i].Action == workload.ActionKeep && !plan.Workloads[i].Starts && w.belongs(a.dep, wl)
+		kept := a.plan.Workloads[i].Action == workload.ActionKeep && !a.plan.Workloads[i].Starts && w.belongs(a.dep, wl)
 		r, err := a.applyWorkload(ctx, wl, a.made[i], kept)
 		if err != nil {
 			return fail(workload.StepCreate, wl.InstanceID, err)
@@ -129,7 +139,7 @@ func (a *applying) run(ctx context.Context) *workload.Failure {
 	if err := a.finish(ctx); err != nil {
 		return fail(workload.StepRetire, "", err)
 	}
-	return nil
+	return a.postDeploy(ctx)
 }
 
 // belongs reports whether what is there of a workload is of this deployment.
@@ -202,7 +212,7 @@ func (a *applying) retire(ctx context.Context, named record) error {
 		return err
 	}
 	for _, u := range all {
-		if named.names(u) || len(u.GetOwnerReferences()) > 0 {
+		if named.names(u) || len(u.GetOwnerReferences()) > 0 || a.keepsHook(u) {
 			continue
 		}
 		if err := a.drop(ctx, u); err != nil {

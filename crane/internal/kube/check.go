@@ -69,9 +69,6 @@ func (p *problems) check(c spec.Container, image string) {
 	if len(c.DockerLabels) > 0 {
 		p.unsupported("dockerLabels", "use labels")
 	}
-	if c.Hooks != nil {
-		p.unsupported("hooks", "not yet")
-	}
 	p.checkVariables(c)
 	p.checkPorts(c)
 	p.checkIngress(c)

@@ -122,7 +122,7 @@ func TestDriverKeepsTheContract(t *testing.T) {
 		t.Helper()
 		s := newSite(t)
 		return workloadtest.Subject{
-			Driver: s.Driver, Pods: true, NoHooks: true,
+			Driver: s.Driver, Pods: true,
 			Image: programImage, Program: "/program", MissingImage: missingImage,
 			Unsupported: func(c *spec.Container) string {
 				c.NetworkMode = new(spec.NetworkMode)

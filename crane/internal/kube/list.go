@@ -56,6 +56,9 @@ func identify(o metav1.Object, uid string) workload.Container {
 		return c
 	}
 	c.ID = workload.ContainerID{Prefix: o.GetNamespace(), Name: o.GetLabels()[labelWorkload]}
+	if isHook(o) {
+		c.ID.Name = o.GetName()
+	}
 	c.Managed = true
 	c.DeploymentID = o.GetLabels()[labelDeployment]
 	c.InstanceID = o.GetAnnotations()[noteInstance]

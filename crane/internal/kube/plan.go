@@ -55,6 +55,9 @@ func (w world) plan(dep spec.Deployment) (workload.Plan, error) {
 		if err != nil {
 			return plan, err
 		}
+		if brings(planned) {
+			planned.Hooks = wl.HookKinds()
+		}
 		plan.Workloads = append(plan.Workloads, planned)
 	}
 	var retired []workload.PlannedWorkload
@@ -79,7 +82,7 @@ func (w world) managed() []workload.Container {
 		}
 	}
 	for _, j := range w.jobs {
-		if isOurs(j) {
+		if isOurs(j) && !isHook(j) {
 			all = append(all, w.containerOfJob(j))
 		}
 	}

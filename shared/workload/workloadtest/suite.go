@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,8 +41,6 @@ type Subject struct {
 	// error is not told from the rest, and commands get no environment of
 	// their own.
 	Pods bool
-	// NoHooks is true when the driver refuses hooks.
-	NoHooks bool
 	// AddForeign runs a container under the engine name that no driver made,
 	// and removes it when the test ends.
 	AddForeign func(t *testing.T, engineName string)
@@ -106,9 +103,6 @@ func Run(t *testing.T, factory Factory) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			subject := factory(t)
-			if subject.NoHooks && strings.Contains(test.name, "hook") {
-				return
-			}
 			if subject.Pods {
 				t.Parallel() // a cluster takes its time, and has a namespace for each
 			}
