@@ -210,9 +210,73 @@ func TestTheWholeWay(t *testing.T) {
 		s.awaitGreeting(t, "helper", "hello")
 	})
 
+	t.Run("a command in a pod, and what the agent finds wrong with itself", func(t *testing.T) {
+		out, code, err := s.team.Exec(t.Context(), s.node, s.prefix, "web", "/sample", "healthcheck")
+		if err != nil || code != 0 {
+			t.Errorf("a command that succeeds: code %d, %v\n%s", code, err, out)
+		}
+		if out, code, err = s.team.Exec(t.Context(), s.node, s.prefix, "web", "/sample", "dance"); err != nil || code == 0 {
+			t.Errorf("a command that fails: code %d, %v\n%s", code, err, out)
+		}
+		found := s.kubectl(t, "exec", "deployment/crane", "--namespace", s.agentNamespace(), "--", "/crane", "doctor")
+		if !strings.Contains(found, "Kubernetes 1.") || strings.Contains(found, "FAIL") {
+			t.Errorf("the doctor says:\n%s", found)
+		}
+	})
+
+	t.Run("a change by hand is told of", func(t *testing.T) {
+		s.kubectl(t, "scale", "deployment/helper", "--namespace", s.prefix, "--replicas", "2")
+		await(t, deployPatience, "the deployment's log to tell of the change", func() (bool, string, error) {
+			log, err := s.team.Log(t.Context(), s.id)
+			for _, entry := range log {
+				if strings.Contains(strings.Join(entry.Log, "\n"), "Deployment helper was changed by kubectl: spec.replicas") {
+					return true, "", nil
+				}
+			}
+			return false, fmt.Sprintf("%+v %v", log, err), nil
+		})
+	})
+
+	t.Run("the API server goes away and comes back", func(t *testing.T) {
+		must(t, s.cluster.Kill(t.Context(), kubetest.APIServer))
+		node := func() (client.Node, string) {
+			seen, err := s.team.Node(t.Context(), s.node)
+			return seen, fmt.Sprintf("%s (%s), engine down: %+v, %v", seen.Status, seen.Liveness, seen.EngineDown, err)
+		}
+		await(t, nodePatience, "the node to say that its engine is down", func() (bool, string, error) {
+			seen, words := node()
+			return seen.EngineDown != nil, words, nil
+		})
+		// What is wanted meanwhile waits.
+		must(t, s.team.SetEnvironment(t.Context(), s.id, greeting("while it was away")))
+		must(t, s.team.Start(t.Context(), s.id))
+		await(t, deployPatience, "the deployment to wait for the cluster", func() (bool, string, error) {
+			log, err := s.team.Log(t.Context(), s.id)
+			for _, entry := range log {
+				if strings.Contains(strings.Join(entry.Log, "\n"), "waiting to try again") {
+					return true, "", nil
+				}
+			}
+			return false, fmt.Sprintf("%+v %v", log, err), nil
+		})
+		if seen, words := node(); seen.Status != "connected" || seen.EngineDown == nil {
+			t.Errorf("while the API server is away the node is %s", words)
+		}
+		must(t, s.cluster.Start(kubetest.APIServer))
+		seen, err := s.team.Outcome(t.Context(), s.id, deployPatience)
+		if err != nil || seen.Status != client.Successful {
+			t.Fatalf("what was wanted meanwhile is %s (%v)\n%s", seen.Status, err, s.agentState(t))
+		}
+		s.awaitGreeting(t, "web", "while it was away")
+		await(t, nodePatience, "the node to say that its engine is there", func() (bool, string, error) {
+			seen, words := node()
+			return seen.EngineDown == nil && seen.Status == "connected", words, nil
+		})
+	})
+
 	t.Run("the controller is killed", func(t *testing.T) {
 		s.kill(t)
-		s.awaitGreeting(t, "web", "hello")
+		s.awaitGreeting(t, "web", "while it was away")
 		s.start(t)
 		s.team = &client.Team{Client: s.Client, Slug: "acme"}
 		s.awaitConnected(t)
