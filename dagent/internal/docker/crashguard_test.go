@@ -3,6 +3,7 @@ package docker_test
 import (
 	"context"
 	"io"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -47,14 +48,20 @@ type noted struct {
 func (n *noted) Load() (docker.Runs, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.runs, nil
+	return n.copied(n.runs), nil
 }
 
 func (n *noted) Save(runs docker.Runs) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.runs = runs
+	n.runs = n.copied(runs)
 	return nil
+}
+
+// copied is what a file would hand out: nobody shares its map.
+func (*noted) copied(runs docker.Runs) docker.Runs {
+	runs.Running = maps.Clone(runs.Running)
+	return runs
 }
 
 // What is started after a crash is only what ran until then, and was to.
