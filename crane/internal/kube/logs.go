@@ -22,8 +22,9 @@ import (
 const maxLine = 64 << 10
 
 // Logs reads the logs of every pod of a workload: what is past in the order of
-// time, what follows as it comes. With several pods each line begins with its
-// pod's name, and the tail is that of each. Of a container that was started
+// time, as far as the cluster has each pod's own log in it, what follows as it
+// comes. With several pods each line begins with its pod's name, and the tail is
+// that of each. Of a container that was started
 // again its log before that is read too, as far back as the cluster keeps it. A
 // cluster does not tell standard output and error apart: every line is of the
 // first.

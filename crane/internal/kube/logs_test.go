@@ -23,14 +23,17 @@ func TestLogsOfReplicasAreOneInTheOrderOfTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := workload.ContainerID{Prefix: prefix, Name: "web"}
-	pods, last := map[string]int{}, time.Time{}
+	pods := map[string]int{}
+	var last workload.LogLine
+	var lastPod string
 	err := s.Logs(t.Context(), web, workload.LogOptions{Tail: -1}, func(l workload.LogLine) error {
 		pod, _, _ := strings.Cut(l.Text, " ")
 		pods[pod]++
-		if l.Time.Before(last) {
-			t.Errorf("%q of %s comes after a line of %s", l.Text, l.Time, last)
+		// In the log of one pod the cluster may have the streams a little out of order.
+		if pod != lastPod && l.Time.Before(last.Time) {
+			t.Errorf("%q of %s comes after %q of %s", l.Text, l.Time, last.Text, last.Time)
 		}
-		last = l.Time
+		last, lastPod = l, pod
 		return nil
 	})
 	if err != nil || len(pods) != 2 {
