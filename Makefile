@@ -25,7 +25,7 @@ TOOL_FILES := tools/go.mod tools/go.sum tools/buf/go.mod tools/buf/go.sum
 TOOL_STAMP  = $(TOOLS)/built-$(shell cat $(TOOL_FILES) | sha256sum | cut -c 1-16)
 
 SCRIPTS   = $(wildcard scripts/*.sh) .ci/run
-GENERATED = protobuf/gen migrations/schema.sql install-scripts/testdata/golden
+GENERATED = protobuf/gen migrations/schema.sql install-scripts/testdata/golden crane/internal/kube/testdata/golden
 
 say = @printf '==> %s\n'
 
@@ -194,10 +194,11 @@ vuln: $(TOOL_STAMP) ## known vulnerabilities; needs the internet, so it is no pa
 gen: $(TOOL_STAMP) ## write what is generated: protobuf code, golden files
 	$(say) "generating the protobuf code"
 	@cd protobuf && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
-	$(say) "writing the golden schema and the golden install scripts"
+	$(say) "writing the golden schema, install scripts and manifests"
 	@scripts/ensure-postgres.sh
 	@go test -count=1 -run '^TestMigrationsMakeTheSchemaOfAFreshDatabase$$' ./controller/internal/postgres -update >/dev/null
 	@go test -count=1 -run '^TestGolden' ./install-scripts -update >/dev/null
+	@go test -count=1 -short -run '^TestGolden' ./crane/internal/kube -update >/dev/null
 
 .PHONY: freeze
 freeze: $(TOOL_STAMP) ## keep the agent protocol of VERSION, once a release, to be held to

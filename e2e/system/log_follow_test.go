@@ -1,12 +1,14 @@
 package system_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fairlead.dev/e2e/client"
 )
@@ -48,6 +50,9 @@ func (r *readerOfLog) read(t *testing.T, events *client.Events, enough int) (end
 // have every line, once and in order.
 func (d *deployed) mustFollowTheLog(t *testing.T) {
 	t.Helper()
+	// A line that never comes ends the test, too.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	const parts, lines, cut = 12, 40, 23
 	var want []string
 	for part := range parts {
@@ -68,7 +73,7 @@ func (d *deployed) mustFollowTheLog(t *testing.T) {
 	r := readerOfLog{path: fmt.Sprintf("/api/%s/nodes/%s/%s/containers/web/log?take=1000", d.Slug, d.node.id, d.prefix)}
 	follow := func() *client.Events {
 		t.Helper()
-		events, err := d.Follow(t.Context(), r.path, r.at)
+		events, err := d.Follow(ctx, r.path, r.at)
 		must(t, err)
 		t.Cleanup(events.Close)
 		return events

@@ -40,7 +40,8 @@ func plannedToProto(w workload.PlannedWorkload) *agentv1.PlannedWorkload {
 		Name: clean(w.Name), InstanceId: clean(w.InstanceID), Action: string(w.Action),
 		ReplicasNow: int32(w.ReplicasNow), ReplicasThen: int32(w.ReplicasThen), Starts: w.Starts,
 		Changes: cleanAll(w.Changes), Image: clean(w.Image), DigestNow: clean(w.DigestNow), DigestThen: clean(w.DigestThen),
-		Downtime: cleanAll(w.Downtime), Notes: cleanAll(w.Notes), SpecHash: clean(w.SpecHash), Containers: cleanAll(w.Containers), Hooks: convert(w.Hooks, func(k spec.HookKind) string { return string(k) }),
+		Downtime: cleanAll(w.Downtime), Notes: cleanAll(w.Notes), SpecHash: clean(w.SpecHash), Containers: cleanAll(w.Containers),
+		Hooks: convert(w.Hooks, func(k spec.HookKind) string { return string(k) }),
 	}
 }
 
@@ -49,6 +50,7 @@ func plannedFromProto(p *agentv1.PlannedWorkload) workload.PlannedWorkload {
 		Name: p.GetName(), InstanceID: p.GetInstanceId(), Action: workload.Action(p.GetAction()),
 		ReplicasNow: int(p.GetReplicasNow()), ReplicasThen: int(p.GetReplicasThen()), Starts: p.GetStarts(),
 		Changes: p.GetChanges(), Image: p.GetImage(), DigestNow: p.GetDigestNow(), DigestThen: p.GetDigestThen(),
-		Downtime: p.GetDowntime(), Notes: p.GetNotes(), SpecHash: p.GetSpecHash(), Containers: p.GetContainers(), Hooks: convert(p.GetHooks(), func(k string) spec.HookKind { return spec.HookKind(k) }),
+		Downtime: p.GetDowntime(), Notes: p.GetNotes(), SpecHash: p.GetSpecHash(), Containers: p.GetContainers(),
+		Hooks: convert(p.GetHooks(), func(k string) spec.HookKind { return spec.HookKind(k) }),
 	}
 }

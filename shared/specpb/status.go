@@ -120,14 +120,13 @@ func EventToProto(deploymentID string, generation uint64, release int64, e workl
 // EventFromProto reads an event; an unknown level is info.
 func EventFromProto(p *agentv1.DeploymentEvent) workload.Event {
 	return workload.Event{
-		Time:       timeFromProto(p.GetTime()),
-		Level:      levelFromProto(p.GetLevel()),
-		InstanceID: p.GetInstanceId(),
-		Lines:      convert(p.GetLines(), strings.Clone),
-		State:      spec.ContainerState(p.GetState()),
-		Reason:     p.GetReason(),
-		Digest:     p.GetDigest(),
-
+		Time:         timeFromProto(p.GetTime()),
+		Level:        levelFromProto(p.GetLevel()),
+		InstanceID:   p.GetInstanceId(),
+		Lines:        convert(p.GetLines(), strings.Clone),
+		State:        spec.ContainerState(p.GetState()),
+		Reason:       p.GetReason(),
+		Digest:       p.GetDigest(),
 		OtherDigests: p.GetOtherDigests(),
 	}
 }

@@ -23,8 +23,8 @@ type Status struct {
 	Phase      workload.Phase
 	// Failure is set when Phase is failed.
 	Failure *workload.Failure
-	// Digests are what the images were resolved to, as Release.Digests, as far as the
-	// release came.
+	// Digests are what the images were resolved to, as Release.Digests, as far
+	// as the release came.
 	Digests map[string]string
 }
 

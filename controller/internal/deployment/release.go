@@ -84,8 +84,8 @@ type Release struct {
 	Failure *workload.Failure
 	// Digests are what the node resolved the images to, "sha256:…" by
 	// instance; those of images of its init and configuration containers are
-	// under OtherImage. It is empty until the outcome is final, and when the node's
-	// agent did not tell.
+	// under OtherImage. It is empty until the outcome is final, and when the
+	// node's agent did not tell.
 	Digests map[string]string
 	// Hold is nil unless the release must not be started again.
 	Hold *Hold

@@ -80,9 +80,9 @@ func (i *Invitee) normalize() error {
 	if i.FirstName == "" {
 		return apperr.InvalidField("firstName", i.FirstName, "must not be empty")
 	}
-	for field, name := range map[string]string{"firstName": i.FirstName, "lastName": i.LastName} {
-		if strings.ContainsFunc(name, unicode.IsControl) {
-			return apperr.InvalidField(field, name, "must not contain control characters")
+	for _, name := range []struct{ field, text string }{{"firstName", i.FirstName}, {"lastName", i.LastName}} {
+		if strings.ContainsFunc(name.text, unicode.IsControl) {
+			return apperr.InvalidField(name.field, name.text, "must not contain control characters")
 		}
 	}
 	if len([]rune(i.name())) > maxNameLength {

@@ -137,9 +137,13 @@ func (p *problems) checkFills(c spec.Container, image string) {
 			p.invalid("storage.bucket", "is missing")
 		}
 	}
-	for key, said := range map[string]bool{"configContainer": c.ConfigContainer != nil, "storage": stored(c)} {
-		if said && image == "" {
-			p.unsupported(key, "the agent does not know its own image, whose program fills volumes; name it in CRANE_IMAGE")
+	if image == "" {
+		const why = "the agent does not know its own image, whose program fills volumes; name it in CRANE_IMAGE"
+		if c.ConfigContainer != nil {
+			p.unsupported("configContainer", why)
+		}
+		if stored(c) {
+			p.unsupported("storage", why)
 		}
 	}
 	for i, ic := range c.InitContainers {

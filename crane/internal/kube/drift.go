@@ -122,10 +122,10 @@ func (r record) object(kind, name string) *unstructured.Unstructured {
 
 // drift is what the policy of a release said of changes by others.
 func (r record) drift() string {
-	for _, o := range r {
-		return o.GetAnnotations()[noteDrift]
+	if len(r) == 0 {
+		return ""
 	}
-	return ""
+	return r[0].GetAnnotations()[noteDrift] // every object has it
 }
 
 func releaseOf(o metav1.Object) int64 {

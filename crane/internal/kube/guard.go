@@ -22,10 +22,9 @@ const (
 	lookTimeout = 30 * time.Second
 	// busyPause is how long a suspect waits while its namespace is being changed.
 	busyPause = 2 * time.Second
-	// noteMark and noteOthers are on what is remembered of an object, never on
-	// the object: which fields others have, and who they are.
-	noteMark   = keyPrefix + "mark"
-	noteOthers = keyPrefix + "others"
+	// noteMark is on what is remembered of an object, never on the object: it
+	// tells which fields others have, and since when.
+	noteMark = keyPrefix + "mark"
 	// markGone is the mark of an object that was deleted.
 	markGone = "gone"
 )
@@ -124,10 +123,10 @@ func markOthers(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	others, mark := othersOf(o)
+	_, mark := othersOf(o)
 	return &metav1.PartialObjectMetadata{TypeMeta: o.TypeMeta, ObjectMeta: metav1.ObjectMeta{
 		Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
-		Annotations: map[string]string{noteMark: mark, noteOthers: strings.Join(others, ", ")},
+		Annotations: map[string]string{noteMark: mark},
 	}}, nil
 }
 

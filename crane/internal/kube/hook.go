@@ -2,7 +2,7 @@ package kube
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 
@@ -225,8 +225,7 @@ func (a *applying) runHook(ctx context.Context, wl spec.Workload, kind spec.Hook
 				failure.LogTail = told.last
 			}
 			if job != nil && !hasEnded(job) && pod != nil && exitCode(pod) == nil {
-				err := a.drop(ctx, hookObject(a.dep.Prefix, name))
-				failure.Err = joined(failure.Err, err)
+				failure.Err = errors.Join(failure.Err, a.drop(ctx, hookObject(a.dep.Prefix, name)))
 			}
 			return failure
 		}
@@ -309,11 +308,4 @@ func hasEnded(job *batchv1.Job) bool {
 	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
 	})
-}
-
-func joined(first, second error) error {
-	if second == nil {
-		return first
-	}
-	return fmt.Errorf("%w; %w", first, second)
 }

@@ -24,10 +24,9 @@ const maxLine = 64 << 10
 // Logs reads the logs of every pod of a workload: what is past in the order of
 // time, as far as the cluster has each pod's own log in it, what follows as it
 // comes. With several pods each line begins with its pod's name, and the tail is
-// that of each. Of a container that was started
-// again its log before that is read too, as far back as the cluster keeps it. A
-// cluster does not tell standard output and error apart: every line is of the
-// first.
+// that of each. Of a container that was started again its log before that is read
+// too, as far back as the cluster keeps it. A cluster does not tell standard
+// output and error apart: every line is of the first.
 func (d *Driver) Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error {
 	t, err := d.find(ctx, id)
 	if err != nil {

@@ -127,8 +127,8 @@ type Options struct {
 
 // Driver runs deployments on one Docker Engine. It remembers nothing between
 // calls but what the labels on the engine's objects say, Options.Images,
-// Options.Adoptions, Options.Runs, what liveness probes were answered, and, while it hears of
-// every change, what containers looked like.
+// Options.Adoptions, Options.Runs, what liveness probes were answered, and, while
+// it hears of every change, what containers looked like.
 type Driver struct {
 	engine  Engine
 	options Options

@@ -180,7 +180,7 @@ func act(args []string) {
 		seconds, bad := strconv.Atoi(args[1])
 		code, worse := strconv.Atoi(args[2])
 		if err = errors.Join(bad, worse); err == nil {
-			time.Sleep(time.Duration(seconds) * time.Second)
+			time.Sleep(time.Duration(seconds) * time.Second) // this is the work
 			os.Exit(code)
 		}
 	case args[0] == "serve" && len(args) == 2:
