@@ -11,9 +11,6 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-// failureLogLines is how much of a log goes on a failure card.
-const failureLogLines = 50
-
 // examine notes on a failure card what is known of a pod. It is made to help:
 // what cannot be learnt is left out.
 func (d *Driver) examine(ctx context.Context, pod *corev1.Pod, failure *workload.Failure) {
@@ -35,7 +32,7 @@ func (d *Driver) examine(ctx context.Context, pod *corev1.Pod, failure *workload
 		name = pod.Spec.Containers[0].Name
 	}
 	failure.ProbeOutput = d.probeOutput(ctx, pod)
-	lines := int64(failureLogLines)
+	lines := int64(workload.FailureLogLines)
 	text, err := d.client.CoreV1().Pods(pod.Namespace).
 		GetLogs(pod.Name, &corev1.PodLogOptions{Container: name, TailLines: &lines, Previous: previous}).DoRaw(ctx)
 	if err != nil {

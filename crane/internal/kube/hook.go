@@ -202,8 +202,8 @@ func (a *applying) runHook(ctx context.Context, wl spec.Workload, kind spec.Hook
 		failure.Step = workload.StepPostDeploy
 	}
 	a.story.Info(wl.InstanceID, "running the %s hook of %s", kind, wl.Name())
-	told := &told{applying: a, workload: wl, kind: kind}
-	defer told.end()
+	var log *workload.HookLog
+	defer func() { log.End() }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -213,16 +213,17 @@ func (a *applying) runHook(ctx context.Context, wl spec.Workload, kind spec.Hook
 			return failure
 		}
 		job, pod := w.hook(a.dep.Prefix, name)
-		if pod != nil {
-			told.follow(ctx, pod)
+		if log == nil && pod != nil && (runs(pod) || exitCode(pod) != nil) {
+			log = a.story.FollowHook(ctx, wl, kind, func(ctx context.Context, line func(workload.LogLine) error) error {
+				return a.readLog(ctx, pod, options(workload.LogOptions{Tail: workload.MaxHookLogLines, Follow: true}), time.Time{}, line)
+			})
 		}
 		done, err := judgeHook(job, pod, wl.Hook(kind))
 		if err != nil {
 			failure.Err = apperr.Wrap(apperr.KindOf(err), err, "run the %s hook of %s", kind, wl.Name())
 			a.examine(ctx, pod, failure)
-			told.end()
-			if failure.LogTail == nil { // a pod that took too long is gone with its log
-				failure.LogTail = told.last
+			if last := log.End(); failure.LogTail == nil { // a pod that took too long is gone with its log
+				failure.LogTail = last
 			}
 			if job != nil && !hasEnded(job) && pod != nil && exitCode(pod) == nil {
 				failure.Err = errors.Join(failure.Err, a.drop(ctx, hookObject(a.dep.Prefix, name)))
@@ -230,7 +231,7 @@ func (a *applying) runHook(ctx context.Context, wl spec.Workload, kind spec.Hook
 			return failure
 		}
 		if done {
-			told.end()
+			log.End()
 			a.story.Info(wl.InstanceID, "the %s hook of %s is done", kind, wl.Name())
 			return nil
 		}

@@ -244,7 +244,7 @@ func (d *Driver) examine(ctx context.Context, id string, failure *workload.Failu
 	}
 	failure.OOMKilled = seen.State.OOMKilled
 	failure.ProbeOutput = probeOutput(seen.State)
-	err = d.readLog(ctx, seen, workload.LogOptions{Tail: failureLogLines}, func(l workload.LogLine) error {
+	err = d.readLog(ctx, seen, workload.LogOptions{Tail: workload.FailureLogLines}, func(l workload.LogLine) error {
 		failure.LogTail = append(failure.LogTail, l.Text)
 		return nil
 	})

@@ -192,18 +192,20 @@ func (a *applying) runHook(ctx context.Context, w spec.Workload, kind spec.HookK
 	hearing, deaf := context.WithCancel(ctx)
 	defer deaf()
 	bell := a.listen(hearing, a.dep.Prefix)
-	seen, err := a.beginHook(ctx, w, kind, id)
+	begun, err := a.beginHook(ctx, w, kind, id)
 	if err != nil {
 		return err
 	}
-	told := a.followHook(ctx, w, kind, seen)
+	log := a.story.FollowHook(ctx, w, kind, func(ctx context.Context, line func(workload.LogLine) error) error {
+		return a.readLog(ctx, begun, workload.LogOptions{Tail: workload.MaxHookLogLines, Follow: true}, line)
+	})
 	within := time.Duration(w.Hook(kind).TimeoutSeconds) * time.Second
-	seen, err = a.awaitHook(ctx, seen, within, bell)
-	told()
+	ended, err := a.awaitHook(ctx, begun, within, bell)
+	log.End()
 	if err != nil {
 		return apperr.Wrap(apperr.KindOf(err), err, "run the %s hook of %s", kind, w.Name())
 	}
-	if code := seen.State.ExitCode; code != 0 {
+	if code := ended.State.ExitCode; code != 0 {
 		return apperr.New(apperr.Precondition, "the %s hook of %s ended with exit code %d", kind, w.Name(), code)
 	}
 	a.story.Info(w.InstanceID, "the %s hook of %s is done", kind, w.Name())

@@ -11,12 +11,8 @@ import (
 	"fairlead.dev/shared/workload"
 )
 
-const (
-	// failureLogLines is how much of a log goes on a failure card.
-	failureLogLines = 50
-	// initLogLines is how much of an init container's log goes into the story.
-	initLogLines = 200
-)
+// initLogLines is how much of an init container's log goes into the story.
+const initLogLines = 200
 
 // runInit runs an init container to its end. Its output goes into the story.
 // On failure the id of the container is returned with the error.
