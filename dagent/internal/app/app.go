@@ -15,11 +15,10 @@ import (
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/hostservice"
-	"fairlead.dev/dagent/internal/restartledger"
-	"fairlead.dev/dagent/internal/runledger"
 	"fairlead.dev/dagent/internal/secretfile"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/durable"
 	"fairlead.dev/shared/protocol"
 )
 
@@ -87,8 +86,8 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	driver := docker.New(engine, docker.Options{
 		Logger: log, Policy: policy, OnHost: !strings.HasPrefix(engine.DaemonHost(), "tcp"), Secrets: secrets, Router: router,
 		Images: config.openImages(log), Disk: config.disk(engine, log), KeptLogs: config.openLogs(log), Adoptions: adoptions,
-		Runs:     runledger.New(filepath.Join(config.StateDir, fileRuns)),
-		Liveness: docker.Liveness{Restarts: restartledger.New(filepath.Join(config.StateDir, fileRestarts))},
+		Runs:     durable.NewRecord[docker.Runs](filepath.Join(config.StateDir, fileRuns), "what runs"),
+		Liveness: docker.Liveness{Restarts: durable.NewRecord[map[string]docker.RestartRecord](filepath.Join(config.StateDir, fileRestarts), "restarts")},
 	})
 	can := []string{protocol.Hooks}
 	if adoptions != nil {

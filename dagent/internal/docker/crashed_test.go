@@ -11,7 +11,7 @@ import (
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/enginetest"
-	"fairlead.dev/dagent/internal/runledger"
+	"fairlead.dev/shared/durable"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -66,7 +66,7 @@ func (s *site) awaitRuns(path, what string, is func(docker.Runs) bool) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		runs, err := runledger.New(path).Load()
+		runs, err := recordOf(path).Load()
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -93,9 +93,14 @@ func (s *site) awaitRunning(path string, containers map[string]workload.Containe
 	})
 }
 
+// recordOf is the record of what runs.
+func recordOf(path string) *durable.Record[docker.Runs] {
+	return durable.NewRecord[docker.Runs](path, "what runs")
+}
+
 func knowing(path string) docker.Options {
 	options := quick()
-	options.Runs = runledger.New(path)
+	options.Runs = recordOf(path)
 	return options
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"fairlead.dev/dagent/internal/docker"
-	"fairlead.dev/dagent/internal/restartledger"
+	"fairlead.dev/shared/durable"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
@@ -62,7 +62,7 @@ func (s *site) turnBad(name string) {
 func TestContainerThatIsNotAliveIsRestarted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, quick())
-	ledger := restartledger.New(filepath.Join(t.TempDir(), "restarts.json"))
+	ledger := durable.NewRecord[map[string]docker.RestartRecord](filepath.Join(t.TempDir(), "restarts.json"), "restarts")
 	options := quick()
 	options.Liveness = docker.Liveness{Period: 200 * time.Millisecond, Restarts: ledger}
 	_, stop := s.watching(options)
