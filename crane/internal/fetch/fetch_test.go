@@ -2,64 +2,29 @@ package fetch_test
 
 import (
 	"bytes"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
-
 	"fairlead.dev/crane/internal/fetch"
+	"fairlead.dev/shared/bucket/buckettest"
 )
 
-// store is an S3-compatible server with a bucket that only the robot reads. It
-// counts the files it gave away.
-type store struct {
-	*s3mem.Backend
-	address string
-	fetched int
-}
+// store is a bucket that only the robot reads.
+type store struct{ *buckettest.Store }
 
-func newStore(t *testing.T) *store {
+func newStore(t *testing.T) store {
 	t.Helper()
-	s := &store{Backend: s3mem.New()}
-	server := gofakes3.New(s.Backend).Server()
-	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.Header.Get("Authorization"), "Credential=robot/") {
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`<Error><Code>AccessDenied</Code><Message>who are you?</Message></Error>`))
-			return
-		}
-		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/assets/") && r.URL.Path != "/assets/" {
-			s.fetched++
-		}
-		server.ServeHTTP(w, r)
-	}))
-	t.Cleanup(listener.Close)
-	s.address = listener.URL
-	if err := s.CreateBucket("assets"); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *store) put(t *testing.T, key, content string) {
-	t.Helper()
-	if _, err := s.PutObject("assets", key, map[string]string{"Last-Modified": "Fri, 20 Nov 2026 10:00:00 GMT"},
-		strings.NewReader(content), int64(len(content)), nil); err != nil {
-		t.Fatal(err)
-	}
+	return store{buckettest.New(t, "127.0.0.1")}
 }
 
 // fill fills a folder from the store.
-func (s *store) fill(t *testing.T, folder, user string) (told string, err error) {
+func (s store) fill(t *testing.T, folder, user string) (told string, err error) {
 	t.Helper()
 	var out bytes.Buffer
 	variables := map[string]string{
-		fetch.VariableURL: s.address, fetch.VariableBucket: "assets/site", fetch.VariableAccess: user, fetch.VariableSecret: "hunter2",
+		fetch.VariableURL: s.URL, fetch.VariableBucket: "assets/site", fetch.VariableAccess: user, fetch.VariableSecret: "hunter2",
 	}
 	err = fetch.Run(t.Context(), []string{fetch.Storage, "-1", folder}, func(name string) string { return variables[name] }, &out)
 	return strings.TrimSpace(out.String()), err
@@ -67,14 +32,14 @@ func (s *store) fill(t *testing.T, folder, user string) (told string, err error)
 
 func TestAVolumeIsFilledFromAStorage(t *testing.T) {
 	s, folder := newStore(t), t.TempDir()
-	s.put(t, "site/index.html", "one")
-	s.put(t, "site/img/logo", "picture")
-	s.put(t, "other", "not asked for")
+	s.Put(t, "site/index.html", "one")
+	s.Put(t, "site/img/logo", "picture")
+	s.Put(t, "other", "not asked for")
 	for _, step := range []struct{ content, told string }{
 		{"one", "2 files, 2 of them fetched"}, {"one", "2 files, 0 of them fetched"}, {"two", "2 files, 1 of them fetched"},
 	} {
 		if step.content != "one" {
-			s.put(t, "site/index.html", step.content)
+			s.Put(t, "site/index.html", step.content)
 		}
 		if told, err := s.fill(t, folder, "robot"); err != nil || told != step.told {
 			t.Fatalf("told %q, %v, want %q", told, err, step.told)
@@ -83,8 +48,8 @@ func TestAVolumeIsFilledFromAStorage(t *testing.T) {
 			t.Errorf("the volume holds %q, %v, want %q", text, err, step.content)
 		}
 	}
-	if s.fetched != 3 {
-		t.Errorf("%d files were fetched, want 3", s.fetched)
+	if fetched := s.Fetched(); len(fetched) != 3 {
+		t.Errorf("fetched %q, want three files", fetched)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "other")); err == nil {
 		t.Error("a file of another folder of the bucket is in the volume")
@@ -93,14 +58,14 @@ func TestAVolumeIsFilledFromAStorage(t *testing.T) {
 
 func TestAStorageThatFailsLeavesTheVolume(t *testing.T) {
 	s, folder := newStore(t), t.TempDir()
-	s.put(t, "site/index.html", "one")
+	s.Put(t, "site/index.html", "one")
 	if _, err := s.fill(t, folder, "robot"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.fill(t, folder, "thief"); err == nil || !strings.Contains(err.Error(), "assets") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a thief was answered %v", err)
 	}
-	s.put(t, "site/../escape", "x")
+	s.Put(t, "site/../escape", "x")
 	if _, err := s.fill(t, folder, "robot"); err == nil || !strings.Contains(err.Error(), "escape") {
 		t.Errorf("a name that leads out of the volume: %v", err)
 	}

@@ -4,16 +4,11 @@ package kube_test
 
 import (
 	"errors"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
-
 	"fairlead.dev/crane/kubetest"
+	"fairlead.dev/shared/bucket/buckettest"
 	"fairlead.dev/shared/ociimage"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
@@ -29,34 +24,11 @@ const (
 // newStorage serves a bucket to pods that know the key.
 func newStorage(t *testing.T, files map[string]string) (url string) {
 	t.Helper()
-	backend := s3mem.New()
-	if err := backend.CreateBucket("assets"); err != nil {
-		t.Fatal(err)
-	}
+	store := buckettest.New(t, kubetest.NodeIP)
 	for name, content := range files {
-		_, err := backend.PutObject("assets", name, map[string]string{"Last-Modified": "Fri, 20 Nov 2026 10:00:00 GMT"},
-			strings.NewReader(content), int64(len(content)), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		store.Put(t, name, content)
 	}
-	storage := gofakes3.New(backend).Server()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.Header.Get("Authorization"), "Credential=robot/") {
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`<Error><Code>AccessDenied</Code><Message>who are you?</Message></Error>`))
-			return
-		}
-		storage.ServeHTTP(w, r)
-	}))
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(kubetest.NodeIP, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Listener = listener
-	server.Start()
-	t.Cleanup(server.Close)
-	return server.URL
+	return store.URL
 }
 
 // said returns the log of the workload web.
@@ -105,7 +77,7 @@ func TestVolumesAreFilledBeforeTheStart(t *testing.T) {
 	// A storage that refuses ends the release, with its words.
 	var failure *workload.Failure
 	err := s.Apply(t.Context(), with(2, "thief", "cat", "/site/index.html", "/conf/app.conf"), silence())
-	if !errors.As(err, &failure) || failure.Step != workload.StepInit || !strings.Contains(strings.Join(failure.LogTail, "\n"), "who are you?") {
+	if !errors.As(err, &failure) || failure.Step != workload.StepInit || !strings.Contains(strings.Join(failure.LogTail, "\n"), buckettest.RefusalWords) {
 		t.Errorf("a storage that refuses: %+v", err)
 	}
 }

@@ -2,79 +2,30 @@ package docker_test
 
 import (
 	"context"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
-
-	"net/http"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/bucket/buckettest"
 	"fairlead.dev/shared/spec"
 )
 
-// store is an S3-compatible server and a record of what it was asked for.
-type store struct {
-	*s3mem.Backend
-	address string
+// store is a bucket that only the robot reads.
+type store struct{ *buckettest.Store }
 
-	mu      sync.Mutex
-	fetched []string
-}
-
-func newStore(t *testing.T) *store {
+func newStore(t *testing.T) store {
 	t.Helper()
-	s := &store{Backend: s3mem.New()}
-	server := gofakes3.New(s.Backend).Server()
-	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Count(r.URL.Path, "/") > 1 && !strings.HasSuffix(r.URL.Path, "/") {
-			s.mu.Lock()
-			s.fetched = append(s.fetched, strings.TrimPrefix(r.URL.Path, "/assets/"))
-			s.mu.Unlock()
-		}
-		if !strings.Contains(r.Header.Get("Authorization"), "Credential=robot/") {
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`<Error><Code>AccessDenied</Code><Message>who are you?</Message></Error>`))
-			return
-		}
-		server.ServeHTTP(w, r)
-	}))
-	t.Cleanup(listener.Close)
-	s.address = listener.URL
-	if err := s.CreateBucket("assets"); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *store) put(t *testing.T, key, content string) {
-	t.Helper()
-	if _, err := s.PutObject("assets", key, map[string]string{"Last-Modified": "Fri, 20 Nov 2026 10:00:00 GMT"}, strings.NewReader(content), int64(len(content)), nil); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// asked returns what was fetched since it was called last.
-func (s *store) asked() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := s.fetched
-	s.fetched = nil
-	slices.Sort(list)
-	return list
+	return store{buckettest.New(t, "127.0.0.1")}
 }
 
 // from fills the volume data of a container from the store.
-func (s *store) from(bucket string) change {
+func (s store) from(bucket string) change {
 	return func(c *spec.Container) {
 		c.Volumes = []spec.Volume{{Name: "data", Path: "/data", Type: spec.VolumeReadOnly}}
 		c.Storage = &spec.Storage{
-			StorageID: "storage", Path: "data", Bucket: bucket, URL: s.address, Keys: &spec.StorageKeys{Access: "robot", Secret: "hunter2"},
+			StorageID: "storage", Path: "data", Bucket: bucket, URL: s.URL, Keys: &spec.StorageKeys{Access: buckettest.AccessKey, Secret: "hunter2"},
 		}
 	}
 }
@@ -90,15 +41,15 @@ func filling(t *testing.T) docker.Options {
 
 func TestVolumeIsFilledFromAStorage(t *testing.T) {
 	st := newStore(t)
-	st.put(t, "site/index.html", "one")
-	st.put(t, "site/img/logo", "picture")
-	st.put(t, "other", "not asked for")
+	st.Put(t, "site/index.html", "one")
+	st.Put(t, "site/img/logo", "picture")
+	st.Put(t, "other", "not asked for")
 	s := newSite(t, filling(t))
 	s.apply(s.release(1, web(st.from("assets/site"), args("cat", "/data/index.html"))))
 	if log := s.log("web"); !slices.Contains(log, "one") {
 		t.Errorf("the container sees %q", log)
 	}
-	if got := st.asked(); !slices.Equal(got, []string{"site/img/logo", "site/index.html"}) {
+	if got := st.Fetched(); !slices.Equal(got, []string{"site/img/logo", "site/index.html"}) {
 		t.Errorf("fetched %q", got)
 	}
 	for name := range s.containers() {
@@ -108,12 +59,12 @@ func TestVolumeIsFilledFromAStorage(t *testing.T) {
 	}
 
 	// What has not changed is not fetched again; what is gone, goes.
-	st.put(t, "site/index.html", "two")
+	st.Put(t, "site/index.html", "two")
 	s.apply(s.release(2, web(st.from("assets/site"), greet("again"), args("cat", "/data/index.html"))))
 	if log := s.log("web"); !slices.Contains(log, "two") {
 		t.Errorf("the container sees %q", log)
 	}
-	if got := st.asked(); !slices.Equal(got, []string{"site/index.html"}) {
+	if got := st.Fetched(); !slices.Equal(got, []string{"site/index.html"}) {
 		t.Errorf("fetched %q", got)
 	}
 	if text := s.story(); strings.Contains(text, "hunter2") {
@@ -124,7 +75,7 @@ func TestVolumeIsFilledFromAStorage(t *testing.T) {
 // A storage that fails leaves the old release and the volume as they are.
 func TestFillingThatFailsChangesNothing(t *testing.T) {
 	st := newStore(t)
-	st.put(t, "index", "one")
+	st.Put(t, "index", "one")
 	s := newSite(t, filling(t))
 	s.apply(s.release(1, web(st.from("assets"), args("cat", "/data/index"))))
 	before := s.inspect("web").ID
@@ -158,7 +109,7 @@ func TestKeysThatLeadOutOfAVolumeAreRefused(t *testing.T) {
 	for _, key := range []string{"../escape", "a/../../escape", "a//b", ".fairlead-storage.json"} {
 		t.Run(key, func(t *testing.T) {
 			st := newStore(t)
-			st.put(t, key, "x")
+			st.Put(t, key, "x")
 			s := newSite(t, filling(t))
 			if failure := s.applyFails(s.release(1, web(st.from("assets")))); !apperr.Is(failure, apperr.Invalid) || !strings.Contains(failure.Error(), "assets") {
 				t.Errorf("failure %v", failure)
@@ -171,7 +122,7 @@ func TestKeysThatLeadOutOfAVolumeAreRefused(t *testing.T) {
 // others.
 func TestAddressesOfTheNodeAreNotCalled(t *testing.T) {
 	st := newStore(t)
-	st.put(t, "index", "one")
+	st.Put(t, "index", "one")
 	options := filling(t)
 	options.Policy.LocalStorage = false
 	s := newSite(t, options)
