@@ -58,7 +58,7 @@ func Mount(engine *gin.Engine, deps Deps) *huma.OpenAPI {
 		deps: deps,
 		log:  deps.Log.With(logging.KeyComponent, "teamapi"),
 	}
-	a.UseMiddleware(a.authenticate)
+	a.UseMiddleware(a.authenticate, a.checkQuery)
 	a.routes()
 	describeNulls(a.OpenAPI())
 	engine.NoRoute(noRoute(http.StatusNotFound, "no such endpoint; /docs lists them all"))

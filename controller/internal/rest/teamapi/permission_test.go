@@ -78,7 +78,17 @@ func (o operation) at(slug, teamID string, rows map[string]string) string {
 			parts[i] = "some-name"
 		}
 	}
-	return strings.Join(parts, "/") + "?skip=0&take=1&from=2020-01-01T00:00:00Z&to=2030-01-01T00:00:00Z"
+	var query []string
+	for _, p := range o.Parameters {
+		if value := map[string]string{"skip": "0", "take": "1", "from": "2020-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}[p.Name]; p.In == "query" && value != "" {
+			query = append(query, p.Name+"="+value)
+		}
+	}
+	path := strings.Join(parts, "/")
+	if len(query) > 0 {
+		path += "?" + strings.Join(query, "&")
+	}
+	return path
 }
 
 // body is one that fits the operation's schema.
