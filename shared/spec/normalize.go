@@ -1,11 +1,16 @@
 package spec
 
+// This file is the only place where defaults are.
+
 // DefaultReplicas is how many containers a workload has when nothing is said.
 const DefaultReplicas = 1
 
+// ImageUser is how clients of the API name the image's own user.
+const ImageUser int64 = -1
+
 // Normalize returns the deployment with every default filled in, so that an
 // agent finds each choice made. It is idempotent and changes only a copy of
-// what it is given. This is the only place where defaults are.
+// what it is given.
 func Normalize(d Deployment) Deployment {
 	workloads := make([]Workload, len(d.Workloads))
 	for i, w := range d.Workloads {
@@ -16,7 +21,9 @@ func Normalize(d Deployment) Deployment {
 	return d
 }
 
-func normalizeContainer(c Container) Container {
+// WithDefaults returns the container with its defaults for what it says nothing
+// about.
+func (c Container) WithDefaults() Container {
 	fill(&c.Expose, ExposeNone)
 	fill(&c.TTY, false)
 	fill(&c.Replicas, DefaultReplicas)
@@ -25,9 +32,14 @@ func normalizeContainer(c Container) Container {
 	fill(&c.DeploymentStrategy, StrategyRecreate)
 	fill(&c.ProxyHeaders, false)
 	fill(&c.UseLoadBalancer, false)
+	return c
+}
+
+func normalizeContainer(c Container) Container {
+	c = c.WithDefaults()
 	c.Hooks = normalizeHooks(c.Hooks)
 	if c.User != nil && *c.User < 0 {
-		c.User = nil // -1 is how clients of the API say "the image's own"
+		c.User = nil
 	}
 	if c.LogConfig != nil && c.LogConfig.Driver == LogNodeDefault {
 		c.LogConfig = nil

@@ -2,14 +2,13 @@ package deploytoken
 
 import (
 	"context"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/version"
 	"fairlead.dev/shared/apperr"
@@ -17,7 +16,6 @@ import (
 
 const (
 	minNameLength = 3
-	maxNameLength = 70
 )
 
 // Create issues the token of a deployment, which expires after the days given;
@@ -31,7 +29,7 @@ func (s *Service) Create(ctx context.Context, deploymentID uuid.UUID, name strin
 	if err != nil {
 		return Token{}, "", err
 	}
-	if name, err = checkName(name); err != nil {
+	if name, err = naming.Check(name, minNameLength); err != nil {
 		return Token{}, "", err
 	}
 	lifetime, err := checkLifetime(days)
@@ -80,14 +78,6 @@ func (s *Service) findDeployment(ctx context.Context, teamID, id uuid.UUID) (dep
 		return d, noSuchDeployment(id)
 	}
 	return d, err
-}
-
-func checkName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	if n := len([]rune(name)); n < minNameLength || n > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", apperr.InvalidField("name", nil, "must be %d to %d characters, none of them control characters", minNameLength, maxNameLength)
-	}
-	return name, nil
 }
 
 func checkLifetime(days *int) (time.Duration, error) {

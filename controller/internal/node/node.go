@@ -4,12 +4,12 @@ package node
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/workload"
@@ -25,7 +25,6 @@ const (
 )
 
 const (
-	maxNameLength        = 70
 	maxDescriptionLength = 4000
 	maxIconLength        = 100
 )
@@ -189,12 +188,11 @@ type Service struct{ Config }
 func New(c Config) *Service { return &Service{c} }
 
 func (n *Node) validate() error {
-	n.Name = strings.TrimSpace(n.Name)
+	var err error
+	if n.Name, err = naming.Check(n.Name, 1); err != nil {
+		return err
+	}
 	switch {
-	case n.Name == "" || len([]rune(n.Name)) > maxNameLength:
-		return apperr.InvalidField("name", n.Name, "must be 1 to %d characters", maxNameLength)
-	case strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return apperr.InvalidField("name", n.Name, "must not contain control characters")
 	case len(n.Description) > maxDescriptionLength:
 		return apperr.InvalidField("description", nil, "must be at most %d bytes", maxDescriptionLength)
 	case len(n.Icon) > maxIconLength:

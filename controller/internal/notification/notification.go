@@ -8,11 +8,11 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -55,8 +55,7 @@ func Events() []Event {
 }
 
 const (
-	maxNameLength = 70
-	maxURLLength  = 2048
+	maxURLLength = 2048
 	// maxPerTeam bounds how many receivers one act is told to.
 	maxPerTeam = 50
 )
@@ -87,9 +86,9 @@ type Draft struct {
 }
 
 func (d *Draft) normalize() error {
-	d.Name = strings.TrimSpace(d.Name)
-	if d.Name == "" || len([]rune(d.Name)) > maxNameLength || strings.ContainsFunc(d.Name, func(r rune) bool { return r < ' ' }) {
-		return apperr.InvalidField("name", d.Name, "must be 1 to %d characters", maxNameLength)
+	var err error
+	if d.Name, err = naming.Check(d.Name, 1); err != nil {
+		return err
 	}
 	if !slices.Contains(Types(), d.Type) {
 		return apperr.InvalidField("type", string(d.Type), "must be one of %v", Types())

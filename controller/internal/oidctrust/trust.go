@@ -11,13 +11,13 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/deploytoken"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -41,7 +41,6 @@ const (
 // Limits of a trust.
 const (
 	minNameLength = 3
-	maxNameLength = 70
 	maxText       = 500
 	maxConditions = 20
 	maxValues     = 20
@@ -102,9 +101,9 @@ func (p Provider) immutable() []string {
 }
 
 func (d Draft) normalize(publicURL string, allowHTTP bool) (Draft, error) {
-	d.Name = strings.TrimSpace(d.Name)
-	if n := len([]rune(d.Name)); n < minNameLength || n > maxNameLength || strings.ContainsFunc(d.Name, unicode.IsControl) {
-		return d, apperr.InvalidField("name", d.Name, "must be %d to %d characters, none of them control characters", minNameLength, maxNameLength)
+	var err error
+	if d.Name, err = naming.Check(d.Name, minNameLength); err != nil {
+		return d, err
 	}
 	switch {
 	case d.Provider != GitHub && d.Provider != GitLab && d.Provider != Other:
@@ -121,7 +120,7 @@ func (d Draft) normalize(publicURL string, allowHTTP bool) (Draft, error) {
 	if d.Audience == "" {
 		d.Audience = publicURL
 	}
-	if len(d.Audience) > maxText || strings.ContainsFunc(d.Audience, unicode.IsControl) {
+	if len(d.Audience) > maxText || !naming.Plain(d.Audience) {
 		return d, apperr.InvalidField("audience", nil, "must be at most %d characters, none of them control characters", maxText)
 	}
 	return d, d.checkConditions()

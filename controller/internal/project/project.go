@@ -5,11 +5,11 @@ import (
 	"context"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -26,11 +26,8 @@ const (
 // HiddenVersion is the name of a versionless project's only version.
 const HiddenVersion = "rolling"
 
-const (
-	maxNameLength = 70
-	// maxTextLength bounds descriptions and changelogs, in bytes.
-	maxTextLength = 16 << 10
-)
+// maxTextLength bounds descriptions and changelogs, in bytes.
+const maxTextLength = 16 << 10
 
 // Project is a product of a team.
 type Project struct {
@@ -54,8 +51,8 @@ type Draft struct {
 	Name        string
 	Description string
 	// Changelog is kept by the hidden version; only versionless projects have
-	// one. Empty leaves it as it is.
-	Changelog string
+	// one. Nil leaves it as it is.
+	Changelog *string
 }
 
 // Store keeps projects; it joins the transaction in ctx. The Find and Lock
@@ -89,15 +86,6 @@ func New(store Store, log *audit.Log, now func() time.Time) *Service {
 	return &Service{store: store, audit: log, now: now}
 }
 
-// CheckName returns a name of a project, or of one of its versions, trimmed.
-func CheckName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	if n := len([]rune(name)); n < 1 || n > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", apperr.InvalidField("name", name, "must be 1 to %d characters, none of them control characters", maxNameLength)
-	}
-	return name, nil
-}
-
 // CheckText checks a description or a changelog.
 func CheckText(field, text string) error {
 	if len(text) > maxTextLength || strings.ContainsRune(text, 0) {
@@ -108,11 +96,14 @@ func CheckText(field, text string) error {
 
 func (d Draft) normalize() (Draft, error) {
 	var err error
-	if d.Name, err = CheckName(d.Name); err != nil {
+	if d.Name, err = naming.Check(d.Name, 1); err != nil {
 		return d, err
 	}
 	if err := CheckText("description", d.Description); err != nil {
 		return d, err
 	}
-	return d, CheckText("changelog", d.Changelog)
+	if d.Changelog == nil {
+		return d, nil
+	}
+	return d, CheckText("changelog", *d.Changelog)
 }

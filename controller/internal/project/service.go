@@ -41,6 +41,10 @@ func (s *Service) Create(ctx context.Context, t Type, d Draft) (Project, error) 
 	if err != nil {
 		return Project{}, err
 	}
+	changelog := ""
+	if d.Changelog != nil {
+		changelog = *d.Changelog
+	}
 	at := s.now()
 	p := Project{
 		ID: id, TeamID: scope.ID, Name: d.Name, Description: d.Description, Type: t, Deletable: true,
@@ -51,7 +55,7 @@ func (s *Service) Create(ctx context.Context, t Type, d Draft) (Project, error) 
 			return err
 		}
 		if t == Versionless {
-			if err := s.store.InsertHiddenVersion(ctx, p, versionID, d.Changelog); err != nil {
+			if err := s.store.InsertHiddenVersion(ctx, p, versionID, changelog); err != nil {
 				return err
 			}
 		}
@@ -82,20 +86,28 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
 			return err
 		}
 		p.Name, p.Description, p.UpdatedAt, p.UpdatedBy = d.Name, d.Description, revision.Next(p.UpdatedAt, s.now()), who.Ref()
-		if d.Changelog != "" {
-			if p.Type == Versioned {
-				return apperr.New(apperr.Precondition, "the changelog of a versioned project is in its versions").
-					WithField("changelog", nil)
-			}
-			if err := s.store.UpdateHiddenChangelog(ctx, p, d.Changelog); err != nil {
-				return err
-			}
+		if err := s.writeChangelog(ctx, p, d.Changelog); err != nil {
+			return err
 		}
 		if err := s.store.UpdateProject(ctx, p); err != nil {
 			return err
 		}
 		return s.audit.Record(ctx, authz.ProjectUpdate, map[string]any{"id": id, "name": p.Name})
 	})
+}
+
+func (s *Service) writeChangelog(ctx context.Context, p Project, changelog *string) error {
+	switch {
+	case changelog == nil:
+		return nil
+	case p.Type == Versionless:
+		return s.store.UpdateHiddenChangelog(ctx, p, *changelog)
+	case *changelog == "": // as forms send what is not there
+		return nil
+	default:
+		return apperr.New(apperr.Precondition, "the changelog of a versioned project is in its versions").
+			WithField("changelog", nil)
+	}
 }
 
 // Convert makes a versionless project a versioned one; its hidden version

@@ -63,7 +63,7 @@ func wantError(t *testing.T, err error, kind apperr.Kind, field string) {
 
 func TestVersionlessProjectHasAHiddenVersion(t *testing.T) {
 	service, db, ctx := newService(t)
-	p := create(ctx, t, service, project.Versionless, project.Draft{Name: " Shop ", Description: "sells", Changelog: "first"})
+	p := create(ctx, t, service, project.Versionless, project.Draft{Name: " Shop ", Description: "sells", Changelog: new("first")})
 	if p.Name != "Shop" || p.VersionCount != 1 || !p.Deletable {
 		t.Errorf("created %+v, want Shop with one version, deletable", p)
 	}
@@ -77,7 +77,7 @@ func TestVersionlessProjectHasAHiddenVersion(t *testing.T) {
 
 func TestVersionedProjectBeginsWithout(t *testing.T) {
 	service, _, ctx := newService(t)
-	p := create(ctx, t, service, project.Versioned, project.Draft{Name: "Shop", Changelog: "passed over"})
+	p := create(ctx, t, service, project.Versioned, project.Draft{Name: "Shop", Changelog: new("passed over")})
 	if p.VersionCount != 0 {
 		t.Errorf("%d versions, want none", p.VersionCount)
 	}
@@ -98,7 +98,7 @@ func TestCreateRefuses(t *testing.T) {
 		"unknown type":   {"simple", project.Draft{Name: "Shop"}, apperr.Invalid, "type"},
 		"too much text":  {project.Versioned, project.Draft{Name: "Shop", Description: strings.Repeat("x", 1<<15)}, apperr.Invalid, "description"},
 		"name is taken":  {project.Versionless, project.Draft{Name: "Taken"}, apperr.Conflict, "name"},
-		"NUL changelog":  {project.Versionless, project.Draft{Name: "Shop", Changelog: "\x00"}, apperr.Invalid, "changelog"},
+		"NUL changelog":  {project.Versionless, project.Draft{Name: "Shop", Changelog: new("\x00")}, apperr.Invalid, "changelog"},
 		"taken, spaced ": {project.Versionless, project.Draft{Name: " Taken "}, apperr.Conflict, "name"},
 	}
 	for name, test := range tests {
@@ -112,25 +112,34 @@ func TestCreateRefuses(t *testing.T) {
 
 func TestUpdate(t *testing.T) {
 	service, db, ctx := newService(t)
-	p := create(ctx, t, service, project.Versionless, project.Draft{Name: "Shop", Changelog: "first"})
+	p := create(ctx, t, service, project.Versionless, project.Draft{Name: "Shop", Changelog: new("first")})
 	if err := service.Update(ctx, p.ID, project.Draft{Name: "Store", Description: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, changelog := hidden(ctx, t, db, p.ID); changelog != "first" {
 		t.Errorf("changelog = %q after a change without one, want first", changelog)
 	}
-	if err := service.Update(ctx, p.ID, project.Draft{Name: "Store", Changelog: "second"}); err != nil {
+	if err := service.Update(ctx, p.ID, project.Draft{Name: "Store", Changelog: new("second")}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, changelog := hidden(ctx, t, db, p.ID); changelog != "second" {
 		t.Errorf("changelog = %q, want second", changelog)
+	}
+	if err := service.Update(ctx, p.ID, project.Draft{Name: "Store", Changelog: new("")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, changelog := hidden(ctx, t, db, p.ID); changelog != "" {
+		t.Errorf("changelog = %q after it was emptied", changelog)
 	}
 	stored, err := get(ctx, db, p.ID)
 	if err != nil || stored.Name != "Store" || stored.Description != "" {
 		t.Errorf("stored %+v, %v; want Store without a description", stored, err)
 	}
 	versioned := create(ctx, t, service, project.Versioned, project.Draft{Name: "Versioned"})
-	wantError(t, service.Update(ctx, versioned.ID, project.Draft{Name: "Versioned", Changelog: "x"}), apperr.Precondition, "changelog")
+	wantError(t, service.Update(ctx, versioned.ID, project.Draft{Name: "Versioned", Changelog: new("x")}), apperr.Precondition, "changelog")
+	if err := service.Update(ctx, versioned.ID, project.Draft{Name: "Versioned", Changelog: new("")}); err != nil {
+		t.Errorf("an empty changelog of a versioned project: %v", err)
+	}
 	wantError(t, service.Update(ctx, versioned.ID, project.Draft{Name: "Store"}), apperr.Conflict, "name")
 }
 

@@ -4,19 +4,17 @@ package registry
 
 import (
 	"context"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
 // Limits on what a registry says about itself.
 const (
-	maxNameLength        = 70
 	maxDescriptionLength = 1000
 	maxIconLength        = 100
 )
@@ -105,9 +103,9 @@ func New(store Store, vault Vault, log *audit.Log, now func() time.Time) *Servic
 // normalize checks everything in w but the credentials, and returns it in the
 // form it is stored in.
 func (w Write) normalize() (Write, error) {
-	w.Name = strings.TrimSpace(w.Name)
-	if n := len([]rune(w.Name)); n < 1 || n > maxNameLength || strings.ContainsFunc(w.Name, unicode.IsControl) {
-		return w, apperr.InvalidField("name", w.Name, "must be 1 to %d characters, none of them control characters", maxNameLength)
+	var err error
+	if w.Name, err = naming.Check(w.Name, 1); err != nil {
+		return w, err
 	}
 	if len([]rune(w.Description)) > maxDescriptionLength {
 		return w, apperr.InvalidField("description", nil, "must be at most %d characters", maxDescriptionLength)
@@ -115,7 +113,6 @@ func (w Write) normalize() (Write, error) {
 	if len(w.Icon) > maxIconLength {
 		return w, apperr.InvalidField("icon", nil, "must be at most %d bytes", maxIconLength)
 	}
-	var err error
 	w.Details, err = w.Details.normalize()
 	return w, err
 }

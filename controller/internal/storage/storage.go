@@ -12,12 +12,12 @@ import (
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/audit"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
 // Limits on what a storage says about itself.
 const (
-	maxNameLength        = 70
 	maxDescriptionLength = 1000
 	maxIconLength        = 100
 	maxURLLength         = 2048
@@ -100,10 +100,11 @@ func New(store Store, vault Vault, log *audit.Log, now func() time.Time) *Servic
 
 // normalize checks w and returns it in the form it is stored in.
 func (w Write) normalize() (Write, error) {
-	w.Name, w.URL = strings.TrimSpace(w.Name), strings.TrimSpace(w.URL)
-	if n := len([]rune(w.Name)); n < 1 || n > maxNameLength || strings.ContainsFunc(w.Name, unicode.IsControl) {
-		return w, apperr.InvalidField("name", w.Name, "must be 1 to %d characters, none of them control characters", maxNameLength)
+	var err error
+	if w.Name, err = naming.Check(w.Name, 1); err != nil {
+		return w, err
 	}
+	w.URL = strings.TrimSpace(w.URL)
 	if len([]rune(w.Description)) > maxDescriptionLength {
 		return w, apperr.InvalidField("description", nil, "must be at most %d characters", maxDescriptionLength)
 	}
@@ -120,7 +121,7 @@ func (w Write) normalize() (Write, error) {
 			return w, apperr.InvalidField("secretKey", nil, "must be at most %d bytes", maxKeyLength)
 		}
 	}
-	_, err := host(w.URL)
+	_, err = host(w.URL)
 	return w, err
 }
 

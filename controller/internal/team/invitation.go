@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/controller/internal/user"
@@ -81,12 +81,12 @@ func (i *Invitee) normalize() error {
 		return apperr.InvalidField("firstName", i.FirstName, "must not be empty")
 	}
 	for _, name := range []struct{ field, text string }{{"firstName", i.FirstName}, {"lastName", i.LastName}} {
-		if strings.ContainsFunc(name.text, unicode.IsControl) {
+		if !naming.Plain(name.text) {
 			return apperr.InvalidField(name.field, name.text, "must not contain control characters")
 		}
 	}
-	if len([]rune(i.name())) > maxNameLength {
-		return apperr.InvalidField("firstName", i.FirstName, "must be at most %d characters, with the last name", maxNameLength)
+	if len([]rune(i.name())) > naming.MaxLength {
+		return apperr.InvalidField("firstName", i.FirstName, "must be at most %d characters, with the last name", naming.MaxLength)
 	}
 	return nil
 }

@@ -6,15 +6,14 @@ import (
 	"context"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/actor"
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/mail"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/shared/apperr"
 )
@@ -22,7 +21,6 @@ import (
 // Limits on names, as the team API's clients know them.
 const (
 	minNameLength = 3
-	maxNameLength = 70
 	minSlugLength = 3
 	maxSlugLength = 16
 )
@@ -150,9 +148,9 @@ type Service struct{ Config }
 func New(c Config) *Service { return &Service{c} }
 
 func validate(name, slug string) (string, string, error) {
-	name = strings.TrimSpace(name)
-	if n := len([]rune(name)); n < minNameLength || n > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", "", apperr.InvalidField("name", name, "must be %d to %d characters, none of them control characters", minNameLength, maxNameLength)
+	name, err := naming.Check(name, minNameLength)
+	if err != nil {
+		return "", "", err
 	}
 	if len(slug) < minSlugLength || len(slug) > maxSlugLength || !slugShape.MatchString(slug) {
 		return "", "", apperr.InvalidField("slug", slug, "must be %d to %d lower-case letters, digits and hyphens", minSlugLength, maxSlugLength)

@@ -8,6 +8,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/shared/apperr"
 )
 
@@ -32,7 +33,7 @@ func (s *Service) Create(ctx context.Context, name string, days int) (Token, str
 	if err != nil {
 		return Token{}, "", err
 	}
-	if name, err = validName(name); err != nil {
+	if name, err = naming.Check(name, 1); err != nil {
 		return Token{}, "", err
 	}
 	if days < 0 || days > MaxLifetimeInDays {

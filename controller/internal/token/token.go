@@ -8,9 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -33,7 +31,6 @@ const (
 const (
 	SessionLifetime   = 24 * time.Hour
 	MaxLifetimeInDays = 3650
-	maxNameLength     = 70
 	maxTokenLength    = 4096
 )
 
@@ -126,12 +123,4 @@ func (i *Issuer) Verify(ctx context.Context, presented string) (Token, error) {
 func Hash(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]
-}
-
-func validName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	if name == "" || len([]rune(name)) > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", apperr.InvalidField("name", nil, "must be 1 to %d characters, none of them control characters", maxNameLength)
-	}
-	return name, nil
 }

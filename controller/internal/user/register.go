@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/subtle"
 	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/authz"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/token"
 	"fairlead.dev/shared/apperr"
 )
@@ -131,12 +131,11 @@ func (s *Service) newUser(email, password, name string) (User, error) {
 	if err := validPassword(password); err != nil {
 		return User{}, err
 	}
-	name = strings.TrimSpace(name)
-	if name == "" {
+	if strings.TrimSpace(name) == "" {
 		name, _, _ = strings.Cut(email, "@")
 	}
-	if len([]rune(name)) > maxNameLength || strings.ContainsFunc(name, unicode.IsControl) {
-		return User{}, apperr.InvalidField("name", name, "must be at most %d characters, none of them control characters", maxNameLength)
+	if name, err = naming.Check(name, 1); err != nil {
+		return User{}, err
 	}
 	hash, err := s.Hasher.Hash(password)
 	if err != nil {

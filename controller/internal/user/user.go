@@ -20,7 +20,6 @@ const (
 	MinPasswordLength = 10
 	MaxPasswordLength = 256
 	maxEmailLength    = 254
-	maxNameLength     = 70
 )
 
 // User is a person with an account.

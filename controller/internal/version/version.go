@@ -10,6 +10,7 @@ import (
 
 	"fairlead.dev/controller/internal/audit"
 	"fairlead.dev/controller/internal/deployment"
+	"fairlead.dev/controller/internal/naming"
 	"fairlead.dev/controller/internal/notification"
 	"fairlead.dev/controller/internal/project"
 )
@@ -120,7 +121,7 @@ func (s *Service) WithOutbox(outbox *notification.Outbox) *Service {
 
 func (d Draft) normalize() (Draft, error) {
 	var err error
-	if d.Name, err = project.CheckName(d.Name); err != nil {
+	if d.Name, err = naming.Check(d.Name, 1); err != nil {
 		return d, err
 	}
 	return d, project.CheckText("changelog", d.Changelog)

@@ -6,9 +6,15 @@ import (
 	"fairlead.dev/shared/spec"
 )
 
-// toImageConfig returns an image's configuration as a document with every key:
-// lists that nothing was said about are empty, anything else is null.
+// toImageConfig returns an image's configuration as a document with every key,
+// whatever was said about it: words, numbers and flags are their defaults, lists
+// empty, and objects null. Nothing lies under an image, so that sending the
+// document back changes nothing.
 func toImageConfig(c spec.Container) imageConfig {
+	c = c.WithDefaults()
+	if c.User == nil {
+		c.User = new(spec.ImageUser)
+	}
 	d := imageConfig{Secrets: some(listOf(c.Secrets, toSecretKey)), ContainerConfig: withLists(toContainerConfig(c))}
 	orEmpty(&d.Secrets)
 	return d

@@ -113,8 +113,12 @@ func TestConfigIsAnsweredWithEveryKey(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(instance)); !slices.Equal(got, keys) {
 		t.Errorf("keys = %v, want %v", got, keys)
 	}
+	defaults := map[string]any{
+		"expose": "none", "restartPolicy": "unlessStopped", "networkMode": "bridge", "deploymentStrategy": "recreate",
+		"user": -1.0, "replicas": 1.0, "tty": false, "proxyHeaders": false, "useLoadBalancer": false,
+	}
 	for key, value := range example {
-		var unsaid any
+		unsaid := defaults[key]
 		if _, isList := value.([]any); isList {
 			unsaid = []any{}
 		}

@@ -145,12 +145,16 @@ func TestAKeyIsForOneRequestOfOneCaller(t *testing.T) {
 	project := func(name string) map[string]any { return map[string]any{"name": name, "type": "versionless"} }
 	const path = "/api/acme/projects"
 	owner := k.people[actor.Owner].WithHeader(keyHeader, "one")
-	id := owner.Post(path, project("shop")).Expect(t, http.StatusCreated).String(t, "id")
+	id := owner.Post(path, project("first")).Expect(t, http.StatusCreated).String(t, "id")
+	x := k.newTenant(t, k.people[actor.Owner], "acme")
+	start := "/api/acme/deployments/" + x.rows["{deploymentId}"] + "/start"
+	starter := k.people[actor.Owner].WithHeader(keyHeader, "start")
+	starter.Post(start, nil).Expect(t, http.StatusNoContent)
 
 	for what, again := range map[string]controllertest.Reply{
 		"another body":  owner.Post(path, project("other")),
-		"another query": owner.Post(path+"?x=1", project("shop")),
-		"another path":  owner.Post("/api/acme/nodes", project("shop")),
+		"another query": starter.Post(start+"?confirmRemoval=true", nil),
+		"another path":  owner.Post("/api/acme/nodes", project("first")),
 	} {
 		problem(t, again, http.StatusConflict)
 		if p := again.Object(t); p["property"] != keyHeader || p["error"] != "idempotencyKeyReused" || again.Header.Get("Retry-After") != "" {
@@ -161,7 +165,7 @@ func TestAKeyIsForOneRequestOfOneCaller(t *testing.T) {
 	k.people[actor.Admin].WithHeader(keyHeader, "one").Post(path, project("admins")).Expect(t, http.StatusCreated)
 	owner.WithHeader(keyHeader, "two").Post(path, project("second")).Expect(t, http.StatusCreated)
 	// The draft's quotes belong to the header, not to the key; and a new session is the same caller.
-	again := k.Admin(t).WithHeader(keyHeader, `"one"`).Post(path, project("shop")).Expect(t, http.StatusCreated)
+	again := k.Admin(t).WithHeader(keyHeader, `"one"`).Post(path, project("first")).Expect(t, http.StatusCreated)
 	if again.String(t, "id") != id {
 		t.Errorf("got %s, want project %s", again.Body, id)
 	}
@@ -176,9 +180,9 @@ func TestAKeyIsForOneRequestOfOneCaller(t *testing.T) {
 	change(t, onDatabase(t, k.Controller), "delete from team_members where role = 'admin'")
 	k.people[actor.Admin].WithHeader(keyHeader, "one").Post(path, project("admins")).Expect(t, http.StatusNotFound)
 	node := k.people[actor.Owner].WithHeader(keyHeader, "node")
-	node.Post("/api/acme/nodes", map[string]any{"name": "one"}).Expect(t, http.StatusCreated)
+	node.Post("/api/acme/nodes", map[string]any{"name": "two"}).Expect(t, http.StatusCreated)
 	change(t, onDatabase(t, k.Controller), "update team_members set role = 'user' where role = 'owner'")
-	node.Post("/api/acme/nodes", map[string]any{"name": "one"}).Expect(t, http.StatusForbidden)
+	node.Post("/api/acme/nodes", map[string]any{"name": "two"}).Expect(t, http.StatusForbidden)
 }
 
 func TestWhatFailedCanBeSentAgainWithItsKey(t *testing.T) {

@@ -32,7 +32,7 @@ type createProjectInput struct {
 		Type        project.Type `json:"type" enum:"versionless,versioned"`
 		Name        string       `json:"name" doc:"1 to 70 characters"`
 		Description string       `json:"description" required:"false"`
-		Changelog   string       `json:"changelog" required:"false" doc:"For versionless projects; others have it in their versions"`
+		Changelog   *string      `json:"changelog" required:"false" doc:"For versionless projects; others have it in their versions"`
 	}
 }
 
@@ -45,9 +45,9 @@ type ProjectPath struct {
 type updateProjectInput struct {
 	ProjectPath
 	Body struct {
-		Name        string `json:"name" doc:"1 to 70 characters"`
-		Description string `json:"description" required:"false"`
-		Changelog   string `json:"changelog" required:"false" doc:"Only of versionless projects; empty leaves it"`
+		Name        string  `json:"name" doc:"1 to 70 characters"`
+		Description string  `json:"description" required:"false"`
+		Changelog   *string `json:"changelog" required:"false" doc:"Only of versionless projects; left out or null leaves it"`
 	}
 }
 
