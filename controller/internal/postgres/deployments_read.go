@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -98,7 +101,8 @@ func (r *detailRow) fields() []any {
 }
 
 // selectDetail repeats the deployment for each instance. An instance has all its
-// columns or none, and then zeros.
+// columns or none, and then zeros. The order is ReadDeployment's, at less than
+// that of a sort in PostgreSQL.
 const selectDetail = "select " + deploymentColumns + `, coalesce(a.sealing_key, ''), t.id, t.name, t.created_at, t.expires_at,
 		s.id, s.config, coalesce(s.updated_at, d.created_at), coalesce(i.id, d.id), coalesce(i.name, ''), coalesce(i.tag, ''),
 		coalesce(i.position, 0), coalesce(i.config, '{}'), coalesce(i.created_at, d.created_at),
@@ -106,7 +110,7 @@ const selectDetail = "select " + deploymentColumns + `, coalesce(a.sealing_key, 
 	left join agents a on a.node_id = d.node_id and a.revoked_at is null
 	left join deployment_tokens t on t.deployment_id = d.id and t.trust_id is null
 	left join (instances s join images i on i.id = s.image_id join registries r on r.id = i.registry_id) on s.deployment_id = d.id
-	where d.team_id = $1 and d.id = $2 order by i.position, s.id`
+	where d.team_id = $1 and d.id = $2`
 
 // ReadDeployment returns a deployment of the team with all that is shown of it.
 func (db *DB) ReadDeployment(ctx context.Context, teamID, id uuid.UUID) (deployment.Detail, error) {
@@ -135,6 +139,9 @@ func (db *DB) ReadDeployment(ctx context.Context, teamID, id uuid.UUID) (deploym
 	if err == nil && !found {
 		err = notFound("find the deployment")
 	}
+	slices.SortFunc(detail.Instances, func(a, b deployment.Instance) int {
+		return cmp.Or(cmp.Compare(a.Image.Position, b.Image.Position), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	return detail, err
 }
 

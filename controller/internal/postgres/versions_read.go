@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -36,7 +39,7 @@ const (
 		exists (select from deployments d
 			join assignments a on a.node_id = d.node_id and a.prefix = d.prefix and a.deployment_id = d.id
 			where d.version_id = v.id and a.release_id is not null),
-		coalesce((select string_agg(distinct d.status, ',') from deployments d where d.version_id = v.id), '')`
+		array_to_string(array(select distinct d.status from deployments d where d.version_id = v.id), ',')`
 	selectVersions = `select v.id, v.project_id, v.parent_id, v.name, v.type, v.changelog, v.is_default,
 		v.created_at, v.created_by, v.updated_at, v.updated_by, ` + versionFacts + `
 		from versions v join projects p on p.id = v.project_id `
@@ -92,13 +95,14 @@ func (r *projectDetailRow) fields() []any {
 }
 
 // selectProjectDetail repeats the project for each version. A project without
-// one has zeros there.
+// one has zeros there. The order is ReadProject's, at less than that of a sort
+// in PostgreSQL.
 const selectProjectDetail = `select p.id, p.team_id, p.name, p.description, p.type, p.created_at, p.created_by, p.updated_at, p.updated_by,
 		v.id, p.id, v.parent_id, coalesce(v.name, ''), coalesce(v.type, ''), coalesce(v.changelog, ''), coalesce(v.is_default, false),
 		coalesce(v.created_at, p.created_at), coalesce(v.created_by, ''), coalesce(v.updated_at, p.updated_at), coalesce(v.updated_by, ''),
 		` + versionFacts + `
 	from projects p left join versions v on v.project_id = p.id
-	where p.id = $1 and p.team_id = $2 order by v.created_at desc, v.id desc`
+	where p.id = $1 and p.team_id = $2`
 
 // ReadProject returns a project of the team and its versions, newest first.
 func (db *DB) ReadProject(ctx context.Context, teamID, id uuid.UUID) (project.Project, []version.Version, error) {
@@ -126,5 +130,8 @@ func (db *DB) ReadProject(ctx context.Context, teamID, id uuid.UUID) (project.Pr
 	if err == nil && !found {
 		err = notFound("find the project")
 	}
+	slices.SortFunc(list, func(a, b version.Version) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), bytes.Compare(b.ID[:], a.ID[:]))
+	})
 	return p, list, notThere(err, "project", id)
 }

@@ -259,6 +259,46 @@ func TestRunFinishesWhatIsUnderWayAndCutsTheRest(t *testing.T) {
 	}
 }
 
+// A client that asks and then takes nothing of a long answer does not keep its
+// handler.
+func TestAnAnswerThatNobodyTakesEnds(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for part := make([]byte, 1<<20); ; {
+			if _, err := w.Write(part); err != nil {
+				failed <- err
+				return
+			}
+		}
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- rest.New(rest.Config{
+			Listener: l, Handler: handler, Log: slog.New(slog.DiscardHandler), StopTimeout: time.Minute, WriteTimeout: 100 * time.Millisecond,
+		}).Run(ctx)
+	}()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("writing ended with %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
 func TestCertificateFilesAreReadAgainWhenTheyChange(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")

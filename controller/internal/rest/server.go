@@ -3,6 +3,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,16 @@ import (
 	"fairlead.dev/shared/logging"
 )
 
-// Timeouts of the server. A handler has no overall one: watching may last.
+// Timeouts of the server. What waits or watches for longer than they allow sets
+// its own.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 60 * time.Second
-	idleTimeout       = 120 * time.Second
-	maxHeaderBytes    = 64 << 10
+	// writeTimeout is longer than any call waits before it answers. It ends the
+	// answer to a client that takes none of it.
+	writeTimeout   = 15 * time.Minute
+	idleTimeout    = 120 * time.Second
+	maxHeaderBytes = 64 << 10
 )
 
 // Config is what a Server needs.
@@ -29,6 +34,8 @@ type Config struct {
 	Log      *slog.Logger
 	// StopTimeout bounds how long Run waits for requests under way.
 	StopTimeout time.Duration
+	// WriteTimeout bounds handling and answering a request; 0 means 15 minutes.
+	WriteTimeout time.Duration
 }
 
 // Server serves HTTP on one listener.
@@ -44,6 +51,7 @@ func New(c Config) *Server {
 		Handler:           c.Handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
+		WriteTimeout:      cmp.Or(c.WriteTimeout, writeTimeout),
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -170,8 +170,8 @@ func TestPrivateAddressesAreNotCalled(t *testing.T) {
 	defer receiver.Close()
 	_, port, _ := strings.Cut(strings.TrimPrefix(receiver.URL, "http://"), ":")
 	for _, host := range []string{
-		"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
-		"169.254.169.254", "100.64.0.1", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "224.0.0.1", "255.255.255.255",
+		"127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:FFFF:169.254.169.254]", "[::127.0.0.1]", "[::]", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
+		"169.254.169.254", "100.64.0.1", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]", "[2001::1]", "[fec0::1]", "[ff02::1]", "192.0.0.1", "198.18.0.1", "240.0.0.1", "224.0.0.1", "255.255.255.255",
 	} {
 		_, err := webhook.New("", false).Send(t.Context(), failed(notification.Slack, "http://"+host+":"+port))
 		if !apperr.Is(err, apperr.Precondition) || !strings.Contains(err.Error(), "FAIRLEAD_WEBHOOK_ALLOW_PRIVATE") {

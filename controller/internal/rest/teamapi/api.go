@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -121,8 +122,7 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 		}}
 	}
 	if r.waits {
-		// A deadline for reading would end the request's context when it passes.
-		op.BodyReadTimeout = -1
+		op.Middlewares = append(op.Middlewares, readBeforeWaiting)
 	}
 	if !r.public {
 		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
@@ -146,6 +146,9 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 				body.point(problem)
 				return nil, problem
 			}
+		}
+		if hasRead, waits := ctx.Value(readKey{}).(func()); waits {
+			hasRead()
 		}
 		out, err := handler(ctx, in)
 		if forgets {
@@ -171,6 +174,16 @@ func add[I, O any](a *api, r route, handler func(context.Context, *I) (*O, error
 			describeReplays(item.Post)
 		}
 	}
+}
+
+type readKey struct{}
+
+// readBeforeWaiting lets a handler that waits take back the deadline for reading
+// its request once that is read: when it passed it would end the request's
+// context.
+func readBeforeWaiting(ctx huma.Context, next func(huma.Context)) {
+	hasRead := func() { _ = ctx.SetReadDeadline(time.Time{}) } // a test's recorder has none
+	next(huma.WithContext(ctx, context.WithValue(ctx.Context(), readKey{}, hasRead)))
 }
 
 // noRoute answers what is no endpoint in the words of one.

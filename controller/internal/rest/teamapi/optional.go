@@ -21,7 +21,12 @@ type optional[T any] struct {
 func some[T any](p *T) optional[T] { return optional[T]{present: true, value: p} }
 
 // MarshalJSON writes the value or null.
-func (o optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.value) }
+func (o optional[T]) MarshalJSON() ([]byte, error) {
+	if o.value == nil { // most members of a configuration
+		return null{}.MarshalJSON()
+	}
+	return json.Marshal(o.value)
+}
 
 // UnmarshalJSON reads the value or null; that it is called at all is what
 // tells null from absent.
