@@ -12,67 +12,11 @@ import (
 	"testing/synctest"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/opencontainers/go-digest"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
-
-func digestType(text string) digest.Digest { return digest.Digest(text) }
-
-// shape is a change of a deployment: what there was, and what is asked for.
-type shape struct {
-	old, next []spec.Workload
-	policy    spec.Policy
-	// fails is true when next never becomes healthy.
-	fails bool
-}
-
-func from(image string, w spec.Workload) spec.Workload {
-	w.Image.Reference = image
-	return w
-}
-
-func count(n int32) change { return func(c *spec.Container) { c.Replicas = &n } }
-
-func health(state string) change {
-	return func(c *spec.Container) {
-		c.Environment = append(c.Environment, spec.KeyValue{Key: "HEALTH", Value: state})
-	}
-}
-
-func shapes() map[string]shape {
-	const image = "registry.test/program:1"
-	web := func(changes ...change) spec.Workload { return from(image, web(changes...)) }
-	db := func(changes ...change) spec.Workload { return from(image, named("db", changes...)) }
-	checked := func(changes ...change) spec.Workload { return from(checkedImage, named("api", changes...)) }
-	data := func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "data", Path: "/data"}} }
-	shared := func(c *spec.Container) { c.Networks = keys("shared") }
-	one, two := greet("one"), greet("two")
-	return map[string]shape{
-		"first":          {next: []spec.Workload{web(), db()}},
-		"beside":         {old: []spec.Workload{web(one), db(one), checked(one)}, next: []spec.Workload{web(two), db(two), checked(two)}},
-		"one of three":   {old: []spec.Workload{web(one), db(one), checked(one)}, next: []spec.Workload{web(one), db(two), checked(one)}},
-		"port":           {old: []spec.Workload{web(one, publishes(8080)), db(one)}, next: []spec.Workload{web(two, publishes(8080)), db(two)}},
-		"volume":         {old: []spec.Workload{web(one), db(one, data)}, next: []spec.Workload{web(two), db(two, data)}},
-		"port moves":     {old: []spec.Workload{web(publishes(8080)), db(one)}, next: []spec.Workload{web(), db(publishes(8080))}},
-		"retire":         {old: []spec.Workload{web(one), db(one)}, next: []spec.Workload{web(two)}},
-		"more":           {old: []spec.Workload{web(count(2), shared)}, next: []spec.Workload{web(count(3), shared)}},
-		"fewer":          {old: []spec.Workload{web(count(3))}, next: []spec.Workload{web(count(1))}},
-		"several":        {old: []spec.Workload{web(count(3), one, shared), db(one)}, next: []spec.Workload{web(count(3), two, shared), db(one)}},
-		"one to several": {old: []spec.Workload{web(one)}, next: []spec.Workload{web(count(2), one)}},
-		"in order": {
-			old: []spec.Workload{web(one, publishes(8080)), db(one), checked(one)}, next: []spec.Workload{web(two, publishes(8080)), db(two), checked(two)},
-			policy: spec.Policy{Parallelism: 1, DrainSeconds: 5},
-		},
-		"failing":            {old: []spec.Workload{web(one), db(one)}, next: []spec.Workload{web(two), db(two, args("exit", "1"))}, fails: true},
-		"failing, port":      {old: []spec.Workload{web(one, publishes(8080)), db(one)}, next: []spec.Workload{web(two, publishes(8080)), db(two, args("exit", "1"))}, fails: true},
-		"failing, unhealthy": {old: []spec.Workload{checked(one), db(one, data)}, next: []spec.Workload{checked(two, health("bad")), db(two, data)}, fails: true},
-		"failing, several":   {old: []spec.Workload{web(count(2), one)}, next: []spec.Workload{web(count(2), two, args("exit", "1"))}, fails: true},
-		"failing first":      {next: []spec.Workload{web(), db(args("exit", "1"))}, fails: true},
-	}
-}
 
 var errKilled = errors.New("the agent is dead")
 
@@ -171,23 +115,30 @@ func dieAt(t *testing.T, shape shape, k *killer, back bool) (died bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
+		agent := func() *docker.Driver { return docker.New(m, docker.Options{Router: memoryRouter{m}}) }
 		old, next := deploymentOf(t, 1, shape.old, shape.policy), deploymentOf(t, 2, shape.next, shape.policy)
 		if len(shape.old) > 0 {
-			if err := docker.New(m, docker.Options{}).Apply(t.Context(), old, quiet()); err != nil {
+			if err := agent().Apply(t.Context(), old, quiet()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		plan, err := docker.New(m, docker.Options{}).Plan(t.Context(), next)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
 		call := k.left
-		k.end = cancel
 		at := func() string { return fmt.Sprintf("killed at call %d (%s), after it %v", call, k.at, k.after) }
-		m.watch = func() { keepsPromise(t, m, plan, at) }
+		recreated := map[string]bool{}
+		promise := func(d spec.Deployment) {
+			t.Helper()
+			plan, err := agent().Plan(t.Context(), d)
+			if err != nil {
+				t.Fatalf("%s: the plan: %v", at(), err)
+			}
+			p := promiseOf(m, plan, recreated)
+			m.watch = func() { p.isKept(t, m, at) }
+		}
+		promise(next)
+		ctx, cancel := context.WithCancel(t.Context())
+		k.end = cancel
 		k.arm(m)
-		err = docker.New(m, docker.Options{}).Apply(ctx, next, quiet())
+		err := agent().Apply(ctx, next, quiet())
 		cancel()
 		synctest.Wait()
 		died = k.at != ""
@@ -201,26 +152,17 @@ func dieAt(t *testing.T, shape shape, k *killer, back bool) (died bool) {
 			isExactly(t, m, next, at)
 		case k.once && errors.As(err, &failure) && failure.RolledBack:
 			isExactly(t, m, old, at)
+			if !strings.Contains(k.at, ".hook-") { // else it may be the call that was to take the hook away
+				noHookWaits(t, m, at)
+			}
 		}
 
 		wanted := next
 		if back {
-			wanted = old
+			wanted = deploymentOf(t, 3, shape.old, shape.policy)
 		}
-		recreated := map[string]bool{}
-		for _, w := range plan.Workloads {
-			recreated[w.Name] = w.Action == workload.ActionRecreate
-		}
-		if plan, err = docker.New(m, docker.Options{}).Plan(t.Context(), wanted); err != nil {
-			t.Fatalf("%s: then the plan: %v", at(), err)
-		}
-		for i, w := range plan.Workloads { // what is down is down, and putting it right is no better
-			if recreated[w.Name] {
-				plan.Workloads[i].Action = workload.ActionRecreate
-			}
-			plan.Workloads[i].ReplicasNow = min(w.ReplicasNow, m.wells()[w.Name])
-		}
-		err = docker.New(m, docker.Options{}).Apply(t.Context(), wanted, quiet())
+		promise(wanted)
+		err = agent().Apply(t.Context(), wanted, quiet())
 		switch {
 		case shape.fails && !back && len(shape.old) > 0 && (!errors.As(err, &failure) || !failure.RolledBack):
 			t.Fatalf("%s: then %v, want the failure, rolled back", at(), err)
@@ -229,10 +171,18 @@ func dieAt(t *testing.T, shape shape, k *killer, back bool) (died bool) {
 		case (!shape.fails || back) && err != nil:
 			t.Fatalf("%s: then %v", at(), err)
 		}
+		switch {
+		case shape.fails:
+			hooksRan(t, m, next, spec.HookPostDeploy, 0, at)
+		case !back:
+			hooksRan(t, m, next, spec.HookPreDeploy, 1, at)
+			hooksRan(t, m, next, spec.HookPostDeploy, 1, at)
+		}
 		if shape.fails {
 			wanted = old
 		}
 		isExactly(t, m, wanted, at)
+		noHookWaits(t, m, at)
 	})
 	return died
 }
@@ -267,25 +217,75 @@ func (m *memory) wells() map[string]int {
 	return well
 }
 
-// keepsPromise checks that no workload has fewer healthy containers than before
-// and after the change, but where the plan tells of downtime. The engine is
-// locked.
-func keepsPromise(t *testing.T, m *memory, plan workload.Plan, at func() string) {
-	t.Helper()
-	well := m.wells()
+// promise is what a plan says will never be undercut, by workload.
+type promise struct {
+	// well is how many containers are well, led how many of them requests are
+	// led to.
+	well, led map[string]int
+}
+
+// promiseOf is what a plan promises: as many healthy containers as there are now
+// and will be then, but where it tells of downtime. What is down already is
+// down, and putting it right is no better: the workloads that any plan before
+// recreates are kept in recreated.
+func promiseOf(m *memory, plan workload.Plan, recreated map[string]bool) promise {
+	p := promise{well: map[string]int{}, led: map[string]int{}}
 	for _, w := range plan.Workloads {
-		promised := min(w.ReplicasNow, w.ReplicasThen)
-		if w.Action == workload.ActionRecreate || w.Action == workload.ActionRetire {
-			promised = 0
+		recreated[w.Name] = recreated[w.Name] || w.Action == workload.ActionRecreate
+		if recreated[w.Name] || w.Action == workload.ActionRetire {
+			continue
 		}
-		if well[w.Name] < promised {
-			t.Errorf("%s, at %s: %d containers of %s are well, the plan promised %d", at(), m.mutations[len(m.mutations)-1], well[w.Name], w.Name, promised)
+		p.well[w.Name] = min(w.ReplicasNow, w.ReplicasThen, m.wells()[w.Name])
+		p.led[w.Name] = min(p.well[w.Name], m.answering()[w.Name])
+	}
+	return p
+}
+
+// isKept checks a promise, and that no hook runs twice for a release. The engine
+// is locked.
+func (p promise) isKept(t *testing.T, m *memory, at func() string) {
+	t.Helper()
+	last := func() string { return m.mutations[len(m.mutations)-1] }
+	well, answering := m.wells(), m.answering()
+	for name, promised := range p.well {
+		if well[name] < promised {
+			t.Errorf("%s, at %s: %d containers of %s are well, the plan promised %d", at(), last(), well[name], name, promised)
+		}
+		if answering[name] < p.led[name] {
+			t.Errorf("%s, at %s: %d containers of %s answer requests, the plan promised %d\ncalls: %q", at(), last(), answering[name], name, p.led[name], m.mutations)
+		}
+	}
+	for hook, n := range m.hookRuns {
+		if n > 1 {
+			t.Errorf("%s, at %s: hook %s ran %d times", at(), last(), hook, n)
+		}
+	}
+}
+
+// hooksRan checks how often the hooks of a release ran.
+func hooksRan(t *testing.T, m *memory, d spec.Deployment, kind spec.HookKind, want int, at func() string) {
+	t.Helper()
+	for _, w := range d.Workloads {
+		n := m.hookRuns[fmt.Sprintf("%d %s %s", d.Release, w.Name(), kind)]
+		if w.Hook(kind) != nil && n != want {
+			t.Errorf("%s: the %s hook of %s ran %d times, want %d", at(), kind, w.Name(), n, want)
+		}
+	}
+}
+
+// noHookWaits checks that no hook is left that a later start would run.
+func noHookWaits(t *testing.T, m *memory, at func() string) {
+	t.Helper()
+	for _, c := range m.containers {
+		if c.config.Labels["dev.fairlead.hook"] != "" && c.status == container.StateCreated {
+			t.Errorf("%s: %s waits to be run", at(), c.name)
 		}
 	}
 }
 
 // isExactly checks that the engine runs the deployment and nothing else but one
-// failed container a workload.
+// failed container a workload and hooks that have ended; and that requests are led
+// to all containers of workloads that are exposed, and to no others.
 func isExactly(t *testing.T, m *memory, d spec.Deployment, at func() string) {
 	t.Helper()
 	want := map[string]string{}
@@ -302,12 +302,19 @@ func isExactly(t *testing.T, m *memory, d spec.Deployment, at func() string) {
 	}
 	got := map[string]string{}
 	for _, c := range m.containers {
-		if strings.Contains(c.name, "-failed-") && c.status != container.StateRunning {
+		ended := c.status != container.StateRunning
+		if ended && (strings.Contains(c.name, "-failed-") || c.config.Labels["dev.fairlead.hook"] != "") {
 			continue
 		}
 		got[c.name] = c.config.Labels["dev.fairlead.spec-hash"]
 		if !c.well() {
 			t.Errorf("%s: %s is %s", at(), c.name, c.status)
+		}
+	}
+	for _, w := range d.Workloads {
+		led, exposed := len(m.led[w.Name()]), *w.Container.Expose != spec.ExposeNone
+		if answering := m.answering()[w.Name()]; answering != led || exposed && led != int(*w.Container.Replicas) || !exposed && led > 0 {
+			t.Errorf("%s: requests to %s are led to %d containers, of which %d answer", at(), w.Name(), led, answering)
 		}
 	}
 	if !maps.Equal(got, want) {

@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"fairlead.dev/dagent/internal/docker"
@@ -42,6 +43,10 @@ type memory struct {
 	// digests is what the tags of the registry stand for; a tag that is not
 	// there stands for itself.
 	digests map[string]string
+	// led are the ids of the containers that requests are led to, by workload.
+	led map[string][]string
+	// hookRuns counts how often hooks were started, by release, workload and kind.
+	hookRuns map[string]int
 	// mutations are the names of the calls that changed something.
 	mutations []string
 	// before is asked before a call that changes something, and after is told
@@ -67,7 +72,7 @@ type memoryContainer struct {
 const checkedImage = "registry.test/checked:1"
 
 func newMemory() *memory {
-	return &memory{containers: map[string]*memoryContainer{}, listeners: map[chan events.Message]bool{}, digests: map[string]string{}}
+	return &memory{containers: map[string]*memoryContainer{}, listeners: map[chan events.Message]bool{}, digests: map[string]string{}, hookRuns: map[string]int{}}
 }
 
 // change makes a call that changes something.
@@ -223,6 +228,9 @@ func (m *memory) ContainerStart(ctx context.Context, id string, _ container.Star
 		}
 		c.status, c.exitCode, c.started = container.StateRunning, 0, time.Now()
 		c.starts++
+		if labels := c.config.Labels; labels["dev.fairlead.hook"] != "" {
+			m.hookRuns[labels["dev.fairlead.release"]+" "+labels["dev.fairlead.name"]+" "+labels["dev.fairlead.hook"]]++
+		}
 		m.tell(events.ActionStart, c)
 		if len(c.config.Cmd) == 2 && c.config.Cmd[0] == "exit" {
 			_, _ = fmt.Sscan(c.config.Cmd[1], &c.exitCode)
@@ -342,7 +350,7 @@ func (m *memory) ImageInspect(_ context.Context, reference string, _ ...client.I
 func (m *memory) DistributionInspect(_ context.Context, reference, _ string) (distribution.DistributionInspect, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return distribution.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: digestType(m.digestOf(reference))}}, nil
+	return distribution.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: digest.Digest(m.digestOf(reference))}}, nil
 }
 
 func (m *memory) Info(context.Context) (system.Info, error) {

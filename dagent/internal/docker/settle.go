@@ -83,6 +83,7 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 	if found, err = a.ownedOf(ctx, a.dep.Prefix); err != nil {
 		return false, err
 	}
+	a.leadBack(ctx, found)
 	for _, o := range found {
 		// Before anything is started: it may hold a port or a volume, and the
 		// engine may be about to start it; then the stop waits for that.
@@ -110,6 +111,30 @@ func (a *applying) putBack(ctx context.Context, failed string, again func(owned)
 		}
 	}
 	return serves, nil
+}
+
+// leadBack sends requests to what serves before new containers are stopped, which
+// may have got them already. Those under way may end, unless something is down
+// until the new containers are.
+func (a *applying) leadBack(ctx context.Context, found []owned) {
+	var ending []string
+	down := false
+	for _, o := range found {
+		if o.leftOver() && o.running() {
+			ending = append(ending, o.id)
+			down = down || len(o.stops) > 0
+		}
+	}
+	if len(ending) == 0 {
+		return
+	}
+	if err := a.routeToServing(ctx, a.dep.Prefix); err != nil {
+		a.options.Logger.Warn("lead requests back before new containers are stopped", "prefix", a.dep.Prefix, "error", err)
+		return // tried again, and told, when the old ones serve
+	}
+	if !down {
+		a.drainRoutes(ctx, ending, 0)
+	}
 }
 
 // endPrevious retires what an earlier release that is in place has replaced.
