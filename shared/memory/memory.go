@@ -27,6 +27,9 @@ type Options struct {
 	Calm float64
 	// Worth is how many bytes must be to gain at least.
 	Worth uint64
+	// Program lets go of the program's own file in memory, too; see
+	// forgetProgram.
+	Program bool
 	// GCPercent is that of debug.SetGCPercent while the keeper runs; 0 leaves
 	// it as it is.
 	GCPercent int
@@ -53,7 +56,14 @@ type Keeper struct {
 
 // New returns a keeper of this process's memory.
 func New(options Options) *Keeper {
-	return &Keeper{Read: read, Collect: debug.FreeOSMemory, options: options}
+	collect := debug.FreeOSMemory
+	if options.Program {
+		collect = func() {
+			debug.FreeOSMemory()
+			_ = forgetProgram() // then it stays where it is
+		}
+	}
+	return &Keeper{Read: read, Collect: collect, options: options}
 }
 
 // Run looks once in each period until ctx ends.
