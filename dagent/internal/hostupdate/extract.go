@@ -2,47 +2,31 @@ package hostupdate
 
 import (
 	"archive/tar"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
-	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"fairlead.dev/shared/apperr"
 )
 
-// maxProgram bounds the program in an archive, in bytes, maxDescription what
-// describes the image.
-const (
-	maxProgram     = 1 << 30
-	maxDescription = 1 << 20
-)
+// maxProgram bounds the program in an archive, in bytes.
+const maxProgram = 1 << 30
 
 // extract writes the program of an agent's image archive to a file that only its
 // owner may change. Invalid when the archive is not one of an agent.
-func extract(archive, file string) (err error) {
-	source, err := os.Open(archive)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = source.Close() }() // only read from
-	program, layer, err := programIn(source)
+func extract(archive, file string) error {
+	program, files, err := open(archive)
 	if err != nil {
 		return apperr.Wrap(apperr.Invalid, err, "the new agent's archive is broken")
 	}
-	content, err := entry(source, layer)
-	if err != nil {
-		return apperr.Wrap(apperr.Invalid, err, "the new agent's archive is broken")
-	}
-	plain, err := gzip.NewReader(content)
-	if err != nil {
-		return apperr.Wrap(apperr.Invalid, err, "the new agent's archive is broken")
-	}
-	files := tar.NewReader(plain)
+	defer func() { _ = files.Close() }() // only read from
+	content := tar.NewReader(files)
 	for {
-		header, err := files.Next()
+		header, err := content.Next()
 		if errors.Is(err, io.EOF) {
 			return apperr.New(apperr.Invalid, "the new agent's archive does not hold its program %s", program)
 		}
@@ -50,62 +34,31 @@ func extract(archive, file string) (err error) {
 			return apperr.Wrap(apperr.Invalid, err, "the new agent's archive is broken")
 		}
 		if header.Typeflag == tar.TypeReg && path.Clean("/"+header.Name) == program {
-			return writeProgram(file, files)
+			return writeProgram(file, content)
 		}
 	}
 }
 
-// programIn reads what an archive says of its image: the path of the program, and
-// the name of the layer that it is in. Agents have one of each.
-func programIn(source io.ReadSeeker) (program, layer string, err error) {
-	var manifest []struct {
-		Config string
-		Layers []string
-	}
-	if err := decode(source, "manifest.json", &manifest); err != nil {
-		return "", "", err
-	}
-	if len(manifest) != 1 || len(manifest[0].Layers) != 1 {
-		return "", "", errors.New("it is not one image of one layer")
-	}
-	var image struct {
-		Config struct{ Entrypoint []string } `json:"config"`
-	}
-	if err := decode(source, manifest[0].Config, &image); err != nil {
-		return "", "", err
-	}
-	if len(image.Config.Entrypoint) != 1 {
-		return "", "", errors.New("its image does not name one program")
-	}
-	return path.Clean("/" + image.Config.Entrypoint[0]), manifest[0].Layers[0], nil
-}
-
-func decode(source io.ReadSeeker, name string, into any) error {
-	content, err := entry(source, name)
+// open returns the path of the program in an archive's image, and the files of
+// the layer that it is in, as an archive. Agents have one of each.
+func open(archive string) (program string, files io.ReadCloser, err error) {
+	image, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	return json.NewDecoder(io.LimitReader(content, maxDescription)).Decode(into)
-}
-
-// entry returns the content of a file in an archive.
-func entry(source io.ReadSeeker, name string) (io.Reader, error) {
-	if _, err := source.Seek(0, io.SeekStart); err != nil {
-		return nil, err
+	config, err := image.ConfigFile()
+	if err != nil {
+		return "", nil, err
 	}
-	files := tar.NewReader(source)
-	for {
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("it lacks " + strings.ToValidUTF8(name, "?"))
-		}
-		if err != nil {
-			return nil, err
-		}
-		if header.Name == name {
-			return files, nil
-		}
+	layers, err := image.Layers()
+	if err != nil {
+		return "", nil, err
 	}
+	if entry := config.Config.Entrypoint; len(layers) != 1 || len(entry) != 1 {
+		return "", nil, fmt.Errorf("its image is not one program in one layer but %q in %d", entry, len(layers))
+	}
+	files, err = layers[0].Uncompressed()
+	return path.Clean("/" + config.Config.Entrypoint[0]), files, err
 }
 
 // writeProgram makes a program that is whole, or none.
