@@ -9,8 +9,11 @@ package memory
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"syscall"
 	"time"
 )
 
@@ -25,23 +28,29 @@ type Options struct {
 	// Calm is the most that may be allocated each second, as a part of what
 	// lives, for a burst to be over.
 	Calm float64
+	// Busy is the most processor time that may be used, as a part of what there
+	// is, for a burst to be over: what arrives by the thousand and is answered
+	// without allocating much would wait for the collection. 0 is no bound.
+	Busy float64
 	// Worth is how many bytes must be to gain at least.
 	Worth uint64
 	// Program lets go of the program's own file in memory, too; see
 	// forgetProgram.
 	Program bool
 	// GCPercent is that of debug.SetGCPercent while the keeper runs; 0 leaves
-	// it as it is.
+	// it as it is, as does GOGC in the environment.
 	GCPercent int
 }
 
-// Usage is what the runtime holds, in bytes.
+// Usage is what the process uses: bytes, and processor time.
 type Usage struct {
 	// Live is what the last collection left, Objects what there is now with
 	// the garbage since, Free what is kept for later.
 	Live, Objects, Free uint64
 	// Allocated is everything ever allocated.
 	Allocated uint64
+	// Processors is all the processor time ever used.
+	Processors time.Duration
 }
 
 // Keeper looks after the memory of this process. There is one in a process.
@@ -68,7 +77,7 @@ func New(options Options) *Keeper {
 
 // Run looks once in each period until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
-	if percent := k.options.GCPercent; percent > 0 {
+	if percent := k.options.GCPercent; percent > 0 && os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	}
 	tick := time.NewTicker(k.options.Period)
@@ -95,6 +104,12 @@ func (k *Keeper) Look() {
 	if float64(now.Allocated-was.Allocated) > k.options.Calm*live*k.options.Period.Seconds() {
 		return
 	}
+	if k.options.Busy > 0 {
+		had := k.options.Period * time.Duration(runtime.GOMAXPROCS(0))
+		if float64(now.Processors-was.Processors) > k.options.Busy*float64(had) {
+			return
+		}
+	}
 	gain := float64(now.Free)
 	if now.Objects > now.Live {
 		gain += float64(now.Objects - now.Live)
@@ -112,6 +127,16 @@ func read() Usage {
 	metrics.Read(samples)
 	return Usage{
 		Live: samples[0].Value.Uint64(), Objects: samples[1].Value.Uint64(),
-		Free: samples[2].Value.Uint64(), Allocated: samples[3].Value.Uint64(),
+		Free: samples[2].Value.Uint64(), Allocated: samples[3].Value.Uint64(), Processors: processorTime(),
 	}
+}
+
+// processorTime returns the processor time that the process has used; 0 when the
+// system does not tell.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -60,9 +61,30 @@ func TestASmallProcessGivesBackLess(t *testing.T) {
 	}
 }
 
+// What is answered by the thousand allocates little, and would wait for the
+// collection all the same.
+func TestABusyProcessDoesNotCollect(t *testing.T) {
+	now := memory.Usage{Live: 200 * mib, Objects: 400 * mib, Allocated: 1 << 30}
+	collected := 0
+	k := memory.New(memory.Options{Period: 5 * time.Second, Calm: 0.02, Busy: 0.1, Worth: 16 * mib})
+	k.Read = func() memory.Usage { return now }
+	k.Collect = func() { collected++ }
+	k.Look()
+	now.Allocated += mib
+	now.Processors += 5 * time.Second * time.Duration(runtime.GOMAXPROCS(0)) / 4
+	if k.Look(); collected != 0 {
+		t.Fatal("collected while a quarter of the processors was used")
+	}
+	now.Allocated += mib
+	now.Processors += 5 * time.Second * time.Duration(runtime.GOMAXPROCS(0)) / 20
+	if k.Look(); collected != 1 {
+		t.Errorf("collected %d times in the calm after it, want once", collected)
+	}
+}
+
 func TestTheRuntimeTellsWhatIsHeld(t *testing.T) {
 	u := memory.New(memory.Options{}).Read()
-	if u.Objects == 0 || u.Allocated == 0 {
+	if u.Objects == 0 || u.Allocated == 0 || u.Processors == 0 {
 		t.Errorf("read %+v", u)
 	}
 }
