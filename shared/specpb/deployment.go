@@ -72,6 +72,12 @@ func DeploymentFromProto(p *agentv1.Deployment) (spec.Deployment, error) {
 	if err := checkSize(p, spec.MaxListEntries, spec.MaxValueLength); err != nil {
 		return spec.Deployment{}, fmt.Errorf("read deployment %.64q: %w", p.GetId(), err)
 	}
+	return DeploymentFromStored(p), nil
+}
+
+// DeploymentFromStored reads a deployment that was made by DeploymentToProto of
+// a valid one and has been in nobody else's hands since.
+func DeploymentFromStored(p *agentv1.Deployment) spec.Deployment {
 	return spec.Deployment{
 		ID:        p.GetId(),
 		Prefix:    p.GetPrefix(),
@@ -79,7 +85,7 @@ func DeploymentFromProto(p *agentv1.Deployment) (spec.Deployment, error) {
 		Policy:    policyFromProto(p.GetPolicy()),
 		Workloads: convert(p.GetWorkloads(), workloadFromProto),
 		Adopt:     convert(p.GetAdopt(), adoptionFromProto),
-	}, nil
+	}
 }
 
 func workloadToProto(w spec.Workload) *agentv1.Workload {

@@ -22,6 +22,11 @@ const (
 // checkSize walks a message and fails with Invalid on the first list or text
 // that is too long, naming its path in the words of the .proto file.
 func checkSize(m proto.Message, entries, bytes int) error {
+	// Each entry takes a byte on the wire at least, as does each of a text: what
+	// is short as a whole, as most messages are, need not be walked.
+	if proto.Size(m) <= min(entries, bytes) {
+		return nil
+	}
 	return sizeOf(m.ProtoReflect(), "", entries, bytes)
 }
 

@@ -53,7 +53,7 @@ func decodeWire(wire []byte) (spec.Deployment, error) {
 	if err := proto.Unmarshal(wire, message); err != nil {
 		return spec.Deployment{}, fmt.Errorf("decode the deployment: %w", err)
 	}
-	return specpb.DeploymentFromProto(message)
+	return specpb.DeploymentFromStored(message), nil
 }
 
 func decodeSpec(text string) (spec.Deployment, error) {
