@@ -45,6 +45,9 @@ func storm(t *testing.T, limits Limits, n int, lasts time.Duration) (tries map[u
 				still = append(still, one)
 			} else {
 				leaves = append(leaves, now.Add(lasts))
+				if len(leaves) > limits.Opening {
+					t.Fatalf("%d open a session at once, %d may", len(leaves), limits.Opening)
+				}
 			}
 		}
 		waiting = still

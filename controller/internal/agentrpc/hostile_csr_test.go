@@ -132,9 +132,13 @@ func TestHostileRequestsGiveNothingButTheirKey(t *testing.T) {
 	}
 }
 
+// TestHostileKeysAreRefused: and another agent's heartbeats come back all the
+// while.
 func TestHostileKeysAreRefused(t *testing.T) {
 	s := newSite(t)
-	e := s.admin.Install(t, "acme", s.node)
+	v := s.victim(t)
+	node := s.admin.Post("/api/acme/nodes", map[string]any{"name": "hostile"}).Expect(t, 201).String(t, "id")
+	e := s.admin.Install(t, "acme", node)
 	good, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +185,7 @@ func TestHostileKeysAreRefused(t *testing.T) {
 			if status.Code(err) != codes.InvalidArgument {
 				t.Errorf("got %v, want an invalid argument", err)
 			}
+			v.echo()
 		})
 	}
 	if _, _, err := enrol(t, s.connect(t, e), e.Token); err != nil {

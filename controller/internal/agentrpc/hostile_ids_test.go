@@ -28,9 +28,22 @@ type liar struct {
 	stream agentv1.SessionService_SessionClient
 	came   chan *agentv1.ControllerMessage
 	beat   uint64
+	hangUp context.CancelFunc
+	// welcomed tells that its session had begun when it was last heard.
+	welcomed bool
 }
 
 func (s site) liar(t *testing.T, e controllertest.Enrolment, own tls.Certificate, boot string, more ...string) *liar {
+	t.Helper()
+	return s.liarSaying(t, e, own, &agentv1.Hello{
+		ProtocolMin: 1, ProtocolMax: 1, BootId: boot, SpoolId: "liar " + boot,
+		Capabilities: []string{protocol.Spool, protocol.CommandAck, protocol.Bulk, protocol.Exec, protocol.Inspect, protocol.Ping},
+		Agent:        &agentv1.AgentInfo{NodeType: "docker"},
+	}, more...)
+}
+
+// liarSaying is a liar with a greeting of its own.
+func (s site) liarSaying(t *testing.T, e controllertest.Enrolment, own tls.Certificate, hello *agentv1.Hello, more ...string) *liar {
 	t.Helper()
 	ctx := metadata.AppendToOutgoingContext(context.Background(), more...)
 	ctx, cancel := context.WithCancel(ctx)
@@ -39,12 +52,8 @@ func (s site) liar(t *testing.T, e controllertest.Enrolment, own tls.Certificate
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &liar{t: t, stream: stream, came: make(chan *agentv1.ControllerMessage, 256)}
-	l.say(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Hello{Hello: &agentv1.Hello{
-		ProtocolMin: 1, ProtocolMax: 1, BootId: boot, SpoolId: "liar " + boot,
-		Capabilities: []string{protocol.Spool, protocol.CommandAck, protocol.Bulk, protocol.Exec, protocol.Inspect, protocol.Ping},
-		Agent:        &agentv1.AgentInfo{NodeType: "docker"},
-	}}})
+	l := &liar{t: t, stream: stream, came: make(chan *agentv1.ControllerMessage, 256), hangUp: cancel}
+	l.say(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Hello{Hello: hello}})
 	go func() {
 		defer close(l.came)
 		for {
@@ -74,6 +83,7 @@ func (l *liar) heard() {
 	for {
 		select {
 		case m, open := <-l.came:
+			l.welcomed = l.welcomed || m.GetWelcome() != nil
 			if !open || m.GetHeartbeatAck().GetSequence() == l.beat {
 				return
 			}

@@ -73,6 +73,11 @@ func run(ctx context.Context, args []string) (err error) {
 		defer func() { _ = file.Close() }() // written to unbuffered
 		c.Out = io.MultiWriter(os.Stdout, file)
 	}
+	if c.Profiles != "" {
+		if err := os.MkdirAll(c.Profiles, 0o750); err != nil {
+			return fmt.Errorf("keep the profiles: %w", err)
+		}
+	}
 	if *verbose {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}

@@ -111,10 +111,18 @@ const (
 // open returns the executor of an agent whose journal is the file.
 func open(t *testing.T, driver *fake, path string) *command.Executor {
 	t.Helper()
-	e, err := command.New(command.Config{
+	return openWith(t, driver, path, func(*command.Config) {})
+}
+
+// openWith opens an executor that is configured otherwise.
+func openWith(t *testing.T, driver *fake, path string, change func(*command.Config)) *command.Executor {
+	t.Helper()
+	config := command.Config{
 		Driver: driver, Path: path, Agent: "agent", Generation: func() uint64 { return 7 },
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	change(&config)
+	e, err := command.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

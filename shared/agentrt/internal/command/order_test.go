@@ -2,7 +2,9 @@ package command_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -99,13 +101,39 @@ func TestInspectAnswersWithTheEnginesWords(t *testing.T) {
 	})
 }
 
-func TestUpdateIsNotSupportedYet(t *testing.T) {
-	inBubble(t, &fake{}, func(t *testing.T, e *command.Executor) {
-		e.Submit(&agentv1.Command{Id: "c1", Act: &agentv1.Command_Update{Update: &agentv1.Update{Version: "9"}}})
-		synctest.Wait()
-		if r := e.Take()[0]; r.GetErrorKind() != "unsupported" || !strings.Contains(r.GetError(), "install script") {
-			t.Fatalf("result %v", r)
+// An update is taken on once, as it was ordered, however often the order comes.
+func TestAnUpdateIsTakenOnOnce(t *testing.T) {
+	order := &agentv1.Command{Id: "c1", Act: &agentv1.Command_Update{Update: &agentv1.Update{Version: "9"}}}
+	synctest.Test(t, func(t *testing.T) {
+		var taken []string
+		e := openWith(t, &fake{}, filepath.Join(t.TempDir(), "commands"), func(c *command.Config) {
+			c.Update = func(_ context.Context, id string, order *agentv1.Update) error {
+				taken = append(taken, id+" "+order.GetVersion())
+				return nil
+			}
+		})
+		e.Opened(true)
+		end := run(t, e)
+		defer end()
+		for range 3 {
+			e.Submit(order)
+			synctest.Wait()
+			if r := e.Take(); len(r) != 1 || r[0].GetId() != "c1" || r[0].GetError() != "" {
+				t.Fatalf("results %v", r)
+			}
 		}
+		if !slices.Equal(taken, []string{"c1 9"}) {
+			t.Fatalf("taken on: %q", taken)
+		}
+	})
+	t.Run("by an agent that cannot be replaced", func(t *testing.T) {
+		inBubble(t, &fake{}, func(t *testing.T, e *command.Executor) {
+			e.Submit(order)
+			synctest.Wait()
+			if r := e.Take()[0]; r.GetErrorKind() != "unsupported" || !strings.Contains(r.GetError(), "install script") {
+				t.Fatalf("result %v", r)
+			}
+		})
 	})
 }
 
