@@ -15,6 +15,8 @@ func TestHooksGoToAgentsThatRunThem(t *testing.T) {
 	d, _ := w.shop(spec.Container{Hooks: migrate})
 	_, err := w.Start(w.ctx, d.ID, nil)
 	wantError(t, err, apperr.Unsupported, "hooks")
+	_, err = w.MakePlan(w.ctx, d.ID, nil, nil) // which would not show them
+	wantError(t, err, apperr.Unsupported, "hooks")
 	w.exec("update agents set capabilities = 'delta hooks' where node_id = $1", w.node)
 	w.start(d)
 	if h := w.assignment("shop").Deployment.Workloads[0].Container.Hooks; h == nil || h.PreDeploy.TimeoutSeconds != spec.DefaultHookTimeoutSeconds {

@@ -68,7 +68,10 @@ func (s *Service) MakePlan(ctx context.Context, id uuid.UUID, instances []uuid.U
 		if content, err = s.render(ctx, d, now, instances); err != nil {
 			return err
 		}
-		return s.adopt(ctx, who, d, &content, adopt)
+		if err := s.adopt(ctx, who, d, &content, adopt); err != nil {
+			return err
+		}
+		return s.checkHooks(ctx, d, content)
 	})
 	if err != nil {
 		return Plan{}, err
