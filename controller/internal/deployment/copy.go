@@ -80,20 +80,26 @@ func (s *Service) refuseOngoing(ctx context.Context, d Deployment) error {
 
 // copyInstances gives a copy's instances what those of the original say.
 func (s *Service) copyInstances(ctx context.Context, from, to Deployment) error {
+	return s.copySaid(ctx, from, to, func(said spec.Container) spec.Container {
+		if from.Node.ID != to.Node.ID {
+			said.Secrets = withoutValues(said.Secrets)
+		}
+		return said
+	})
+}
+
+// copySaid gives a deployment's instances a part of what those of another one of
+// its version say.
+func (s *Service) copySaid(ctx context.Context, from, to Deployment, part func(spec.Container) spec.Container) error {
 	originals, err := s.Store.ListInstances(ctx, from.ID)
 	if err != nil {
 		return err
 	}
 	said := map[uuid.UUID]spec.Container{}
 	for _, i := range originals {
-		if i.Config == nil {
-			continue
+		if i.Config != nil {
+			said[i.Image.ID] = part(*i.Config)
 		}
-		config := *i.Config
-		if from.Node.ID != to.Node.ID {
-			config.Secrets = withoutValues(config.Secrets)
-		}
-		said[i.Image.ID] = config
 	}
 	copies, err := s.Store.ListInstances(ctx, to.ID)
 	if err != nil {

@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -40,6 +41,9 @@ func (s *Service) Create(ctx context.Context, draft Draft) (Deployment, error) {
 		if err := s.Store.InsertDeployment(ctx, d, source.ImageIDs); err != nil {
 			return err
 		}
+		if err := s.carrySecrets(ctx, d); err != nil {
+			return err
+		}
 		if err := s.Audit.Record(ctx, authz.DeploymentCreate, map[string]any{
 			"id": d.ID, "versionId": d.Version.ID, "nodeId": d.Node.ID, "prefix": d.Prefix,
 		}); err != nil {
@@ -48,6 +52,26 @@ func (s *Service) Create(ctx context.Context, draft Draft) (Deployment, error) {
 		return s.tellCreated(ctx, d)
 	})
 	return d, err
+}
+
+// carrySecrets enters in a new deployment what was entered in the newest other
+// one of its version at its place. What was successful of an incremental version
+// can't be changed, so another is made in its stead; the node is the same, and
+// can still open the values.
+func (s *Service) carrySecrets(ctx context.Context, d Deployment) error {
+	there, err := s.Store.ListPlaced(ctx, d.Node.ID, d.Prefix)
+	if err != nil {
+		return err
+	}
+	for _, earlier := range slices.Backward(there) {
+		if earlier.ID == d.ID || earlier.Version.ID != d.Version.ID {
+			continue
+		}
+		return s.copySaid(ctx, earlier, d, func(said spec.Container) spec.Container {
+			return spec.Container{Secrets: said.Secrets}
+		})
+	}
+	return nil
 }
 
 // draw makes a deployment of a draft, which has no place yet.

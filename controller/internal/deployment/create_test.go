@@ -1,6 +1,7 @@
 package deployment_test
 
 import (
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/controller/internal/teamtest"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/spec"
 	"fairlead.dev/shared/workload"
 )
 
@@ -110,6 +112,41 @@ func TestPrefixHoldsOneDeployment(t *testing.T) {
 				t.Errorf("another node refuses it too: %v", err)
 			}
 		})
+	}
+}
+
+// What was entered need not be entered again when a deployment is made in the
+// stead of one that can't be changed any more.
+func TestCreateCarriesTheSecretsOfItsPlace(t *testing.T) {
+	w := newWorld(t)
+	version := w.version(w.project("shop"), "incremental", nil, "web", "db")
+	first := w.create(version, "shop")
+	secrets := []spec.Secret{{ID: "1", Key: "PASSWORD", Required: true, Value: "sealed", Encrypted: true, PublicKey: "key"}}
+	tty := true
+	entered, err := w.Get(w.ctx, first.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.UpdateInstance(w.ctx, entered.Instances[1].ID, spec.Container{TTY: &tty, Secrets: secrets}, now()); err != nil {
+		t.Fatal(err)
+	}
+	w.exec("update deployments set status = 'successful' where id = $1", first.ID)
+
+	for prefix, want := range map[string][]spec.Secret{"shop": secrets, "elsewhere": nil} {
+		got, err := w.Get(w.ctx, w.create(version, prefix).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Instances[0].Config != nil {
+			t.Errorf("%s: an instance without secrets says %+v", prefix, got.Instances[0].Config)
+		}
+		var carried spec.Container
+		if c := got.Instances[1].Config; c != nil {
+			carried = *c
+		}
+		if !reflect.DeepEqual(carried, spec.Container{Secrets: want}) {
+			t.Errorf("%s: carried %+v, want the secrets %+v alone", prefix, carried, want)
+		}
 	}
 }
 

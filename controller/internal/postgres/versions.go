@@ -104,8 +104,10 @@ const copyContent = `with image as materialized (
 		select copy, @to, registry_id, name, tag, position, config, @at, @at from image
 	), copied_deployments as (
 		insert into deployments (id, team_id, version_id, node_id, prefix, note, status, environment,
+			on_failure, health_window_seconds, drain_seconds, parallelism, drift,
 			created_at, created_by, updated_at, updated_by)
-		select copy, team_id, @to, node_id, prefix, note, @preparing, environment, @at, @by, @at, @by from place
+		select copy, team_id, @to, node_id, prefix, note, @preparing, environment,
+			on_failure, health_window_seconds, drain_seconds, parallelism, drift, @at, @by, @at, @by from place
 	)
 	insert into instances (id, deployment_id, image_id, config, updated_at)
 	select gen_random_uuid(), place.copy, image.copy, instances.config, @at

@@ -20,6 +20,7 @@ func TestIncreaseTakesImagesAndDeploymentsAlong(t *testing.T) {
 	d := teamtest.Deploy(f.ctx, t, f.db, first.ID, node, deployment.Successful)
 	d.Environment = []spec.KeyValue{{ID: "1", Key: "STAGE", Value: "live"}}
 	d.Note = "live"
+	d.Policy = spec.Policy{OnFailure: spec.OnFailureKeep, HealthWindowSeconds: 90, DrainSeconds: 5, Parallelism: 2, Drift: spec.DriftCorrect}
 	if err := f.db.UpdateDeployment(f.ctx, d); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestIncreaseTakesImagesAndDeploymentsAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	if copied.ID == d.ID || copied.Node.ID != node || copied.Prefix != d.Prefix || copied.Note != "live" ||
-		copied.State != deployment.Preparing || copied.Tries != 0 || !reflect.DeepEqual(copied.Environment, d.Environment) {
+		copied.State != deployment.Preparing || copied.Tries != 0 || copied.Policy != d.Policy || !reflect.DeepEqual(copied.Environment, d.Environment) {
 		t.Errorf("copied %+v", copied)
 	}
 	copies, err := f.db.ListInstances(f.ctx, copied.ID)

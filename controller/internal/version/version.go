@@ -88,7 +88,7 @@ type Store interface {
 	// CopyContent gives a version without images those of another, with their
 	// order and configuration, and of its deployments the newest of each place
 	// (node and prefix) that is in one of the states, as ones in preparation:
-	// environment, note, instances and what these say of their own.
+	// environment, policy, note, instances and what these say of their own.
 	CopyContent(ctx context.Context, from, to Version, states []deployment.State) error
 	// ListVersionDeployments returns a version's deployments, newest first,
 	// without their nodes' status.
