@@ -29,7 +29,7 @@ func (c Container) WithDefaults() Container {
 	fill(&c.Replicas, DefaultReplicas)
 	fill(&c.RestartPolicy, RestartUnlessStopped)
 	fill(&c.NetworkMode, NetworkBridge)
-	fill(&c.DeploymentStrategy, StrategyRecreate)
+	fill(&c.DeploymentStrategy, StrategyRolling) // who wants downtime asks for it
 	fill(&c.ProxyHeaders, false)
 	fill(&c.UseLoadBalancer, false)
 	return c

@@ -39,7 +39,7 @@ func TestNormalizeFillsInTheDefaults(t *testing.T) {
 		"replicas":           *got.Replicas == 1,
 		"restartPolicy":      *got.RestartPolicy == spec.RestartUnlessStopped,
 		"networkMode":        *got.NetworkMode == spec.NetworkBridge,
-		"deploymentStrategy": *got.DeploymentStrategy == spec.StrategyRecreate,
+		"deploymentStrategy": *got.DeploymentStrategy == spec.StrategyRolling,
 		"proxyHeaders":       !*got.ProxyHeaders,
 		"useLoadBalancer":    !*got.UseLoadBalancer,
 		"protocols":          got.Ports[0].Protocol == "tcp" && got.Ports[1].Protocol == "udp" && got.PortRanges[0].Protocol == "tcp",
@@ -56,7 +56,7 @@ func TestNormalizeFillsInTheDefaults(t *testing.T) {
 func TestNormalizeKeepsWhatWasSaid(t *testing.T) {
 	said := spec.Container{
 		Expose: ptr(spec.ExposePlain), TTY: ptr(true), Replicas: ptr(int32(0)), RestartPolicy: ptr(spec.RestartNo),
-		NetworkMode: ptr(spec.NetworkHost), DeploymentStrategy: ptr(spec.StrategyRolling), ProxyHeaders: ptr(true),
+		NetworkMode: ptr(spec.NetworkHost), DeploymentStrategy: ptr(spec.StrategyRecreate), ProxyHeaders: ptr(true),
 		UseLoadBalancer: ptr(true), User: ptr(int64(0)), LogConfig: &spec.LogConfig{Driver: "local"},
 	}
 	got := spec.Normalize(spec.Deployment{Workloads: []spec.Workload{{Container: said}}}).Workloads[0].Container

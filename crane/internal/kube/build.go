@@ -125,8 +125,8 @@ func (d *Driver) job(dep spec.Deployment, w spec.Workload, template corev1.PodTe
 	}
 }
 
-// strategy is how new pods take over: beside the old ones, unless a volume or a
-// port of the host can be held by one only.
+// strategy is how new pods take over: beside the old ones, unless a volume can be
+// held by one only, or the configuration asks for the old ones to end first.
 func strategy(c spec.Container) appsv1.DeploymentStrategy {
 	if why := downtime(c); len(why) > 0 {
 		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
@@ -138,9 +138,12 @@ func strategy(c spec.Container) appsv1.DeploymentStrategy {
 	}
 }
 
-// downtime says why new pods cannot run beside the old ones.
+// downtime says why new pods do not run beside the old ones.
 func downtime(c spec.Container) []string {
 	var why []string
+	if c.DeploymentStrategy != nil && *c.DeploymentStrategy == spec.StrategyRecreate {
+		why = append(why, "deploymentStrategy is recreate: old pods end before new ones start")
+	}
 	for _, v := range c.Volumes {
 		if v.Type == spec.VolumeReadWriteOnce {
 			why = append(why, fmt.Sprintf("volume %s can be written by one only", v.Name))

@@ -4,9 +4,11 @@ package kube_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -193,5 +195,34 @@ func TestAWorkloadThatIsKeptGetsNewCredentialsOfItsRegistry(t *testing.T) {
 	}
 	if sets, err := s.client.AppsV1().ReplicaSets(prefix).List(t.Context(), metav1.ListOptions{}); err != nil || len(sets.Items) != 1 {
 		t.Errorf("%d replica sets (%v): the pods were replaced", len(sets.Items), err)
+	}
+}
+
+func TestARecreatedWorkloadServesAgainWhenTheNewOneFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "recreated"
+	with := func(number int64, args ...string) spec.Deployment {
+		return release(prefix, number, func(c *spec.Container) {
+			c.DeploymentStrategy = new(spec.StrategyRecreate)
+			for _, a := range args {
+				c.Args = append(c.Args, spec.Key{Key: a})
+			}
+		})
+	}
+	if err := s.Apply(t.Context(), with(1), silence()); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := s.Plan(t.Context(), with(2, "exit", "7"))
+	if err != nil || plan.Workloads[0].Action != workload.ActionRecreate || len(plan.Workloads[0].Downtime) != 1 {
+		t.Errorf("the plan is %+v, %v, want one that tells of the downtime", plan, err)
+	}
+	var failure *workload.Failure
+	if err := s.Apply(t.Context(), with(2, "exit", "7"), silence()); !errors.As(err, &failure) || !failure.RolledBack {
+		t.Errorf("a release that ends: %v, want one that was put back", err)
+	}
+	now, err := s.client.AppsV1().Deployments(prefix).Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil || now.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType || now.Annotations["fairlead.dev/release"] != "1" || now.Status.AvailableReplicas != 1 {
+		t.Errorf("the deployment is %+v, %v, want the first release serving", now, err)
 	}
 }

@@ -163,9 +163,6 @@ func notes(c spec.Container) []string {
 			all = append(all, fmt.Sprintf("ports[%d].external has no effect: the Service serves port %d within the cluster", i, port.Internal))
 		}
 	}
-	if c.DeploymentStrategy != nil && *c.DeploymentStrategy == spec.StrategyRecreate && len(downtime(c)) == 0 {
-		all = append(all, "deploymentStrategy recreate: new pods run beside the old until they are ready, since nothing forbids it")
-	}
 	return append(all, ingressNotes(c)...)
 }
 

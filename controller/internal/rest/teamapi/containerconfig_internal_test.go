@@ -114,7 +114,7 @@ func TestConfigIsAnsweredWithEveryKey(t *testing.T) {
 		t.Errorf("keys = %v, want %v", got, keys)
 	}
 	defaults := map[string]any{
-		"expose": "none", "restartPolicy": "unlessStopped", "networkMode": "bridge", "deploymentStrategy": "recreate",
+		"expose": "none", "restartPolicy": "unlessStopped", "networkMode": "bridge", "deploymentStrategy": "rolling",
 		"user": -1.0, "replicas": 1.0, "tty": false, "proxyHeaders": false, "useLoadBalancer": false,
 	}
 	for key, value := range example {
