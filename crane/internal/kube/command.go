@@ -26,15 +26,31 @@ type target struct {
 
 // find finds what an id names: a workload of ours, else a refusal.
 func (d *Driver) find(ctx context.Context, id workload.ContainerID) (target, error) {
-	shown := spec.ContainerName(id.Prefix, id.Name)
+	if id.Prefix == "" {
+		return d.glance(ctx, id)
+	}
+	w, err := d.lookAt(ctx, id.Prefix)
+	if err != nil {
+		return target{}, err
+	}
+	return w.find(id)
+}
+
+// glance is find by what is seen of the cluster anyway, while it is watched.
+func (d *Driver) glance(ctx context.Context, id workload.ContainerID) (target, error) {
 	look := d.look
-	if id.Prefix != "" {
+	if id.Prefix != "" && d.seen.Load() == nil {
 		look = func(ctx context.Context) (world, error) { return d.lookAt(ctx, id.Prefix) }
 	}
 	w, err := look(ctx)
 	if err != nil {
 		return target{}, err
 	}
+	return w.find(id)
+}
+
+func (w world) find(id workload.ContainerID) (target, error) {
+	shown := spec.ContainerName(id.Prefix, id.Name)
 	if id.Prefix != "" {
 		if deployment := w.deployment(id.Prefix, id.Name); deployment != nil {
 			if !isOurs(deployment) {

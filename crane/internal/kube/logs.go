@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,10 +22,11 @@ const maxLine = 64 << 10
 
 // Logs reads the logs of every pod of a workload: what is past in the order of
 // time, as far as the cluster has each pod's own log in it, what follows as it
-// comes. With several pods each line begins with its pod's name, and the tail is
-// that of each. Of a container that was started again its log before that is read
-// too, as far back as the cluster keeps it. A cluster does not tell standard
-// output and error apart: every line is of the first.
+// comes, also of pods that come later. While there are several pods, and from
+// then on, each line begins with its pod's name; the tail is that of each. Of a
+// container that was started again its log before that is read too, as far back
+// as the cluster keeps it. A cluster does not tell standard output and error
+// apart: every line is of the first.
 func (d *Driver) Logs(ctx context.Context, id workload.ContainerID, opts workload.LogOptions, line func(workload.LogLine) error) error {
 	t, err := d.find(ctx, id)
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Driver) Logs(ctx context.Context, id workload.ContainerID, opts workloa
 		return nil
 	}
 	pods := t.pods()
-	if len(pods) == 1 && !restarted(pods[0]) {
+	if len(pods) == 1 && !restarted(pods[0]) && !opts.Follow {
 		return d.readAll(ctx, podLog{pod: pods[0]}, opts, line)
 	}
 	logs := make([]*podLog, 0, len(pods))
@@ -58,7 +58,7 @@ func (d *Driver) Logs(ctx context.Context, id workload.ContainerID, opts workloa
 	if !opts.Follow {
 		return nil
 	}
-	return d.followAll(ctx, logs, opts, line)
+	return d.followOn(ctx, id, logs, opts, line)
 }
 
 // podLog is the log of a pod and how far it was read.
@@ -183,34 +183,6 @@ func (d *Driver) readPastOf(ctx context.Context, pod *corev1.Pod, opts workload.
 		}
 	}
 	return d.readLog(ctx, pod, options(opts), opts.Since, line)
-}
-
-// followAll reads on where each log was read to.
-func (d *Driver) followAll(ctx context.Context, logs []*podLog, opts workload.LogOptions, line func(workload.LogLine) error) error {
-	var mu sync.Mutex
-	group, within := errgroup.WithContext(ctx)
-	for _, l := range logs {
-		group.Go(func() error {
-			from, last, seen := opts, l.last, l.count
-			from.Tail = 0
-			if seen > 0 {
-				from.Tail, from.Since = -1, last
-			}
-			return d.readLog(within, l.pod, options(from), from.Since, func(read workload.LogLine) error {
-				if seen > 0 && read.Time.Equal(last) {
-					seen--
-					return nil
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				return l.hand(read, line)
-			})
-		})
-	}
-	if err := group.Wait(); err != nil && ctx.Err() == nil {
-		return err //nolint:wrapcheck // the caller's own, or wrapped below
-	}
-	return nil
 }
 
 // pods are those of what a command acts on.

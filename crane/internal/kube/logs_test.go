@@ -107,3 +107,69 @@ func TestLogsOfBeforeARestartAreRead(t *testing.T) {
 		t.Errorf("the last 2 lines are %q", lines)
 	}
 }
+
+func TestAFollowedLogMovesOnToThePodsOfTheNextRelease(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const prefix = "followed"
+	greet := func(number int64, name string) {
+		t.Helper()
+		if err := s.Apply(t.Context(), release(prefix, number, func(c *spec.Container) {
+			c.Environment = []spec.KeyValue{{Key: "GREETING", Value: name}}
+		}), silence()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	greet(1, "one")
+	web := workload.ContainerID{Prefix: prefix, Name: "web"}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	lines, ended := make(chan string, 100), make(chan error, 1)
+	go func() {
+		ended <- s.Logs(ctx, web, workload.LogOptions{Tail: -1, Follow: true}, func(l workload.LogLine) error {
+			lines <- l.Text
+			return nil
+		})
+	}()
+	var seen []string
+	await := func(count int, of string) {
+		t.Helper()
+		for {
+			n := 0
+			for _, line := range seen {
+				if strings.HasSuffix(line, of) {
+					n++
+				}
+			}
+			if n == count {
+				return
+			}
+			select {
+			case line := <-lines:
+				seen = append(seen, line)
+			case err := <-ended:
+				t.Fatalf("the log ended: %v; it said %q", err, seen)
+			}
+		}
+	}
+	await(1, "ready")
+	greet(2, "two")
+	await(2, "ready")
+	await(1, "hello two")
+	if err := s.Stop(t.Context(), web); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil || ctx.Err() != nil {
+		t.Errorf("the log of a workload that was stopped ends with %v (%v)", err, ctx.Err())
+	}
+	for close(lines); ; {
+		line, more := <-lines
+		if !more {
+			break
+		}
+		seen = append(seen, line)
+	}
+	if strings.Count(strings.Join(seen, "\n"), "hello") != 2 {
+		t.Errorf("the log is %q, want each line once", seen)
+	}
+}
