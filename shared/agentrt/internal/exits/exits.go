@@ -175,12 +175,15 @@ func (d *Detector) lose(next map[string]sight) {
 }
 
 // ended reports whether a container ended between two looks; the zero sight is
-// of one that was not there.
+// of one that was not there. The end of a workload of several pods is that of the
+// one which ended last: with that pod gone it is an older end, which is no news.
 func ended(before, now sight) bool {
 	switch {
 	case now.StartedAt.IsZero():
 		return false // it never ran
-	case !now.FinishedAt.IsZero() && !now.FinishedAt.Equal(before.FinishedAt):
+	case now.FinishedAt.After(before.FinishedAt):
+		return true
+	case !now.FinishedAt.IsZero() && before.Running && !now.Running: // by a clock that was set back
 		return true
 	case now.Restarts > before.Restarts:
 		return true

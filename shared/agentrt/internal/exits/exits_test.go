@@ -182,6 +182,22 @@ func TestAContainerThatWasRestartedBetweenLooksIsNoticed(t *testing.T) {
 	n.one("a fifth", c)
 }
 
+// What a workload of several pods says of ends is that of the pod which ended
+// last.
+func TestFewerPodsAreNoEnd(t *testing.T) {
+	n := ready(t, running(1))
+	n.one("one pod was started again", restarted(1, 3, 1))
+	n.one("another was", restarted(1, 5, 1))
+	n.none("that one is gone", restarted(1, 3, 1))
+	n.none("both are", running(1))
+	n.one("the next end", restarted(1, 7, 1))
+}
+
+func TestAnEndByAClockThatWasSetBackIsNoticed(t *testing.T) {
+	n := ready(t, restarted(9, 8, 1))
+	n.one("its end", exited(9, 2, 0))
+}
+
 func TestEndsWhileTheAgentWasAwayAreNoticed(t *testing.T) {
 	n := ready(t, running(1))
 	n.boot()
