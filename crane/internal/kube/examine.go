@@ -32,16 +32,37 @@ func (d *Driver) examine(ctx context.Context, pod *corev1.Pod, failure *workload
 		name = pod.Spec.Containers[0].Name
 	}
 	failure.ProbeOutput = d.probeOutput(ctx, pod)
+	// A container that is started again and again may just have made room for its
+	// next run.
+	for _, before := range []bool{previous, !previous} {
+		log, err := d.lastWords(ctx, pod, name, before)
+		if err != nil {
+			d.options.Logger.Debug("read the log of a failed pod", "pod", pod.Name, "error", err)
+		}
+		if log != "" {
+			failure.LogTail = strings.Split(log, "\n")
+			return
+		}
+	}
+}
+
+// logIsGone is how a kubelet begins what it answers in place of a log.
+const logIsGone = "unable to retrieve container logs for "
+
+// lastWords are the last lines of a container's log, of the run before or of this
+// one; empty when there are none.
+func (d *Driver) lastWords(ctx context.Context, pod *corev1.Pod, container string, previous bool) (string, error) {
 	lines := int64(workload.FailureLogLines)
 	text, err := d.client.CoreV1().Pods(pod.Namespace).
-		GetLogs(pod.Name, &corev1.PodLogOptions{Container: name, TailLines: &lines, Previous: previous}).DoRaw(ctx)
+		GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines, Previous: previous}).DoRaw(ctx)
 	if err != nil {
-		d.options.Logger.Debug("read the log of a failed pod", "pod", pod.Name, "error", err)
-		return
+		return "", clusterError(err, "read the log of pod %s", pod.Name)
 	}
-	if log := strings.TrimRight(string(text), "\n"); log != "" {
-		failure.LogTail = strings.Split(log, "\n")
+	log := strings.TrimRight(string(text), "\n")
+	if strings.HasPrefix(log, logIsGone) {
+		return "", nil
 	}
+	return log, nil
 }
 
 // probeOutput is what the kubelet last said of a pod's probes.

@@ -1,0 +1,45 @@
+//go:build linux
+
+package kube_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"fairlead.dev/shared/spec"
+	"fairlead.dev/shared/workload"
+)
+
+func TestTheCardSaysWhyAWorkloadDoesNotBecomeReady(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*spec.Container)
+		// message and probe are parts of what the card says.
+		message, probe string
+	}{
+		"probed": {func(c *spec.Container) {
+			c.Args = []spec.Key{{Key: "serve"}, {Key: "hello"}}
+			c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 80, ReadinessProbe: "/missing"}
+		}, "not ready after 12s", "Readiness probe failed: HTTP probe failed with statuscode: "},
+		"greedy": {func(c *spec.Container) {
+			c.ResourceConfig = &spec.ResourceConfig{Requests: &spec.Resources{CPU: "1000"}}
+		}, "no node takes it: 0/1 nodes are available: 1 Insufficient cpu", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			d := release(name, 1, func(c *spec.Container) {
+				c.ExpectedState = &spec.ExpectedState{State: spec.StateRunning, TimeoutSeconds: 12}
+				test.change(c)
+			})
+			var failure *workload.Failure
+			if err := s.Apply(t.Context(), d, silence()); !errors.As(err, &failure) {
+				t.Fatalf("Apply: %v, want a card", err)
+			}
+			if failure.Step != workload.StepHealth || failure.InstanceID != "instance-web" || !strings.Contains(failure.Error(), test.message) || !strings.Contains(failure.ProbeOutput, test.probe) {
+				t.Errorf("the card is %+v (probe: %q), want %q and %q", failure, failure.ProbeOutput, test.message, test.probe)
+			}
+		})
+	}
+}
