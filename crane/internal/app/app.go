@@ -97,6 +97,7 @@ func (a agent) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var beside errgroup.Group
+	beside.Go(func() error { return thrifty().Run(ctx) })
 	if copied != nil {
 		beside.Go(func() error { return copied.Run(ctx) })
 	}

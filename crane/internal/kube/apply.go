@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -74,6 +75,10 @@ type applying struct {
 	// secrets may be there: of the good release, of this one, of failed ones;
 	// recorded is what the record says of them.
 	secrets, recorded secretNames
+	// fresh is true of a namespace that this call has made: nothing is in it.
+	fresh bool
+	// applied guards touched and secrets while workloads are applied side by side.
+	applied sync.Mutex
 	// touched is true once anything was applied.
 	touched bool
 	sight   *sight
@@ -81,103 +86,48 @@ type applying struct {
 }
 
 func (a *applying) run(ctx context.Context) *workload.Failure {
-	fail := func(step workload.Step, instance string, err error) *workload.Failure {
-		return &workload.Failure{Step: step, InstanceID: instance, Err: err}
+	fail := func(step workload.Step, err error) *workload.Failure {
+		return &workload.Failure{Step: step, Err: err}
 	}
 	if err := a.Check(a.dep); err != nil {
-		return fail(workload.StepCheck, "", err)
-	}
-	if err := a.enter(ctx, a.dep.Prefix); err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	var err error
+	if a.fresh, err = a.enter(ctx, a.dep.Prefix); err != nil {
+		return fail(workload.StepCheck, err)
+	}
 	if a.good, a.secrets, err = a.lastGood(ctx, a.dep.Prefix); err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	a.recorded = maps.Clone(a.secrets)
 	if err := a.makeAll(); err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	w, err := a.lookAt(ctx, a.dep.Prefix)
 	if err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	if a.plan, err = w.plan(a.dep); err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	if a.sight, err = a.follow(ctx, a.dep.Prefix); err != nil {
-		return fail(workload.StepCheck, "", err)
+		return fail(workload.StepCheck, err)
 	}
 	defer a.sight.close()
 	if err := a.announce(ctx); err != nil {
-		return fail(workload.StepCreate, "", err)
+		return fail(workload.StepCreate, err)
 	}
 	if failure := a.preDeploy(ctx, w); failure != nil {
 		return failure
 	}
 
-	var pending []rollout
-	for i, wl := range a.dep.Workloads {
-		// A workload waits for those before it that can tell whether they are
-		// ready: it may need them.
-		if slices.ContainsFunc(pending, rollout.probed) {
-			if failure := a.await(ctx, pending); failure != nil {
-				return failure
-			}
-			pending = nil
-		}
-		kept := a.plan.Workloads[i].Action == workload.ActionKeep && !a.plan.Workloads[i].Starts && w.belongs(a.dep, wl)
-		r, err := a.applyWorkload(ctx, wl, a.made[i], kept)
-		if err != nil {
-			return fail(workload.StepCreate, wl.InstanceID, err)
-		}
-		pending = append(pending, r)
-	}
-	if failure := a.await(ctx, pending); failure != nil {
+	if failure := a.bringUp(ctx, w); failure != nil {
 		return failure
 	}
 	if err := a.finish(ctx); err != nil {
-		return fail(workload.StepRetire, "", err)
+		return fail(workload.StepRetire, err)
 	}
 	return a.postDeploy(ctx)
-}
-
-// belongs reports whether what is there of a workload is of this deployment.
-func (w world) belongs(dep spec.Deployment, wl spec.Workload) bool {
-	if d := w.deployment(dep.Prefix, wl.Name()); d != nil && !ends(wl.Container) {
-		return d.Labels[labelDeployment] == dep.ID
-	}
-	if j := w.job(dep.Prefix, wl.Name()); j != nil && ends(wl.Container) {
-		return j.Labels[labelDeployment] == dep.ID
-	}
-	return false
-}
-
-// applyWorkload applies the objects of a workload; of one that is kept only
-// secrets that changed, such as a registry's password.
-func (a *applying) applyWorkload(ctx context.Context, wl spec.Workload, made record, kept bool) (rollout, error) {
-	r := rollout{workload: wl}
-	for _, u := range made {
-		if u.GetKind() == "Secret" {
-			if err := a.putSecret(ctx, u); err != nil {
-				return r, err
-			}
-			continue
-		}
-		if kept {
-			continue
-		}
-		a.touched = true
-		put, err := a.put(ctx, u, false)
-		if err != nil {
-			return r, err
-		}
-		r.generation = put.GetGeneration() // the last is the Deployment or the Job
-	}
-	if !kept {
-		a.story.Info(wl.InstanceID, "%s is applied", wl.Name())
-	}
-	return r, nil
 }
 
 // finish makes the release the last good one and deletes what it does not name.
@@ -207,6 +157,9 @@ func withoutSecrets(r record) record {
 // retire deletes every object of ours in the namespace that a release does not
 // name. Volumes stay.
 func (a *applying) retire(ctx context.Context, named record) error {
+	if a.fresh && len(named) > 0 {
+		return nil // there is what this call applied, and that is named
+	}
 	all, err := a.owned(ctx, a.dep.Prefix, ours)
 	if err != nil {
 		return err

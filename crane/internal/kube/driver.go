@@ -96,7 +96,7 @@ func New(config *rest.Config, options Options) (*Driver, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = fieldManager
 	// The API server has its own ways to slow a client down.
-	config.QPS, config.Burst = 50, 100
+	config.QPS, config.Burst = 100, 200
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the cluster: %w", err)

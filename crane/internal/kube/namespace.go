@@ -24,8 +24,9 @@ func (d *Driver) clusterID(ctx context.Context) (string, error) {
 }
 
 // enter makes the namespace of a prefix where there is none. One that is there
-// is used as it is, and stays when the deployment goes.
-func (d *Driver) enter(ctx context.Context, prefix string) error {
+// is used as it is, and stays when the deployment goes. It reports whether it made
+// the namespace.
+func (d *Driver) enter(ctx context.Context, prefix string) (made bool, err error) {
 	namespaces := d.client.CoreV1().Namespaces()
 	there, err := namespaces.Get(ctx, prefix, metav1.GetOptions{})
 	if kerrors.IsNotFound(err) {
@@ -33,17 +34,17 @@ func (d *Driver) enter(ctx context.Context, prefix string) error {
 			ObjectMeta: metav1.ObjectMeta{Name: prefix, Labels: map[string]string{labelManaged: managedBy}},
 		}, metav1.CreateOptions{FieldManager: fieldManager})
 		if kerrors.IsAlreadyExists(err) {
-			return nil
+			return false, nil
 		}
-		return clusterError(err, "make namespace %s", prefix)
+		return err == nil, clusterError(err, "make namespace %s", prefix)
 	}
 	if err != nil {
-		return clusterError(err, "look for namespace %s", prefix)
+		return false, clusterError(err, "look for namespace %s", prefix)
 	}
 	if there.Status.Phase == corev1.NamespaceTerminating {
-		return apperr.New(apperr.Unavailable, "namespace %s is being deleted; the deployment is tried again when it is gone", prefix)
+		return false, apperr.New(apperr.Unavailable, "namespace %s is being deleted; the deployment is tried again when it is gone", prefix)
 	}
-	return nil
+	return false, nil
 }
 
 // noSecrets reports whether a namespace holds no secret. The agent may not list

@@ -65,12 +65,17 @@ func (a *applying) announce(ctx context.Context) error {
 
 // putSecret applies a secret, unless it is there as it should be.
 func (a *applying) putSecret(ctx context.Context, u *unstructured.Unstructured) error {
-	if a.secrets[u.GetName()] == secretHash(u) {
+	a.applied.Lock()
+	there := a.secrets[u.GetName()]
+	a.applied.Unlock()
+	if there == secretHash(u) {
 		return nil
 	}
 	if _, err := a.send(ctx, u, false); err != nil {
 		return err
 	}
+	a.applied.Lock()
+	defer a.applied.Unlock()
 	a.secrets[u.GetName()] = secretHash(u)
 	return nil
 }
