@@ -148,8 +148,9 @@ fuzz: ## every fuzz test of the modules, FUZZ_TIME each
 	done
 
 .PHONY: bench
-bench: machine build artifacts ## the figures: name, value, unit, floor or peer, ratio
+bench: machine build artifacts kube-build ## the figures: name, value, unit, floor or peer, ratio
 	@scripts/ensure-compose.sh
+	@scripts/ensure-kwok.sh
 	@scripts/figures.sh -bench . -timeout 60m ./e2e/... ./dagent/internal/docker ./dagent/internal/route ./controller/internal/report ./controller/internal/rest/teamapi
 	@$(MAKE) bench-fleet FLEET=$(or $(FLEET),2000)
 	@scripts/bench-up.sh
@@ -158,6 +159,11 @@ bench: machine build artifacts ## the figures: name, value, unit, floor or peer,
 bench-deploy: machine ## the figures of deployments alone: beside the engine's API, compose, swarm; an agent at rest
 	@scripts/ensure-compose.sh
 	@scripts/figures.sh -bench 'DeployBesideEngine|IdleAgent' -timeout 60m ./e2e/system
+
+.PHONY: bench-kube
+bench-kube: machine kube-build ## the figures of the cluster agent alone: deployments beside kubectl, 100 and 2,000 workloads at rest
+	@scripts/ensure-kwok.sh
+	@scripts/figures.sh -bench . -timeout 60m ./e2e/cluster
 
 .PHONY: bench-fleet
 bench-fleet: machine build artifacts ## the figures of the agent link, with FLEET=10000 agents and LOSS_MINUTES=2 of a lossy network

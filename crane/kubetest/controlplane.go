@@ -2,8 +2,13 @@
 
 package kubetest
 
+import "path/filepath"
+
 // startAPI starts etcd and the API server, which waits for it.
 func (p programs) startAPI(c *credentials) error {
+	if err := p.configure(map[string]string{"audit.yaml": auditPolicy}); err != nil {
+		return err
+	}
 	if err := p.start("etcd", "--data-dir="+p.dir+"/etcd"); err != nil {
 		return err
 	}
@@ -15,6 +20,7 @@ func (p programs) startAPI(c *credentials) error {
 		"--service-account-key-file="+c.path("accounts.key"), "--service-account-signing-key-file="+c.path("accounts.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-cluster-ip-range="+serviceCIDR,
+		"--audit-policy-file="+filepath.Join(p.dir, "audit.yaml"), "--audit-log-path="+auditLog(p.dir),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
 		"--kubelet-client-certificate="+c.path("apiserver-kubelet.crt"), "--kubelet-client-key="+c.path("apiserver-kubelet.key"),
 		"--kubelet-certificate-authority="+c.path("ca.crt"), "--kubelet-preferred-address-types=InternalIP",
@@ -35,6 +41,8 @@ func (p programs) startControllers(c *credentials) error {
 		"--root-ca-file="+c.path("ca.crt"), "--service-account-private-key-file="+c.path("accounts.key"),
 		"--cluster-signing-cert-file="+c.path("ca.crt"), "--cluster-signing-key-file="+c.path("ca.key"),
 		"--client-ca-file="+c.path("ca.crt"), "--requestheader-client-ca-file="+c.path("ca.crt"),
+		// A hundred deployments at once are no reason to wait.
+		"--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10",
 		"--use-service-account-credentials", "--leader-elect=false", "--enable-hostpath-provisioner",
 		"--cert-dir="+p.dir+"/controller-manager",
 	); err != nil {
@@ -45,6 +53,6 @@ func (p programs) startControllers(c *credentials) error {
 		"--authentication-kubeconfig="+c.path("scheduler.kubeconfig"),
 		"--authorization-kubeconfig="+c.path("scheduler.kubeconfig"),
 		"--client-ca-file="+c.path("ca.crt"), "--requestheader-client-ca-file="+c.path("ca.crt"),
-		"--leader-elect=false", "--cert-dir="+p.dir+"/scheduler",
+		"--leader-elect=false", "--cert-dir="+p.dir+"/scheduler", "--kube-api-qps=500", "--kube-api-burst=1000",
 	)
 }

@@ -58,6 +58,24 @@ func (c *Cluster) Kill(ctx context.Context, name string) error {
 	})
 }
 
+// Freeze keeps one of the cluster's programs from running, as a machine that
+// hangs does: it takes connections and answers nothing. Thaw lets it go on.
+func (c *Cluster) Freeze(name string) error { return c.signal(name, syscall.SIGSTOP) }
+
+// Thaw ends what Freeze began.
+func (c *Cluster) Thaw(name string) error { return c.signal(name, syscall.SIGCONT) }
+
+func (c *Cluster) signal(name string, signal syscall.Signal) error {
+	r, err := c.running(name)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(r.Process, signal); err != nil {
+		return fmt.Errorf("send %s to %s: %w", signal, name, err)
+	}
+	return nil
+}
+
 // Start starts a program again that Kill ended. It does not wait until it answers.
 func (c *Cluster) Start(name string) error {
 	r, err := c.running(name)

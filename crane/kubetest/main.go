@@ -21,7 +21,23 @@ func Main(m *testing.M) int {
 	if testing.Short() {
 		return m.Run()
 	}
-	return Run(func(*Cluster) int { return m.Run() })
+	return Run(func(*Cluster) int { return runMany(m) })
+}
+
+// atOnce is how many tests of a cluster run side by side, unless -parallel says
+// otherwise: they mostly wait for pods, so more of them than there are processors.
+const atOnce = "4"
+
+func runMany(m *testing.M) int {
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, "kubetest:", err)
+			return 1
+		}
+	}
+	return m.Run()
 }
 
 // Outside reports whether this process has the machine's network: what the tests

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,53 +23,68 @@ import (
 	"fairlead.dev/shared/ociimage"
 )
 
+// hangTime is for how long the API server hangs.
+const hangTime = 65 * time.Second
+
 // sample is the sample application in two workloads of one deployment.
 type sample struct {
 	*world
-	team   *client.Team
-	node   string
-	id     string
-	prefix string
+	team *client.Team
+	// registry is the id of the one that the cluster's node pulls from.
+	registry string
+	node     string
+	id       string
+	prefix   string
 	// saved is the script that the agent was installed with.
 	saved string
 }
 
-// serveRegistry runs a registry that the cluster's node may pull from, with the
-// sample in it.
-func serveRegistry(t *testing.T) {
+// serveRegistry runs a registry that the cluster's node may pull from with these
+// credentials only, none for everybody, with the sample in it.
+func serveRegistry(t testing.TB, asks ociimage.Credentials) {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", kubetest.RegistryHost)
 	must(t, err)
-	server := &http.Server{Handler: live.New(live.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelError))), ReadHeaderTimeout: time.Minute}
+	images := live.New(live.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)))
+	private := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != asks.Username || password != asks.Password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="images"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		images.ServeHTTP(w, r)
+	})
+	server := &http.Server{Handler: private, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(listener) }() // until it is closed
 	t.Cleanup(func() { _ = server.Close() })
 	image, err := sampleimage.Build(t.Context(), "1")
 	must(t, err)
-	_, err = ociimage.Push(t.Context(), kubetest.RegistryHost+"/sample:1", image, ociimage.Credentials{})
+	_, err = ociimage.Push(t.Context(), kubetest.RegistryHost+"/sample:1", image, asks)
 	must(t, err)
 }
 
-func (w *world) newSample(t *testing.T) *sample {
+// newSample has the controller know the registry, by its credentials.
+func (w *world) newSample(t testing.TB, registry ociimage.Credentials) *sample {
 	t.Helper()
 	s := &sample{world: w, prefix: "shop"}
 	var err error
 	s.team, err = w.CreateTeam(t.Context(), "acme")
 	must(t, err)
-	registry, err := s.team.CreateRegistry(t.Context(), "local", kubetest.RegistryHost, "", "")
+	s.registry, err = s.team.CreateRegistry(t.Context(), "local", kubetest.RegistryHost, registry.Username, registry.Password)
 	must(t, err)
 	s.node, err = s.team.CreateNode(t.Context(), "cluster")
 	must(t, err)
 	project, err := s.team.CreateProject(t.Context(), "shop")
 	must(t, err)
 	probe := client.Object{"port": 8080, "readinessProbe": "/healthz"}
-	_, err = project.AddImage(t.Context(), registry, "sample:1", client.Object{
+	_, err = project.AddImage(t.Context(), s.registry, "sample:1", client.Object{
 		"name": "web", "ports": []client.Object{{"internal": 8080}}, "healthCheckConfig": probe,
 		// The volumes of this cluster are root's.
 		"user": 0, "volumes": []client.Object{{"name": "data", "path": "/data", "size": "1Mi"}},
 	})
 	must(t, err)
-	_, err = project.AddImage(t.Context(), registry, "sample:1", client.Object{
+	_, err = project.AddImage(t.Context(), s.registry, "sample:1", client.Object{
 		"name": "helper", "ports": []client.Object{{"internal": 8080}}, "healthCheckConfig": probe,
 	})
 	must(t, err)
@@ -78,7 +94,7 @@ func (w *world) newSample(t *testing.T) *sample {
 }
 
 // install pastes the line that the controller makes, with options at its end.
-func (s *sample) install(t *testing.T, options string) string {
+func (s *sample) install(t testing.TB, options string) string {
 	t.Helper()
 	var script client.Script
 	must(t, s.Call(t.Context(), http.MethodPost, "/api/acme/nodes/"+s.node+"/script", client.Object{"type": "k8s", "scriptType": "shell"}, &script))
@@ -95,7 +111,7 @@ func (s *sample) install(t *testing.T, options string) string {
 }
 
 // again runs the script that the agent was installed with.
-func (s *sample) again(t *testing.T, options string) string {
+func (s *sample) again(t testing.TB, options string) string {
 	t.Helper()
 	out, err := s.sh(t, "sh "+s.saved+" "+options)
 	if err != nil {
@@ -107,14 +123,14 @@ func (s *sample) again(t *testing.T, options string) string {
 // agentNamespace is where the agent is.
 func (s *sample) agentNamespace() string { return "fairlead-" + s.node[:8] }
 
-func (s *sample) agentState(t *testing.T) string {
+func (s *sample) agentState(t testing.TB) string {
 	t.Helper()
 	pods, _ := s.tryKubectl(t, "describe", "pods", "--namespace", s.agentNamespace())
 	logs, _ := s.tryKubectl(t, "logs", "deployment/crane", "--namespace", s.agentNamespace(), "--tail", "40")
 	return lastLines(pods, 40) + "\n" + logs
 }
 
-func (s *sample) awaitConnected(t *testing.T) {
+func (s *sample) awaitConnected(t testing.TB) {
 	t.Helper()
 	await(t, nodePatience, "the cluster to be connected", func() (bool, string, error) {
 		seen, err := s.team.Node(t.Context(), s.node)
@@ -123,7 +139,7 @@ func (s *sample) awaitConnected(t *testing.T) {
 }
 
 // deploy starts a release with these variables and waits for its outcome.
-func (s *sample) deploy(t *testing.T, want string, env ...client.KeyValue) client.Release {
+func (s *sample) deploy(t testing.TB, want string, env ...client.KeyValue) client.Release {
 	t.Helper()
 	must(t, s.team.SetEnvironment(t.Context(), s.id, env...))
 	must(t, s.team.Start(t.Context(), s.id))
@@ -143,7 +159,7 @@ func (s *sample) deploy(t *testing.T, want string, env ...client.KeyValue) clien
 }
 
 // call asks a workload through its Service.
-func (s *sample) call(t *testing.T, workload, method, path string, out any) error {
+func (s *sample) call(t testing.TB, workload, method, path string, out any) error {
 	t.Helper()
 	address, err := s.tryKubectl(t, "get", "service", workload, "--namespace", s.prefix, "--output", "jsonpath={.spec.clusterIP}")
 	if err != nil {
@@ -155,7 +171,7 @@ func (s *sample) call(t *testing.T, workload, method, path string, out any) erro
 }
 
 // awaitGreeting waits until a workload says so through its Service.
-func (s *sample) awaitGreeting(t *testing.T, workload, want string) {
+func (s *sample) awaitGreeting(t testing.TB, workload, want string) {
 	t.Helper()
 	await(t, deployPatience, workload+" to answer "+want, func() (bool, string, error) {
 		var info struct {
@@ -166,12 +182,19 @@ func (s *sample) awaitGreeting(t *testing.T, workload, want string) {
 	})
 }
 
+// sameWords reports whether two lists have the same words.
+func sameWords(a, b string) bool {
+	sorted := func(text string) string { return strings.Join(slices.Sorted(slices.Values(strings.Fields(text))), " ") }
+	return sorted(a) == sorted(b)
+}
+
 func greeting(text string) client.KeyValue { return client.KeyValue{Key: "GREETING", Value: text} }
 
 // TestTheWholeWay goes the way of a cluster: its steps need those before them.
 func TestTheWholeWay(t *testing.T) {
-	serveRegistry(t)
-	s := newWorld(t).newSample(t)
+	registry := ociimage.Credentials{Username: "puller", Password: "a password for images"}
+	serveRegistry(t, registry)
+	s := newWorld(t).newSample(t, registry)
 
 	if out := s.install(t, "--load --dry-run"); !strings.Contains(out, "nothing was changed") {
 		t.Errorf("--dry-run says:\n%s", out)
@@ -192,6 +215,32 @@ func TestTheWholeWay(t *testing.T) {
 	s.awaitGreeting(t, "web", "hello")
 	s.awaitGreeting(t, "helper", "hello")
 	must(t, s.call(t, "web", http.MethodPost, "/control/write?path=note&content=remember", nil))
+
+	t.Run("the image comes from a private registry, and its credentials are for its pods alone", func(t *testing.T) {
+		kind := s.kubectl(t, "get", "secrets", "--namespace", s.prefix, "--output", `jsonpath={range .items[?(@.type=="kubernetes.io/dockerconfigjson")]}{.metadata.name} {end}`)
+		named := s.kubectl(t, "get", "pods", "--namespace", s.prefix, "--output", "jsonpath={.items[*].spec.imagePullSecrets[*].name}")
+		if !sameWords(kind, named) || len(strings.Fields(named)) != 2 {
+			t.Errorf("the pods name the pull secrets %q, and there are %q", named, kind)
+		}
+		bare := []string{"run", "bare", "--namespace", "default", "--image", kubetest.RegistryHost + "/sample:1", "--image-pull-policy", "Always", "--restart", "Never"}
+		s.kubectl(t, bare...)
+		await(t, deployPatience, "a pod without credentials to be refused the image", func() (bool, string, error) {
+			out, err := s.tryKubectl(t, "get", "pod", "bare", "--namespace", "default", "--output", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
+			return strings.Contains(out, "401") || strings.Contains(out, "authoriz"), out, err
+		})
+		s.kubectl(t, "delete", "pod", "bare", "--namespace", "default", "--wait=false")
+	})
+
+	t.Run("deploying the same again changes nothing", func(t *testing.T) {
+		began := time.Now()
+		s.deploy(t, client.Successful, greeting("hello"))
+		for _, r := range s.requestsSince(t, began) {
+			// What the agent itself has to remember is no change of the workloads.
+			if r.Changes() && r.Namespace != s.agentNamespace() {
+				t.Errorf("the agent asked the API server to %s", r)
+			}
+		}
+	})
 
 	t.Run("a bad release rolls back by itself", func(t *testing.T) {
 		last := s.deploy(t, client.Failed, greeting("broken"), client.KeyValue{Key: "SAMPLE_EXIT_CODE", Value: "7"})
@@ -274,9 +323,35 @@ func TestTheWholeWay(t *testing.T) {
 		})
 	})
 
+	t.Run("the API server hangs for more than a minute", func(t *testing.T) {
+		must(t, s.cluster.Freeze(kubetest.APIServer))
+		frozen := time.Now()
+		must(t, s.team.SetEnvironment(t.Context(), s.id, greeting("while it hung")))
+		must(t, s.team.Start(t.Context(), s.id))
+		await(t, nodePatience, "a minute to pass with the node connected and its engine down", func() (bool, string, error) {
+			seen, err := s.team.Node(t.Context(), s.node)
+			if err == nil && seen.Status != "connected" {
+				err = fmt.Errorf("after %s the node is %s", time.Since(frozen), seen.Status)
+			}
+			return seen.EngineDown != nil && time.Since(frozen) > hangTime, fmt.Sprintf("%s, engine down: %+v", seen.Status, seen.EngineDown), err
+		})
+		must(t, s.cluster.Thaw(kubetest.APIServer))
+		seen, err := s.team.Outcome(t.Context(), s.id, deployPatience)
+		if err != nil || seen.Status != client.Successful {
+			t.Fatalf("what was wanted meanwhile is %s (%v)\n%s", seen.Status, err, s.agentState(t))
+		}
+		s.awaitGreeting(t, "web", "while it hung")
+		await(t, nodePatience, "the node to say that its engine is there", func() (bool, string, error) {
+			seen, err := s.team.Node(t.Context(), s.node)
+			return seen.EngineDown == nil && seen.Status == "connected", fmt.Sprintf("%s, engine down: %+v", seen.Status, seen.EngineDown), err
+		})
+	})
+
+	t.Run("an agent that is killed in the middle of hooks runs each once", s.killInHooks)
+
 	t.Run("the controller is killed", func(t *testing.T) {
 		s.kill(t)
-		s.awaitGreeting(t, "web", "while it was away")
+		s.awaitGreeting(t, "web", "while it hung")
 		s.start(t)
 		s.team = &client.Team{Client: s.Client, Slug: "acme"}
 		s.awaitConnected(t)

@@ -40,7 +40,7 @@ type world struct {
 	done    chan struct{}
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{cluster: kubetest.Running(t), url: "http://" + kubetest.NodeIP + ":18080"}
 	tools := t.TempDir()
@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // start runs the controller, again too, and logs in.
-func (w *world) start(t *testing.T) {
+func (w *world) start(t testing.TB) {
 	t.Helper()
 	output, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(t, err)
@@ -111,14 +111,14 @@ func (w *world) start(t *testing.T) {
 }
 
 // kill ends the controller as kill -9 does.
-func (w *world) kill(t *testing.T) {
+func (w *world) kill(t testing.TB) {
 	t.Helper()
 	must(t, w.process.Process.Kill())
 	<-w.done
 }
 
 // kubectl runs kubectl as the cluster's administrator.
-func (w *world) kubectl(t *testing.T, args ...string) string {
+func (w *world) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := w.tryKubectl(t, args...)
 	if err != nil {
@@ -127,7 +127,7 @@ func (w *world) kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-func (w *world) tryKubectl(t *testing.T, args ...string) (string, error) {
+func (w *world) tryKubectl(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(context.WithoutCancel(t.Context()), w.cluster.Program(), append([]string{"kubectl", "--kubeconfig", w.cluster.Kubeconfig()}, args...)...)
 	out, err := command.CombinedOutput()
@@ -135,7 +135,7 @@ func (w *world) tryKubectl(t *testing.T, args ...string) (string, error) {
 }
 
 // sh runs a line as a person at a machine of the cluster pastes it.
-func (w *world) sh(t *testing.T, line string) (string, error) {
+func (w *world) sh(t testing.TB, line string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", line)
 	command.Env = []string{
@@ -150,14 +150,14 @@ func lastLines(text string, n int) string {
 	return strings.Join(all[max(0, len(all)-n):], "\n")
 }
 
-func await(t *testing.T, patience time.Duration, what string, done func() (ok bool, seen string, err error)) {
+func await(t testing.TB, patience time.Duration, what string, done func() (ok bool, seen string, err error)) {
 	t.Helper()
 	if err := client.Await(context.WithoutCancel(t.Context()), patience, what, done); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

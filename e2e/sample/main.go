@@ -13,7 +13,8 @@
 //	SAMPLE_DATA          folder /data/* may touch, default /data
 //
 // `sample healthcheck` asks a running sample on the same PORT for its health
-// and exits with 0 or 1.
+// and exits with 0 or 1. `sample work 5s` says so, works for that long and exits
+// with 0, as a hook does.
 package main
 
 import (
@@ -54,8 +55,10 @@ func run(args []string) int {
 			return 1
 		}
 		return 0
+	case len(args) == 2 && args[0] == "work":
+		return work(args[1], log)
 	case len(args) > 0:
-		fmt.Fprintln(os.Stderr, "usage: sample [healthcheck]")
+		fmt.Fprintln(os.Stderr, "usage: sample [healthcheck | work DURATION]")
 		return 2
 	case config.exitCode != nil:
 		log.Info("told to end at once", "code", *config.exitCode)
@@ -69,6 +72,19 @@ func run(args []string) int {
 		return 1
 	}
 	return code
+}
+
+// work takes its time and ends.
+func work(text string, log *slog.Logger) int {
+	long, err := time.ParseDuration(text)
+	if err != nil {
+		log.Error("how long to work is no duration", "error", err)
+		return 2
+	}
+	log.Info("working", "time", long)
+	<-time.After(long)
+	log.Info("worked")
+	return 0
 }
 
 // serve runs the application until ctx ends (exit code 0) or a client asks for
