@@ -93,19 +93,16 @@ func (db *DB) forget(ctx context.Context, nodeID uuid.UUID, prefix string, gener
 	return err
 }
 
-func (db *DB) findAssignment(ctx context.Context, where string, args ...any) (deployment.Assignment, error) {
-	var row assignmentView
-	err := db.in(ctx).Table("assignments").Select("assignments.*, r.spec").
-		Joins("left join releases r on r.id = assignments.release_id").Where(where, args...).Take(&row).Error
-	if err != nil {
-		return deployment.Assignment{}, mapError(err, "find the assignment")
-	}
-	return row.toAssignment()
+func (r *assignmentView) fields() []any {
+	a := &r.Assignment
+	return []any{&a.NodeID, &a.Prefix, &a.Generation, &a.DeploymentID, &a.ReleaseID, &a.Tombstone, &a.RemovalConfirmed, &a.UpdatedAt, &r.Spec}
 }
 
 // FindAssignment returns what a prefix of a node should run.
 func (db *DB) FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (deployment.Assignment, error) {
-	return db.findAssignment(ctx, "assignments.node_id = ? and assignments.prefix = ?", nodeID, prefix)
+	return readRow(ctx, db, "find the assignment", func(r *assignmentView) (deployment.Assignment, error) { return r.toAssignment() },
+		`select a.node_id, a.prefix, a.generation, a.deployment_id, a.release_id, a.tombstone, a.removal_confirmed, a.updated_at, r.spec
+		from assignments a left join releases r on r.id = a.release_id where a.node_id = $1 and a.prefix = $2`, nodeID, prefix)
 }
 
 // FindAssignmentOf returns the assignment of a deployment on a node, without

@@ -94,10 +94,8 @@ type detailRow struct {
 }
 
 func (r *detailRow) fields() []any {
-	i := &r.Instance
-	return append(r.deploymentView.fields(), &r.SealingKey, &r.TokenID, &r.TokenName, &r.TokenCreatedAt, &r.TokenExpiresAt,
-		&r.InstanceID, &i.Config, &i.UpdatedAt, &i.ImageID, &i.ImageName, &i.ImageTag, &i.ImagePosition, &i.ImageConfig, &i.ImageCreatedAt,
-		&i.RegistryID, &i.RegistryName, &i.RegistryType)
+	fields := append(r.deploymentView.fields(), &r.SealingKey, &r.TokenID, &r.TokenName, &r.TokenCreatedAt, &r.TokenExpiresAt, &r.InstanceID)
+	return append(fields, r.Instance.fields()[1:]...)
 }
 
 // selectDetail repeats the deployment for each instance. An instance has all its

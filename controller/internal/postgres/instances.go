@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"gorm.io/gorm"
 
 	"fairlead.dev/controller/internal/deployment"
 	"fairlead.dev/shared/spec"
@@ -60,32 +59,26 @@ func (r instanceView) toInstance() (deployment.Instance, error) {
 	return i, nil
 }
 
-func (db *DB) instanceViews(ctx context.Context, deploymentID uuid.UUID) *gorm.DB {
-	return db.in(ctx).Table("instances").Select(`instances.id, instances.config, instances.updated_at,
-			i.id as image_id, i.name as image_name, i.tag as image_tag, i.position as image_position,
-			i.config as image_config, i.created_at as image_created_at,
-			r.id as registry_id, r.name as registry_name, r.type as registry_type`).
-		Joins("join images i on i.id = instances.image_id").
-		Joins("join registries r on r.id = i.registry_id").
-		Where("instances.deployment_id = ?", deploymentID)
+func (r *instanceView) fields() []any {
+	return []any{
+		&r.ID, &r.Config, &r.UpdatedAt, &r.ImageID, &r.ImageName, &r.ImageTag, &r.ImagePosition, &r.ImageConfig, &r.ImageCreatedAt,
+		&r.RegistryID, &r.RegistryName, &r.RegistryType,
+	}
 }
+
+const selectInstances = `select s.id, s.config, s.updated_at, i.id, i.name, i.tag, i.position, i.config, i.created_at, r.id, r.name, r.type
+	from instances s join images i on i.id = s.image_id join registries r on r.id = i.registry_id where s.deployment_id = $1`
+
+func readInstance(r *instanceView) (deployment.Instance, error) { return r.toInstance() }
 
 // ListInstances returns a deployment's instances in the order of start.
 func (db *DB) ListInstances(ctx context.Context, deploymentID uuid.UUID) ([]deployment.Instance, error) {
-	var rows []instanceView
-	if err := db.instanceViews(ctx, deploymentID).Order("i.position, instances.id").Find(&rows).Error; err != nil {
-		return nil, mapError(err, "list the instances")
-	}
-	return decodeRows(rows, instanceView.toInstance)
+	return readRows(ctx, db, "list the instances", readInstance, selectInstances+" order by i.position, s.id", deploymentID)
 }
 
 // FindInstance returns an instance of a deployment.
 func (db *DB) FindInstance(ctx context.Context, deploymentID, id uuid.UUID) (deployment.Instance, error) {
-	var row instanceView
-	if err := db.instanceViews(ctx, deploymentID).Where("instances.id = ?", id).Take(&row).Error; err != nil {
-		return deployment.Instance{}, mapError(err, "find the instance")
-	}
-	return row.toInstance()
+	return readRow(ctx, db, "find the instance", readInstance, selectInstances+" and s.id = $2", deploymentID, id)
 }
 
 // UpdateInstance writes what an instance says of its own.

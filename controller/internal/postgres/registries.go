@@ -33,6 +33,13 @@ type registryRow struct {
 
 func (registryRow) TableName() string { return "registries" }
 
+func (r *registryRow) fields() []any {
+	return []any{
+		&r.ID, &r.TeamID, &r.Name, &r.Description, &r.Icon, &r.Type, &r.URL, &r.APIURL, &r.ImageNamePrefix, &r.Namespace, &r.Username, &r.Password,
+		&r.CreatedAt, &r.CreatedBy, &r.UpdatedAt, &r.UpdatedBy,
+	}
+}
+
 func fromRegistry(r registry.Registry) registryRow {
 	return registryRow{
 		ID: r.ID, TeamID: r.TeamID, Name: r.Name, Description: r.Description, Icon: r.Icon,
@@ -108,9 +115,10 @@ func (db *DB) LockRegistry(ctx context.Context, teamID, id uuid.UUID) (registry.
 
 // FindRegistryOfAnyTeam returns a registry.
 func (db *DB) FindRegistryOfAnyTeam(ctx context.Context, id uuid.UUID) (registry.Registry, error) {
-	var row registryRow
-	err := db.in(ctx).Where("id = ?", id).Take(&row).Error
-	return row.toRegistry(), notThere(err, "registry", id)
+	found, err := readRow(ctx, db, "find the registry", func(r *registryRow) (registry.Registry, error) { return r.toRegistry(), nil },
+		`select id, team_id, name, description, icon, type, url, api_url, image_name_prefix, namespace, username, password,
+			created_at, created_by, updated_at, updated_by from registries where id = $1`, id)
+	return found, notThere(err, "registry", id)
 }
 
 // ListRegistries returns a team's registries by name.

@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -128,7 +129,7 @@ func (w Write) normalize() (Write, error) {
 // host returns scheme and host of a storage's URL.
 func host(text string) (string, error) {
 	u, err := url.Parse(withScheme(text))
-	if len(text) > maxURLLength || err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" ||
+	if len(text) > maxURLLength || err != nil || u.Hostname() == "" || !isPort(u.Port()) || u.Scheme != "https" && u.Scheme != "http" ||
 		u.RawQuery != "" || u.Fragment != "" || strings.ContainsFunc(text, unicode.IsSpace) {
 		return "", apperr.InvalidField("url", nil, "must be [https://]host[:port][/path], or the same with http")
 	}
@@ -136,6 +137,12 @@ func host(text string) (string, error) {
 		return "", apperr.InvalidField("url", nil, "must not hold credentials; give accessKey and secretKey")
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+// isPort tells whether a URL may have this port; "" is its scheme's own.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }
 
 func withScheme(text string) string {

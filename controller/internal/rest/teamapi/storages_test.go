@@ -88,6 +88,7 @@ func TestStorageRefuses(t *testing.T) {
 		"a long name":                  {map[string]any{"name": strings.Repeat("x", 71), "url": "s3.example.com"}, http.StatusBadRequest, "name"},
 		"no address":                   {map[string]any{"name": "More", "url": ""}, http.StatusBadRequest, "url"},
 		"an address of another kind":   {map[string]any{"name": "More", "url": "ftp://s3.example.com"}, http.StatusBadRequest, "url"},
+		"an address with no such port": {map[string]any{"name": "More", "url": "s3.example.com:65536"}, http.StatusBadRequest, "url"},
 		"an address with a password":   {map[string]any{"name": "More", "url": "https://a:b@s3.example.com"}, http.StatusBadRequest, "url"},
 		"an access key without secret": {map[string]any{"name": "More", "url": "s3.example.com", "accessKey": "a"}, http.StatusBadRequest, "secretKey"},
 		"a key without end":            {map[string]any{"name": "More", "url": "s3.example.com", "accessKey": "a", "secretKey": strings.Repeat("x", 1025)}, http.StatusBadRequest, "secretKey"},
