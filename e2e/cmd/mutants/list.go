@@ -151,6 +151,11 @@ func agentMutants() []mutant {
 			"c.Leftover = known && c.Managed",
 			"c.Leftover = false && known && c.Managed",
 		}}, agentrt, "TestContainersThatNothingIsAssignedToAreLeftOver", true},
+		{"latest-value", "what a deployment was takes the place of what it is", []edit{{
+			agentrt + "/internal/outbox/outbox.go",
+			"if waits && old.GetGeneration() > s.GetGeneration() {",
+			"if waits && old.GetGeneration() > s.GetGeneration() && false {",
+		}}, agentrt + "/internal/outbox", "TestStatusesKeepTheirLatestValue", true},
 		{"spool-bound", "a spool grows without end", []edit{{
 			agentrt + "/internal/spool/append.go",
 			"for s.size() > s.config.MaxBytes && len(s.segments) > 1 {",
