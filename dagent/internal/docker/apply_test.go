@@ -38,6 +38,23 @@ func TestFailedContainerIsKeptForInspection(t *testing.T) {
 	}
 }
 
+func TestAContainerWithoutMemorySaysSo(t *testing.T) {
+	s := newSite(t, quick())
+	no := spec.RestartNo
+	limited := func(c *spec.Container) {
+		c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{Memory: "48Mi"}}
+		c.RestartPolicy = &no
+	}
+	failure := s.applyFails(s.release(1, web(limited, args("devour"))))
+	if !failure.OOMKilled || failure.ExitCode == nil || *failure.ExitCode != 137 || !strings.Contains(failure.Error(), "out of memory") {
+		t.Errorf("failure card %+v, want it to tell of the memory", failure)
+	}
+	// What the program writes as errors is among them somewhere.
+	if tail := failure.LogTail; len(tail) != 50 || slices.Contains(tail, "bite 10") || !slices.Contains(tail, "bite 60") {
+		t.Errorf("%d lines are on the card: %q, want the last 50", len(tail), tail)
+	}
+}
+
 func TestHostPortMovesToTheNewContainerAndBack(t *testing.T) {
 	s := newSite(t, quick())
 	port := freePort(t)

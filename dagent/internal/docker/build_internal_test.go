@@ -255,6 +255,9 @@ func TestCheckNamesWhatItRefuses(t *testing.T) {
 			c.Ports = []spec.Port{{Internal: 1, External: pointer(int32(1))}}
 		}},
 		"resourceConfig.limits.cpu": {apperr.Invalid, func(c *spec.Container) { c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{CPU: "2Gi"}} }},
+		"resourceConfig.limits.memory": {apperr.Invalid, func(c *spec.Container) {
+			c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{Memory: "2Mi"}}
+		}},
 		`"64m" is ambiguous`: {apperr.Invalid, func(c *spec.Container) {
 			c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{Memory: "64m"}}
 		}},

@@ -11,6 +11,9 @@ import (
 	"fairlead.dev/shared/spec"
 )
 
+// leastMemory is the lowest limit that the engine takes.
+const leastMemory = 6 << 20
+
 // resources are limits as the engine has them. Of the requests, memory becomes
 // the soft limit and CPU the relative weight, 1024 a core.
 func resources(c *spec.ResourceConfig, p *problems) container.Resources {
@@ -21,6 +24,9 @@ func resources(c *spec.ResourceConfig, p *problems) container.Resources {
 	if l := c.Limits; l != nil {
 		r.NanoCPUs = cpu("resourceConfig.limits.cpu", l.CPU, 1e9, p)
 		r.Memory = memory("resourceConfig.limits.memory", l.Memory, p)
+		if r.Memory > 0 && r.Memory < leastMemory {
+			p.invalid("resourceConfig.limits.memory", "%q is less than the 6Mi that Docker starts a container with", l.Memory)
+		}
 	}
 	if q := c.Requests; q != nil {
 		r.CPUShares = cpu("resourceConfig.requests.cpu", q.CPU, 1024, p)

@@ -140,8 +140,10 @@ func judge(s *container.State, want spec.ExpectedState, g gate, known evidence) 
 	case spec.StateRunning:
 	}
 	switch {
-	case !known.unbroken || s.Status == container.StateRestarting:
-		return false, apperr.New(apperr.Precondition, "container restarted (%s) before it was ready", describe(s))
+	case s.Status == container.StateRestarting:
+		return false, apperr.New(apperr.Precondition, "container ended (%s) before it was ready", describe(s))
+	case !known.unbroken:
+		return false, apperr.New(apperr.Precondition, "container ended and was started again before it was ready")
 	case state == spec.StateExited:
 		hint := ""
 		if s.ExitCode == 0 {

@@ -4,6 +4,7 @@
 //	exit CODE         ends at once
 //	work NUMBER CODE  writes "run" and a word that no other run has, works for that
 //	                  many seconds and ends
+//	devour            writes 60 lines and takes memory until it is killed for it
 //	write FILE TEXT   writes a file and ends
 //	copy FILE FILE    copies a file and ends
 //	cat FILE...       prints files and runs on
@@ -166,6 +167,20 @@ func healthy(health string) bool {
 	return health == "ok" || health == "third" && run >= 3
 }
 
+// devour takes memory without an end.
+func devour() {
+	for i := range 60 {
+		fmt.Println("bite", i+1)
+	}
+	for taken := [][]byte{}; ; {
+		bite := make([]byte, 1<<20)
+		for page := 0; page < len(bite); page += os.Getpagesize() {
+			bite[page] = 1
+		}
+		taken = append(taken, bite)
+	}
+}
+
 func act(args []string) {
 	var err error
 	switch {
@@ -183,6 +198,8 @@ func act(args []string) {
 			time.Sleep(time.Duration(seconds) * time.Second) // this is the work
 			os.Exit(code)
 		}
+	case args[0] == "devour":
+		devour()
 	case args[0] == "serve" && len(args) == 2:
 		err = serve(args[1])
 	case args[0] == "write" && len(args) == 3:
