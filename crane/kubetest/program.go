@@ -47,6 +47,10 @@ func (p programs) start(name string, args ...string) error {
 	if err := p.note(name, running{Process: command.Process.Pid, Args: args}); err != nil {
 		return errors.Join(err, command.Process.Kill())
 	}
+	// Before whatever else the machine does: a cluster that comes late with what it
+	// sees says that a pod runs which has ended. Where that is not allowed it has to
+	// do without.
+	_ = syscall.Setpriority(syscall.PRIO_PGRP, command.Process.Pid, -10)
 	go func() { p.ended(fmt.Errorf("%s has ended: %w", name, errors.Join(command.Wait(), errNotWanted))) }()
 	return nil
 }
