@@ -32,7 +32,7 @@ type assignmentView struct {
 	Spec       *string
 }
 
-func (r assignmentView) toAssignment() (deployment.Assignment, error) {
+func (r *assignmentView) toAssignment() (deployment.Assignment, error) {
 	a := deployment.Assignment{
 		Prefix: r.Assignment.Prefix, Generation: toGeneration(r.Assignment.Generation),
 		DeploymentID: r.Assignment.DeploymentID, ReleaseID: orZero(r.Assignment.ReleaseID), Tombstone: orZero(r.Assignment.Tombstone),
@@ -100,7 +100,7 @@ func (r *assignmentView) fields() []any {
 
 // FindAssignment returns what a prefix of a node should run.
 func (db *DB) FindAssignment(ctx context.Context, nodeID uuid.UUID, prefix string) (deployment.Assignment, error) {
-	return readRow(ctx, db, "find the assignment", func(r *assignmentView) (deployment.Assignment, error) { return r.toAssignment() },
+	return readRow(ctx, db, "find the assignment", (*assignmentView).toAssignment,
 		`select a.node_id, a.prefix, a.generation, a.deployment_id, a.release_id, a.tombstone, a.removal_confirmed, a.updated_at, r.spec
 		from assignments a left join releases r on r.id = a.release_id where a.node_id = $1 and a.prefix = $2`, nodeID, prefix)
 }

@@ -37,7 +37,7 @@ type instanceView struct {
 	RegistryType   string
 }
 
-func (r instanceView) toInstance() (deployment.Instance, error) {
+func (r *instanceView) toInstance() (deployment.Instance, error) {
 	i := deployment.Instance{
 		ID: r.ID, UpdatedAt: r.UpdatedAt,
 		Image: deployment.Image{
@@ -69,16 +69,14 @@ func (r *instanceView) fields() []any {
 const selectInstances = `select s.id, s.config, s.updated_at, i.id, i.name, i.tag, i.position, i.config, i.created_at, r.id, r.name, r.type
 	from instances s join images i on i.id = s.image_id join registries r on r.id = i.registry_id where s.deployment_id = $1`
 
-func readInstance(r *instanceView) (deployment.Instance, error) { return r.toInstance() }
-
 // ListInstances returns a deployment's instances in the order of start.
 func (db *DB) ListInstances(ctx context.Context, deploymentID uuid.UUID) ([]deployment.Instance, error) {
-	return readRows(ctx, db, "list the instances", readInstance, selectInstances+" order by i.position, s.id", deploymentID)
+	return readRows(ctx, db, "list the instances", (*instanceView).toInstance, selectInstances+" order by i.position, s.id", deploymentID)
 }
 
 // FindInstance returns an instance of a deployment.
 func (db *DB) FindInstance(ctx context.Context, deploymentID, id uuid.UUID) (deployment.Instance, error) {
-	return readRow(ctx, db, "find the instance", readInstance, selectInstances+" and s.id = $2", deploymentID, id)
+	return readRow(ctx, db, "find the instance", (*instanceView).toInstance, selectInstances+" and s.id = $2", deploymentID, id)
 }
 
 // UpdateInstance writes what an instance says of its own.

@@ -31,7 +31,7 @@ type registryRow struct {
 	UpdatedBy       string
 }
 
-func (registryRow) TableName() string { return "registries" }
+func (*registryRow) TableName() string { return "registries" }
 
 func (r *registryRow) fields() []any {
 	return []any{
@@ -50,7 +50,7 @@ func fromRegistry(r registry.Registry) registryRow {
 	}
 }
 
-func (r registryRow) toRegistry() registry.Registry {
+func (r *registryRow) toRegistry() registry.Registry {
 	return registry.Registry{
 		ID: r.ID, TeamID: r.TeamID, Name: r.Name, Description: r.Description, Icon: r.Icon,
 		Details: registry.Details{
