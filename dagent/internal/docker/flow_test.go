@@ -43,6 +43,9 @@ func TestProbesOverTheNetworkDecide(t *testing.T) {
 			if failure.Step != workload.StepHealth || !failure.RolledBack || !strings.Contains(failure.ProbeOutput, test.said) {
 				t.Errorf("failure card %+v, want the probe's output %q", failure, test.said)
 			}
+			if test.said != "" && !strings.Contains(failure.Error(), "its probes have not succeeded") {
+				t.Errorf("failure %v, want it to speak of the probes", failure)
+			}
 			if test.name == "ends" && (failure.ExitCode == nil || *failure.ExitCode != 3) {
 				t.Errorf("failure card %+v, want exit code 3 though the container is started again and again", failure)
 			}

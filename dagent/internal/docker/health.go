@@ -65,6 +65,9 @@ func (w *waiting) run(ctx context.Context, healthy <-chan struct{}) error {
 			if err != nil {
 				return engineError(err, "look at the new container")
 			}
+			if len(w.gate.probes) > 0 && seen.State.Running && w.want.State == spec.StateRunning {
+				return apperr.New(apperr.Precondition, "container runs, but its probes have not succeeded within %s", timeout)
+			}
 			return apperr.New(apperr.Precondition, "container is %s after %s, wanted %s", describe(seen.State), timeout, wanted(w.want, w.gate))
 		case <-ctx.Done():
 			return engineError(ctx.Err(), "wait for the new container")
