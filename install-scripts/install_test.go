@@ -195,6 +195,42 @@ func TestRevokedKeyNeedsANewEnrolment(t *testing.T) {
 	}
 }
 
+func TestWhatADeletedNodeLeftIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.must(t, dash)
+	// What the agent of a deleted node leaves: a note, and no container.
+	deleted := filepath.Join(w.params.RootPath, "deleted")
+	if err := os.WriteFile(deleted, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "docker", "rm", "--force", w.params.ContainerName).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	w.refused(t, nil, "was deleted: make another node")
+
+	before := w.params
+	w.params.NodeID, w.params.Token = "01890000-0000-7000-8000-00000000000b", "another-token-0123456789"
+	w.publish(t, "crash")
+	w.refused(t, nil, "broken on purpose")
+	if _, err := os.Stat(deleted); err != nil {
+		t.Errorf("a failed install of another node is not undone: %v", err)
+	}
+	w.params.NodeID = before.NodeID
+	w.publish(t, "")
+	w.refused(t, nil, "was deleted: make another node")
+
+	w.params.NodeID = "01890000-0000-7000-8000-00000000000b"
+	w.must(t, dash)
+	w.expectHandedOver(t)
+	for _, gone := range []string{"deleted", "deleted.previous", "install.previous", "identity.previous"} {
+		if _, err := os.Stat(filepath.Join(w.params.RootPath, gone)); err == nil {
+			t.Errorf("%s is left", gone)
+		}
+	}
+	w.must(t, dash, "--uninstall") // it is that node's now
+}
+
 func TestFailedUpgradePutsThePreviousAgentBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

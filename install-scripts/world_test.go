@@ -79,6 +79,7 @@ func newWorld(t *testing.T, mode string) *world {
 		for id := range strings.FieldsSeq(string(images)) {
 			_ = exec.Command("docker", "image", "rm", "--force", id).Run()
 		}
+		_ = os.RemoveAll(filepath.Join("/run", name)) // where the agent keeps secret files
 	})
 	return w
 }

@@ -274,6 +274,14 @@ CREATE TABLE public.containers (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE public.deleted_agents (
+    id uuid NOT NULL,
+    node_id uuid NOT NULL,
+    key_hash bytea NOT NULL,
+    remove_containers boolean NOT NULL,
+    deleted_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.deployment_events (
     id bigint NOT NULL,
     deployment_id uuid NOT NULL,
@@ -769,6 +777,9 @@ ALTER TABLE ONLY public.container_events
 
 ALTER TABLE ONLY public.containers
     ADD CONSTRAINT containers_pk PRIMARY KEY (node_id, engine_id);
+
+ALTER TABLE ONLY public.deleted_agents
+    ADD CONSTRAINT deleted_agents_pk PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.deployment_events
     ADD CONSTRAINT deployment_events_pk PRIMARY KEY (id);

@@ -134,3 +134,8 @@ func (t *Team) ContainerLog(ctx context.Context, nodeID, prefix, name string, li
 	err := t.Call(ctx, http.MethodGet, t.path("/nodes/%s/%s/containers/%s/log?take=%d", nodeID, prefix, name, lines), nil, &log)
 	return log.Logs, err
 }
+
+// DeleteNode takes a node away; containers is "keep" or "remove".
+func (t *Team) DeleteNode(ctx context.Context, nodeID, containers string) error {
+	return t.Call(ctx, http.MethodDelete, t.path("/nodes/%s?containers=%s", nodeID, containers), nil, nil)
+}

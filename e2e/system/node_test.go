@@ -33,6 +33,7 @@ func (tm *team) newNode(t testing.TB) *node {
 			t.Logf("the agent's last lines:\n%s", out)
 		}
 		n.remove()
+		_ = os.RemoveAll("/run/fairlead-agent-" + id[:8]) // where the agent kept secret files
 	})
 	return n
 }

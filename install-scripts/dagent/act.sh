@@ -44,14 +44,16 @@ prepare_state() {
 	printf '%s\n' "$RELEASE_KEY_RAW" >"$ROOT_PATH/release-keys.new"
 	mv "$ROOT_PATH/release-keys.new" "$ROOT_PATH/release-keys"
 	[ -z "$KEEP" ] || return 0
-	for name in identity revoked; do
+	aside='identity revoked deleted'
+	if [ "$(cat "$ROOT_PATH/install" 2>/dev/null)" != "$(record)" ]; then aside="$aside install"; fi
+	for name in $aside; do
 		rm -rf "${ROOT_PATH:?}/$name.previous"
 		[ -e "$ROOT_PATH/$name" ] || continue
 		ASIDE="$ASIDE $name"
 		mv "$ROOT_PATH/$name" "$ROOT_PATH/$name.previous"
 	done
 	if [ ! -e "$ROOT_PATH/install" ]; then
-		WROTE_RECORD=yes
+		[ -e "$ROOT_PATH/install.previous" ] || WROTE_RECORD=yes
 		record >"$ROOT_PATH/install.new"
 		mv "$ROOT_PATH/install.new" "$ROOT_PATH/install"
 	fi
@@ -170,7 +172,8 @@ commit() {
 	CHANGING=
 	: >"$ROOT_PATH/enrolled"
 	keep_script
-	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
+	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous" \
+		"$ROOT_PATH/deleted.previous" "$ROOT_PATH/install.previous"
 	if [ "$MODE" = service ]; then
 		for program in "$ROOT_PATH"/bin/dagent.*; do
 			[ "$program" = "$ROOT_PATH/bin/$BUILD" ] || rm -f "$program"

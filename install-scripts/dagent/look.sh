@@ -139,6 +139,8 @@ record() { printf 'node %s\nroot %s\n' "$NODE_ID" "$ROOT_SHA256"; }
 # check_record makes sure that the state folder, when used, is this node's.
 check_record() {
 	[ -e "$ROOT_PATH/install" ] || return 0
+	# What is left of a node that was deleted is in no other node's way.
+	if [ "$ACT" = install_agent ] && [ -e "$ROOT_PATH/deleted" ]; then return 0; fi
 	[ "$(cat "$ROOT_PATH/install")" = "$(record)" ] ||
 		problem "$ROOT_PATH belongs to another installation ($(tr '\n' ' ' <"$ROOT_PATH/install")): uninstall that first"
 }
@@ -146,6 +148,13 @@ check_record() {
 # check_identity decides between keeping the key this node has and enrolling.
 check_identity() {
 	KEEP=
+	if [ -e "$ROOT_PATH/deleted" ] && [ -z "$AGAIN" ]; then
+		if [ "$(cat "$ROOT_PATH/install" 2>/dev/null)" = "$(record)" ]; then
+			problem "node $NODE_NAME was deleted: make another node and a script for it; should this one be there again, make a new script and run it with --enrol-again"
+			return 0
+		fi
+		AGAIN=yes
+	fi
 	if [ -e "$ROOT_PATH/identity" ] && [ -z "$AGAIN" ]; then
 		if [ ! -e "$ROOT_PATH/install" ]; then
 			problem "$ROOT_PATH/identity is from an unknown installation: use --enrol-again to replace it"
@@ -252,10 +261,19 @@ same_policy() {
 	done
 }
 
+# service_is_build: whether the service runs this script's build. One that has
+# replaced itself is called after the update, whose record tells the digest.
+service_is_build() {
+	[ "$(installed_build)" != "$(build_name)" ] || return 0
+	update=$(installed_build)
+	[ -f "$ROOT_PATH/update.json" ] && grep -q "\"id\": \"${update#dagent.}\"" "$ROOT_PATH/update.json" &&
+		grep -q "\"digest\": \"sha256:$ARTIFACT_SHA256\"" "$ROOT_PATH/update.json"
+}
+
 up_to_date() {
 	if [ "$MODE" = service ]; then
 		[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] && [ -e "$(service_file)" ] && service_active &&
-			[ "$(installed_build)" = "$(build_name)" ] && [ -x "$ROOT_PATH/bin/dagent" ] &&
+			service_is_build && [ -x "$ROOT_PATH/bin/dagent" ] &&
 			[ -z "$(container "$CONTAINER" '{{.Id}}')" ] && same_policy
 		return
 	fi

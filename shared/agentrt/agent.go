@@ -84,6 +84,12 @@ type Config struct {
 	// for the work, whose copy may come a little later.
 	Keep func(identity bool) error
 
+	// Depart takes the agent off its machine once its node was deleted, so that
+	// nothing starts it again; it may end the process. It is told whether the
+	// containers went, too. After it Run ends with ErrDeleted. Nil: the process
+	// stays and does nothing, for what would start it again.
+	Depart func(ctx context.Context, containersRemoved bool) error
+
 	// Replacer lets the agent replace itself by another build; nil when it
 	// cannot. UpdateID names the update that started this process to take
 	// another one's place; empty when none did. UpdatePatience is how long a new
@@ -130,7 +136,7 @@ func New(config Config) *Agent {
 
 // Run enrols the agent if it must and serves its node until ctx ends. It then
 // ends the work under way, tells the controller what it still has to tell
-// within a few seconds, and returns nil. It fails with ErrRevoked,
+// within a few seconds, and returns nil. It fails with ErrRevoked, ErrDeleted,
 // an *EnrolmentError, or when the state folder cannot be used.
 //
 // While the agent is replaced by another build, both run Run: it proves the new
@@ -199,6 +205,13 @@ func (a *Agent) run(ctx context.Context, dir *state.Dir) error {
 		}
 		return err
 	}
+	deletion, deleted, err := dir.Deletion()
+	if err != nil {
+		return err
+	}
+	if deleted {
+		return a.depart(ctx, dir, deletion)
+	}
 	reason, revoked, err := dir.Revoked()
 	if err != nil {
 		return err
@@ -210,7 +223,12 @@ func (a *Agent) run(ctx context.Context, dir *state.Dir) error {
 		<-ctx.Done()
 		return nil
 	}
-	return a.serve(ctx, dir, identity)
+	err = a.serve(ctx, dir, identity)
+	var gone *dismissed
+	if errors.As(err, &gone) {
+		return a.depart(ctx, dir, gone.Deletion)
+	}
+	return err
 }
 
 // serve works and keeps the controller told. The work ends first, then the

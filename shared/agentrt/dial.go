@@ -54,7 +54,9 @@ func (a *Agent) dial(address string, config *tls.Config) (*grpc.ClientConn, erro
 type refusal struct {
 	reason     agentv1.RefusalReason
 	retryAfter time.Duration
-	err        error
+	// deletion is set when the agent's node was deleted.
+	deletion *agentv1.NodeDeletion
+	err      error
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -76,6 +78,7 @@ func understand(err error) error {
 			return &refusal{
 				reason:     r.GetReason(),
 				retryAfter: time.Duration(r.GetRetryAfterMs()) * time.Millisecond,
+				deletion:   r.GetDeletion(),
 				err:        errors.New(status.Convert(err).Message()),
 			}
 		}

@@ -56,6 +56,9 @@ func (l *link) refused(r *refusal) (time.Duration, error) {
 	asked := min(r.retryAfter, maxRetryAfter)
 	switch r.reason {
 	case agentv1.RefusalReason_REFUSAL_REASON_REVOKED:
+		if r.deletion != nil {
+			return 0, l.deleted(r)
+		}
 		return 0, l.revoked(r)
 	case agentv1.RefusalReason_REFUSAL_REASON_REPLACED:
 		l.log.Error("another process took over with this agent's identity; if it runs on a copy of this machine or of the agent's state folder, run the install script on one of the two anew")
@@ -90,7 +93,7 @@ func (l *link) spread(pause time.Duration) time.Duration {
 
 // revoked leaves the containers alone and remembers never to come back.
 func (l *link) revoked(why *refusal) error {
-	l.log.Error("this agent was revoked or its node deleted: it stops for good and leaves its containers running", logging.KeyError, why)
+	l.log.Error("this agent was revoked: it stops for good and leaves its containers running", logging.KeyError, why)
 	if err := l.dir.SetRevoked(why.Error()); err != nil {
 		l.log.Error("the revocation cannot be remembered", logging.KeyError, err)
 	}

@@ -97,6 +97,8 @@ type Store interface {
 
 	InsertAgent(ctx context.Context, a Agent, info Info, certificateNotAfter, at time.Time) error
 	FindAgent(ctx context.Context, id uuid.UUID) (Agent, error)
+	// FindDeletion returns the record of an agent's node being deleted.
+	FindDeletion(ctx context.Context, agentID uuid.UUID) (Deletion, error)
 	// RevokeAgent revokes the node's agent, if it has one.
 	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
 	// RenewAgent notes how long an agent's newest certificate lasts.

@@ -46,6 +46,12 @@ func (s *Service) Recover(ctx context.Context, agentID uuid.UUID, key *ecdsa.Pub
 	var chain [][]byte
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		a, err := s.Store.FindAgent(ctx, agentID)
+		if apperr.Is(err, apperr.NotFound) {
+			var d Deletion
+			if d, err = s.Store.FindDeletion(ctx, agentID); err == nil && bytes.Equal(d.KeyHash, keyHash) {
+				return revokedOr(nil)
+			}
+		}
 		if err != nil && !apperr.Is(err, apperr.NotFound) {
 			return err
 		}

@@ -80,6 +80,7 @@ func (s *Server) recover(ctx context.Context, req *agentv1.RecoverRequest, addre
 	}
 	chain, err := s.Agents.Recover(ctx, agentID, key, infoFrom(req.GetAgent(), address))
 	if err != nil {
+		err = s.dismissed(ctx, agentID, err)
 		s.log.Info("recovery refused", "address", address, "agent", agentID, logging.KeyError, err)
 		if reasonOf(err) == agent.ReasonRevoked { // it has proven to be that agent
 			s.note(ctx, agentID, err)

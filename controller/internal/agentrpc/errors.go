@@ -99,7 +99,7 @@ func toStatus(log *slog.Logger, err error) error {
 	}
 	s := status.New(codeOf(e.Kind), message)
 	if reason := refusalOf(e.Reason); reason != agentv1.RefusalReason_REFUSAL_REASON_UNSPECIFIED {
-		if detailed, err := s.WithDetails(&agentv1.Refusal{Reason: reason, RetryAfterMs: retryAfter(err, e.Reason)}); err == nil {
+		if detailed, err := s.WithDetails(&agentv1.Refusal{Reason: reason, RetryAfterMs: retryAfter(err, e.Reason), Deletion: deletionOf(err)}); err == nil {
 			s = detailed
 		}
 	}

@@ -89,6 +89,7 @@ func TestNodeTellsTheTruthAllItsLife(t *testing.T) {
 	start := func(version string, e *controllertest.Enrolment) *controllertest.Agent {
 		return controllertest.StartAgentWith(t, dir, e, driver, func(c *agentrt.Config) {
 			c.Version, c.Replacer = version, slowReplacer{release}
+			goes(c)
 		})
 	}
 	connected := seen{Status: "connected", Liveness: "connected", Version: "0.0.0-alpha", HasToken: true, Connected: true, Addressed: true}
@@ -132,10 +133,10 @@ func TestNodeTellsTheTruthAllItsLife(t *testing.T) {
 	// The agent of a node that is deleted stops, says why, and leaves what runs.
 	driver.AddForeign("neighbour")
 	s.admin.Delete(s.nodePath()).Expect(t, http.StatusNoContent)
-	if err := agent.Ended(t); !errors.Is(err, agentrt.ErrRevoked) || !strings.Contains(err.Error(), "node deleted") {
+	if err := agent.Ended(t); !errors.Is(err, agentrt.ErrDeleted) {
 		t.Errorf("the agent of a deleted node ended with %v", err)
 	}
-	if why, err := os.ReadFile(filepath.Join(dir, "revoked")); err != nil || len(why) == 0 {
+	if why, err := os.ReadFile(filepath.Join(dir, "deleted")); err != nil || len(why) == 0 {
 		t.Errorf("the agent of a deleted node does not know why it stopped: %q %v", why, err)
 	}
 	s.admin.Get(s.nodePath()).Expect(t, http.StatusNotFound)

@@ -78,12 +78,13 @@ func (s *Server) Session(stream sessionStream) error {
 	}
 	x, hello, err := s.open(stream, agentID, key)
 	if err != nil {
+		err = s.dismissed(ctx, agentID, err)
 		s.note(ctx, agentID, err)
 		return err
 	}
 	x.logger().Info("agent connected", "version", clean(hello.GetAgent().GetVersion(), maxInfoBytes), "address", peerAddress(ctx))
 	s.count(1)
-	err = x.run(ctx, hello)
+	err = s.dismissed(ctx, agentID, x.run(ctx, hello))
 	s.count(-1)
 
 	end := agent.End{Goodbye: x.goodbye.Load(), Handover: handover(err)}
@@ -150,7 +151,7 @@ func (x *session) run(ctx context.Context, hello *agentv1.Hello) (err error) {
 	})
 	defer x.server.Dispatcher.Remove(x.line)
 	if x.server.stopping.Err() != nil { // it began to stop before it knew of this session
-		x.End(errServerStops)
+		x.End(errServerStops) //nolint:contextcheck // what it may ask of the database goes by the stream's context
 	}
 	return x.ended(x.receive(ctx))
 }
@@ -291,6 +292,10 @@ func (x *session) End(why error) {
 		why = &later{apperr.Wrap(apperr.Unavailable, why, "the agent's quarantine has begun or ended; come back").WithReason(reasonBusy), shortestWait}
 	}
 	var l *later
+	if reasonOf(why) == agent.ReasonRevoked {
+		go func() { x.end(x.server.dismissed(x.stream.Context(), x.AgentID, why)) }() // it asks the database, for a moment
+		return
+	}
 	if readmitted || !errors.As(why, &l) {
 		x.end(why)
 		return

@@ -142,6 +142,10 @@ type Store interface {
 	UpdateNode(ctx context.Context, n Node) error
 	SetNodeType(ctx context.Context, id uuid.UUID, t Type) error
 	DeleteNode(ctx context.Context, id uuid.UUID) error
+	// DismissAgent revokes the agent of a node that is about to be deleted, and
+	// keeps on record that this is why, and whether the agent is to remove its
+	// containers.
+	DismissAgent(ctx context.Context, nodeID uuid.UUID, removeContainers bool, at time.Time) error
 
 	// ReplaceInstallation puts a new installation in the place of the node's
 	// unused one, if any.

@@ -94,9 +94,20 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, d Draft) error {
 	})
 }
 
-// Delete takes a node away and revokes its agent. What runs on it goes on.
-// Errors: NotFound, Precondition while deployments are placed on it.
+// Delete takes a node away for good. Its agent is told, as soon as it can be,
+// and goes; what it ran goes on. Errors: NotFound, Precondition while deployments
+// are placed on the node.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
+	return s.delete(ctx, id, false)
+}
+
+// DeleteRemoving is Delete that has the agent remove the containers and networks
+// it made before it goes. Volumes stay.
+func (s *Service) DeleteRemoving(ctx context.Context, id uuid.UUID) error {
+	return s.delete(ctx, id, true)
+}
+
+func (s *Service) delete(ctx context.Context, id uuid.UUID, remove bool) error {
 	return s.Store.InTx(ctx, func(ctx context.Context) error {
 		n, err := s.lock(ctx, authz.NodeDelete, id)
 		if err != nil {
@@ -105,13 +116,13 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		if n.InUse {
 			return apperr.New(apperr.Precondition, "the node has deployments; delete them first").WithField("id", id)
 		}
-		if _, err := s.Store.RevokeAgent(ctx, id, s.Now()); err != nil {
+		if err := s.Store.DismissAgent(ctx, id, remove, s.Now()); err != nil {
 			return err
 		}
 		if err := s.Store.DeleteNode(ctx, id); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, authz.NodeDelete, map[string]any{"id": id, "name": n.Name})
+		return s.Audit.Record(ctx, authz.NodeDelete, map[string]any{"id": id, "name": n.Name, "containersRemoved": remove})
 	})
 }
 

@@ -43,7 +43,7 @@ func (s *Service) Delete(ctx context.Context) error {
 				assigned).WithField("teamId", scope.ID)
 		}
 		for _, id := range nodes {
-			if _, err := s.Store.RevokeAgent(ctx, id, s.Now()); err != nil {
+			if err := s.Store.DismissAgent(ctx, id, false, s.Now()); err != nil {
 				return err
 			}
 		}

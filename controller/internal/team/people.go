@@ -24,8 +24,9 @@ type PeopleStore interface {
 	// CountAssignedPrefixes returns how many prefixes the team's nodes run
 	// something under or have yet to empty.
 	CountAssignedPrefixes(ctx context.Context, teamID uuid.UUID) (int, error)
-	// RevokeAgent revokes a node's agent and tells its session.
-	RevokeAgent(ctx context.Context, nodeID uuid.UUID, at time.Time) (bool, error)
+	// DismissAgent revokes the agent of a node that is about to be deleted, and
+	// keeps on record that this is why.
+	DismissAgent(ctx context.Context, nodeID uuid.UUID, removeContainers bool, at time.Time) error
 
 	FindUserByEmail(ctx context.Context, email string) (user.User, error)
 

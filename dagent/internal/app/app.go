@@ -95,6 +95,14 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	}
 	agent = agentrt.New(agentrt.Config{
 		Replacer: replaced.replacer, UpdateID: replaced.updateID,
+		Depart: func(ctx context.Context, containersRemoved bool) error {
+			if containersRemoved && router != nil {
+				if err := router.Tidy(ctx); err != nil { // nothing is routed any more: the proxy goes
+					return err
+				}
+			}
+			return replaced.depart(ctx)
+		},
 		Capabilities: can,
 		StateDir:     config.StateDir, Driver: driver, NodeType: "docker", Hostname: hostname, Log: log,
 	})

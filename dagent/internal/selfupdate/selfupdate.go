@@ -269,6 +269,18 @@ func (r *Replacer) Succeed(ctx context.Context, id, incumbent string) error {
 	return engineError(r.engine.ContainerRename(ctx, found.ID, final), "give the new agent's container the name %s", final)
 }
 
+// Leave removes the agent's own container, and this process with it. Should the
+// engine not come to the end of that, it does not start the container again.
+func (r *Replacer) Leave(ctx context.Context) error {
+	_, err := r.engine.ContainerUpdate(ctx, r.self, container.UpdateConfig{
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+	})
+	if err != nil {
+		return engineError(err, "have the agent's own container not started again")
+	}
+	return engineError(r.engine.ContainerRemove(ctx, r.self, container.RemoveOptions{Force: true}), "remove the agent's own container")
+}
+
 // remove stops a container, so that it can say good-bye, and removes it.
 func (r *Replacer) remove(ctx context.Context, id string) error {
 	grace := stopGrace

@@ -353,6 +353,8 @@ record() { printf 'node %s\nroot %s\n' "$NODE_ID" "$ROOT_SHA256"; }
 # check_record makes sure that the state folder, when used, is this node's.
 check_record() {
 	[ -e "$ROOT_PATH/install" ] || return 0
+	# What is left of a node that was deleted is in no other node's way.
+	if [ "$ACT" = install_agent ] && [ -e "$ROOT_PATH/deleted" ]; then return 0; fi
 	[ "$(cat "$ROOT_PATH/install")" = "$(record)" ] ||
 		problem "$ROOT_PATH belongs to another installation ($(tr '\n' ' ' <"$ROOT_PATH/install")): uninstall that first"
 }
@@ -360,6 +362,13 @@ check_record() {
 # check_identity decides between keeping the key this node has and enrolling.
 check_identity() {
 	KEEP=
+	if [ -e "$ROOT_PATH/deleted" ] && [ -z "$AGAIN" ]; then
+		if [ "$(cat "$ROOT_PATH/install" 2>/dev/null)" = "$(record)" ]; then
+			problem "node $NODE_NAME was deleted: make another node and a script for it; should this one be there again, make a new script and run it with --enrol-again"
+			return 0
+		fi
+		AGAIN=yes
+	fi
 	if [ -e "$ROOT_PATH/identity" ] && [ -z "$AGAIN" ]; then
 		if [ ! -e "$ROOT_PATH/install" ]; then
 			problem "$ROOT_PATH/identity is from an unknown installation: use --enrol-again to replace it"
@@ -466,10 +475,19 @@ same_policy() {
 	done
 }
 
+# service_is_build: whether the service runs this script's build. One that has
+# replaced itself is called after the update, whose record tells the digest.
+service_is_build() {
+	[ "$(installed_build)" != "$(build_name)" ] || return 0
+	update=$(installed_build)
+	[ -f "$ROOT_PATH/update.json" ] && grep -q "\"id\": \"${update#dagent.}\"" "$ROOT_PATH/update.json" &&
+		grep -q "\"digest\": \"sha256:$ARTIFACT_SHA256\"" "$ROOT_PATH/update.json"
+}
+
 up_to_date() {
 	if [ "$MODE" = service ]; then
 		[ -n "$KEEP" ] && [ -e "$ROOT_PATH/enrolled" ] && [ -e "$(service_file)" ] && service_active &&
-			[ "$(installed_build)" = "$(build_name)" ] && [ -x "$ROOT_PATH/bin/dagent" ] &&
+			service_is_build && [ -x "$ROOT_PATH/bin/dagent" ] &&
 			[ -z "$(container "$CONTAINER" '{{.Id}}')" ] && same_policy
 		return
 	fi
@@ -829,14 +847,16 @@ prepare_state() {
 	printf '%s\n' "$RELEASE_KEY_RAW" >"$ROOT_PATH/release-keys.new"
 	mv "$ROOT_PATH/release-keys.new" "$ROOT_PATH/release-keys"
 	[ -z "$KEEP" ] || return 0
-	for name in identity revoked; do
+	aside='identity revoked deleted'
+	if [ "$(cat "$ROOT_PATH/install" 2>/dev/null)" != "$(record)" ]; then aside="$aside install"; fi
+	for name in $aside; do
 		rm -rf "${ROOT_PATH:?}/$name.previous"
 		[ -e "$ROOT_PATH/$name" ] || continue
 		ASIDE="$ASIDE $name"
 		mv "$ROOT_PATH/$name" "$ROOT_PATH/$name.previous"
 	done
 	if [ ! -e "$ROOT_PATH/install" ]; then
-		WROTE_RECORD=yes
+		[ -e "$ROOT_PATH/install.previous" ] || WROTE_RECORD=yes
 		record >"$ROOT_PATH/install.new"
 		mv "$ROOT_PATH/install.new" "$ROOT_PATH/install"
 	fi
@@ -955,7 +975,8 @@ commit() {
 	CHANGING=
 	: >"$ROOT_PATH/enrolled"
 	keep_script
-	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous"
+	rm -rf "$ROOT_PATH/enrol.json" "$ROOT_PATH/identity.previous" "$ROOT_PATH/revoked.previous" \
+		"$ROOT_PATH/deleted.previous" "$ROOT_PATH/install.previous"
 	if [ "$MODE" = service ]; then
 		for program in "$ROOT_PATH"/bin/dagent.*; do
 			[ "$program" = "$ROOT_PATH/bin/$BUILD" ] || rm -f "$program"
@@ -1199,7 +1220,7 @@ uninstall_agent() {
 	fi
 	remove_edge
 	# Only what is the agent's: volumes of deployed containers may live here too.
-	for name in identity identity.new identity.previous revoked revoked.previous assignments.pb assignments.broken results.json \
+	for name in identity identity.new identity.previous revoked revoked.previous deleted deleted.previous install.previous assignments.pb assignments.broken results.json \
 		begun.json images.json adopted.json restarts.json runs.json commands spool logs seen.json trouble secrets release-keys release-keys.new update.json update.proof update.tar update.tar.part \
 		session lock state enrol.json enrol.json.new enrolled enrol-error install install.new install.sh install.sh.new \
 		edge edge-image.json edge-image.json.new edge.tar edge.tar.part; do

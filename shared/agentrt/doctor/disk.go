@@ -66,6 +66,9 @@ func (e *examination) identity() bool {
 		e.fail("enrolment", e.Again, "%s", seen.EnrolmentError)
 	}
 	switch {
+	case seen.Deleted:
+		e.fail("identity", "If this machine is to be a node again: "+e.Again, "this agent's node was deleted; it will never connect again")
+		return false
 	case seen.Revoked != "":
 		e.fail("identity", "If that was not meant: "+e.Again, "this agent was revoked or its node deleted (%s); it will never connect again", seen.Revoked)
 		return false

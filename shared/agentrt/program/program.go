@@ -14,7 +14,8 @@ import (
 )
 
 // Exit codes. A revoked agent ends with OK: there is nothing to repair and
-// nothing to start again.
+// nothing to start again. One whose node was deleted ends with NotEnrolled, after
+// which no service manager starts it again.
 const (
 	OK          = 0
 	Failed      = 1
@@ -45,6 +46,9 @@ func (p Program) Serve(logFormat, logLevel string, run func(*slog.Logger) error)
 	case errors.Is(err, agentrt.ErrRevoked):
 		log.Error("stopped for good", logging.KeyError, err)
 		return OK
+	case errors.Is(err, agentrt.ErrDeleted):
+		log.Error("stopped for good", logging.KeyError, err)
+		return NotEnrolled
 	case errors.As(err, &notEnrolled):
 		log.Error("not enrolled", logging.KeyError, err)
 		return NotEnrolled

@@ -99,6 +99,11 @@ type NodePath struct {
 	NodeID uuid.UUID `path:"nodeId" format:"uuid"`
 }
 
+type deleteNodeInput struct {
+	NodePath
+	Containers string `query:"containers" enum:"keep,remove" default:"keep" doc:"What the node's agent does, once it can be told, before it goes: keep all containers as they run, or remove those that it made, with their networks. Volumes stay either way"`
+}
+
 // NodeBody is what a person says about a node.
 type NodeBody struct {
 	Body struct {
@@ -237,7 +242,10 @@ func (a *api) updateNode(ctx context.Context, in *updateNodeInput) (*empty, erro
 	return nil, a.deps.Nodes.Update(ctx, in.NodeID, in.draft())
 }
 
-func (a *api) deleteNode(ctx context.Context, in *NodePath) (*empty, error) {
+func (a *api) deleteNode(ctx context.Context, in *deleteNodeInput) (*empty, error) {
+	if in.Containers == "remove" {
+		return nil, a.deps.Nodes.DeleteRemoving(ctx, in.NodeID)
+	}
 	return nil, a.deps.Nodes.Delete(ctx, in.NodeID)
 }
 

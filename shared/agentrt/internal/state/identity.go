@@ -179,7 +179,7 @@ func (d *Dir) writeNewIdentity(id Identity, token string) error {
 func (d *Dir) recoverIdentity() error {
 	if d.exists(folderNewIdentity + "/" + fileAgent) {
 		err := errors.Join(
-			d.remove(fileAssignments, fileResults, fileBegun, fileRevoked),
+			d.remove(fileAssignments, fileResults, fileBegun, fileRevoked, fileDeletion),
 			d.change("remove the old identity", func() error { return os.RemoveAll(d.at(folderIdentity)) }),
 		)
 		if err == nil {

@@ -17,6 +17,8 @@ type Inspection struct {
 	EnrolmentError string
 	// Revoked is why the agent must not connect; empty when it may.
 	Revoked string
+	// Deleted: the agent's node was deleted.
+	Deleted bool
 }
 
 // Inspect reads a state folder without taking it: an agent may run on it.
@@ -33,6 +35,9 @@ func Inspect(path string) (i Inspection, err error) {
 		return i, err
 	}
 	i.EnrolmentError = strings.TrimSpace(string(refused))
+	if _, i.Deleted, err = d.Deletion(); err != nil {
+		return i, err
+	}
 	reason, revoked, err := d.Revoked()
 	if revoked && reason == "" {
 		reason = "no reason given"

@@ -441,7 +441,10 @@ type Refusal struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Reason RefusalReason          `protobuf:"varint,1,opt,name=reason,proto3,enum=fairlead.agent.v1.RefusalReason" json:"reason,omitempty"`
 	// How long to wait before trying again; 0 means the agent's own back-off.
-	RetryAfterMs  uint32 `protobuf:"varint,2,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	RetryAfterMs uint32 `protobuf:"varint,2,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// Set with REFUSAL_REASON_REVOKED when the controller has it on record that
+	// the agent's node was deleted.
+	Deletion      *NodeDeletion `protobuf:"bytes,3,opt,name=deletion,proto3" json:"deletion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +493,62 @@ func (x *Refusal) GetRetryAfterMs() uint32 {
 	return 0
 }
 
+func (x *Refusal) GetDeletion() *NodeDeletion {
+	if x != nil {
+		return x.Deletion
+	}
+	return nil
+}
+
+// NodeDeletion is what becomes of a node that was deleted. An agent that knows
+// this message carries it out and then goes; any other stops for good, which is
+// what the refusal's reason says.
+type NodeDeletion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent removes the containers and networks that it made; volumes stay.
+	// Otherwise everything runs on.
+	RemoveContainers bool `protobuf:"varint,1,opt,name=remove_containers,json=removeContainers,proto3" json:"remove_containers,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *NodeDeletion) Reset() {
+	*x = NodeDeletion{}
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeDeletion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeDeletion) ProtoMessage() {}
+
+func (x *NodeDeletion) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_agent_v1_enrolment_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeDeletion.ProtoReflect.Descriptor instead.
+func (*NodeDeletion) Descriptor() ([]byte, []int) {
+	return file_fairlead_agent_v1_enrolment_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NodeDeletion) GetRemoveContainers() bool {
+	if x != nil {
+		return x.RemoveContainers
+	}
+	return false
+}
+
 var File_fairlead_agent_v1_enrolment_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
@@ -519,10 +578,13 @@ const file_fairlead_agent_v1_enrolment_proto_rawDesc = "" +
 	"\tengine_id\x18\x05 \x01(\tR\bengineId\x12\x0e\n" +
 	"\x02os\x18\x06 \x01(\tR\x02os\x12\"\n" +
 	"\farchitecture\x18\a \x01(\tR\farchitecture\x12\x1a\n" +
-	"\bhostname\x18\b \x01(\tR\bhostname\"i\n" +
+	"\bhostname\x18\b \x01(\tR\bhostname\"\xa6\x01\n" +
 	"\aRefusal\x128\n" +
 	"\x06reason\x18\x01 \x01(\x0e2 .fairlead.agent.v1.RefusalReasonR\x06reason\x12$\n" +
-	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs*\x9c\x02\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\x12;\n" +
+	"\bdeletion\x18\x03 \x01(\v2\x1f.fairlead.agent.v1.NodeDeletionR\bdeletion\";\n" +
+	"\fNodeDeletion\x12+\n" +
+	"\x11remove_containers\x18\x01 \x01(\bR\x10removeContainers*\x9c\x02\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cREFUSAL_REASON_TOKEN_UNKNOWN\x10\x01\x12\x1d\n" +
@@ -550,7 +612,7 @@ func file_fairlead_agent_v1_enrolment_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_agent_v1_enrolment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_agent_v1_enrolment_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fairlead_agent_v1_enrolment_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fairlead_agent_v1_enrolment_proto_goTypes = []any{
 	(RefusalReason)(0),      // 0: fairlead.agent.v1.RefusalReason
 	(*RecoverRequest)(nil),  // 1: fairlead.agent.v1.RecoverRequest
@@ -559,20 +621,22 @@ var file_fairlead_agent_v1_enrolment_proto_goTypes = []any{
 	(*EnrolResponse)(nil),   // 4: fairlead.agent.v1.EnrolResponse
 	(*AgentInfo)(nil),       // 5: fairlead.agent.v1.AgentInfo
 	(*Refusal)(nil),         // 6: fairlead.agent.v1.Refusal
+	(*NodeDeletion)(nil),    // 7: fairlead.agent.v1.NodeDeletion
 }
 var file_fairlead_agent_v1_enrolment_proto_depIdxs = []int32{
 	5, // 0: fairlead.agent.v1.RecoverRequest.agent:type_name -> fairlead.agent.v1.AgentInfo
 	5, // 1: fairlead.agent.v1.EnrolRequest.agent:type_name -> fairlead.agent.v1.AgentInfo
 	0, // 2: fairlead.agent.v1.Refusal.reason:type_name -> fairlead.agent.v1.RefusalReason
-	3, // 3: fairlead.agent.v1.EnrolmentService.Enrol:input_type -> fairlead.agent.v1.EnrolRequest
-	1, // 4: fairlead.agent.v1.EnrolmentService.Recover:input_type -> fairlead.agent.v1.RecoverRequest
-	4, // 5: fairlead.agent.v1.EnrolmentService.Enrol:output_type -> fairlead.agent.v1.EnrolResponse
-	2, // 6: fairlead.agent.v1.EnrolmentService.Recover:output_type -> fairlead.agent.v1.RecoverResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 3: fairlead.agent.v1.Refusal.deletion:type_name -> fairlead.agent.v1.NodeDeletion
+	3, // 4: fairlead.agent.v1.EnrolmentService.Enrol:input_type -> fairlead.agent.v1.EnrolRequest
+	1, // 5: fairlead.agent.v1.EnrolmentService.Recover:input_type -> fairlead.agent.v1.RecoverRequest
+	4, // 6: fairlead.agent.v1.EnrolmentService.Enrol:output_type -> fairlead.agent.v1.EnrolResponse
+	2, // 7: fairlead.agent.v1.EnrolmentService.Recover:output_type -> fairlead.agent.v1.RecoverResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_agent_v1_enrolment_proto_init() }
@@ -586,7 +650,7 @@ func file_fairlead_agent_v1_enrolment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_agent_v1_enrolment_proto_rawDesc), len(file_fairlead_agent_v1_enrolment_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
