@@ -100,13 +100,13 @@ unit: machine
 	$(say) "testing without e2e, install-scripts and what starts containers (make test does it all)"
 	@go test -short $(filter-out ./e2e/... ./install-scripts/...,$(PACKAGES))
 
-# Tests run in two rows side by side. Those that use this machine's engine share
-# it and its images: they go one after the other, and mostly wait. The others
-# mostly compute.
+# Tests run in three rows side by side. Those that use this machine's engine share
+# it and its images: they go one after the other, and mostly wait. Those that use
+# a Kubernetes cluster of their own wait too. The others mostly compute.
 .PHONY: test
 test: machine build artifacts kube-build lint tidy-check gen-check clean-check ## everything that continuous integration runs
-	$(say) "testing every module with the race detector, in two rows: what comes of each is shown when it has ended"
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-engine test-rest
+	$(say) "testing every module with the race detector, in three rows: what comes of each is shown when it has ended"
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-engine test-cluster test-rest
 
 .PHONY: test-engine
 test-engine:
@@ -114,10 +114,14 @@ test-engine:
 	$(say) "testing what installs agents"
 	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 ./e2e/system/... ./install-scripts/...
 
+.PHONY: test-cluster
+test-cluster:
+	@go test -race -count=1 -timeout 30m -p 1 ./crane/... ./e2e/cluster
+
 .PHONY: test-rest
 test-rest:
 	@go test -race -count=1 -timeout 30m -p 1 \
-		$(filter-out ./dagent/... ./e2e/... ./install-scripts/...,$(PACKAGES)) $$(go list ./e2e/... | grep -v '/e2e/system$$')
+		$(filter-out ./dagent/... ./crane/... ./e2e/... ./install-scripts/...,$(PACKAGES)) $$(go list ./e2e/... | grep -vE '/e2e/(system|cluster)$$')
 	$(say) "switching guards off that need no database"
 	@go run ./e2e/cmd/mutants -quick
 
