@@ -7,6 +7,7 @@ require (
 	fairlead.dev/shared/bucket v0.0.0-00010101000000-000000000000
 	fairlead.dev/shared/ociimage v0.0.0-00010101000000-000000000000
 	github.com/distribution/reference v0.6.0
+	github.com/google/go-containerregistry v0.21.9
 	golang.org/x/sync v0.24.0
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
@@ -43,7 +44,6 @@ require (
 	github.com/go-openapi/swag/typeutils v0.27.1 // indirect
 	github.com/go-openapi/swag/yamlutils v0.27.1 // indirect
 	github.com/google/gnostic-models v0.7.0 // indirect
-	github.com/google/go-containerregistry v0.21.9 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.4-0.20250319132907-e064f32e3674 // indirect
 	github.com/johannesboyne/gofakes3 v1.1.0 // indirect

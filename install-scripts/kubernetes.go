@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"embed"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -56,7 +57,7 @@ type KubernetesParams struct {
 // kubernetesValues is what the template of the script refers to.
 type kubernetesValues struct {
 	KubernetesParams
-	Enrolment, Expires, ExpiresEpoch, ReleaseKeyPEM, WaitText string
+	Enrolment, Expires, ExpiresEpoch, ReleaseKeyPEM, ReleaseKeyRaw, WaitText string
 }
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$`)
@@ -97,6 +98,7 @@ func RenderKubernetes(params KubernetesParams) ([]byte, error) {
 		Expires:          params.Expires.UTC().Format(time.RFC3339),
 		ExpiresEpoch:     strconv.FormatInt(params.Expires.Unix(), 10),
 		ReleaseKeyPEM:    string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key})),
+		ReleaseKeyRaw:    base64.StdEncoding.EncodeToString(params.ReleaseKey),
 		WaitText:         strconv.Itoa(int(params.Wait.Seconds())),
 	})
 	if err != nil {

@@ -17,8 +17,12 @@ import (
 	"fairlead.dev/crane/kubetest"
 )
 
-// programVersion is what the programs under test are built as.
-const programVersion = "0.0.0-e2e"
+// programVersion is what the programs under test are built as, nextVersion what
+// those are that agents are updated to.
+const (
+	programVersion = "0.0.0-e2e"
+	nextVersion    = "0.1.0-e2e"
+)
 
 func TestMain(m *testing.M) {
 	// In the cluster's namespaces there is no way out: what is fetched or built
@@ -41,15 +45,24 @@ func binDir() string {
 	return dir
 }
 
-// build makes the programs as everybody does.
+// nextDir is where the programs of the next version are.
+func nextDir() string { return filepath.Join(binDir(), "next") }
+
+// archiveIn is the agent's archive in a folder of artifacts.
+func archiveIn(artifacts string) string {
+	return filepath.Join(artifacts, "crane-linux-"+runtime.GOARCH+".tar")
+}
+
+// build makes the programs as everybody does, of both versions.
 func build() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	bin := binDir()
-	archive := filepath.Join(bin, "artifacts", "crane-linux-"+runtime.GOARCH+".tar")
-	out, err := exec.CommandContext(ctx, "make", "-C", "../..", "build", archive, "BIN="+bin, "VERSION="+programVersion).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	for bin, version := range map[string]string{binDir(): programVersion, nextDir(): nextVersion} {
+		archive := archiveIn(filepath.Join(bin, "artifacts"))
+		out, err := exec.CommandContext(ctx, "make", "-C", "../..", "build", archive, "BIN="+bin, "VERSION="+version).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("build the programs: %w\n%s", err, out)
+		}
 	}
 	return nil
 }

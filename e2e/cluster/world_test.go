@@ -32,17 +32,22 @@ type world struct {
 	*client.Client
 	cluster *kubetest.Cluster
 	// path has kubectl in it.
-	path    string
-	url     string
-	args    []string
-	log     string
-	process *exec.Cmd
-	done    chan struct{}
+	path string
+	url  string
+	// bin has the controller's program, artifacts the agents that it serves.
+	bin, artifacts string
+	args           []string
+	log            string
+	process        *exec.Cmd
+	done           chan struct{}
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{cluster: kubetest.Running(t), url: "http://" + kubetest.NodeIP + ":18080"}
+	w := &world{
+		cluster: kubetest.Running(t), url: "http://" + kubetest.NodeIP + ":18080",
+		bin: binDir(), artifacts: filepath.Join(binDir(), "artifacts"),
+	}
 	tools := t.TempDir()
 	must(t, os.Symlink(w.cluster.Program(), filepath.Join(tools, "kubectl")))
 	w.path = tools + ":" + os.Getenv("PATH")
@@ -59,7 +64,7 @@ func newWorld(t testing.TB) *world {
 	w.log = filepath.Join(state, "log")
 	agents := kubetest.NodeIP + ":18443"
 	w.args = []string{
-		"serve", "--state-dir", filepath.Join(state, "state"), "--artifact-dir", filepath.Join(binDir(), "artifacts"),
+		"serve", "--state-dir", filepath.Join(state, "state"),
 		"--http-addr", strings.TrimPrefix(w.url, "http://"), "--public-url", w.url, "--agent-addr", agents, "--agent-public-addr", agents,
 	}
 	w.start(t)
@@ -84,7 +89,7 @@ func (w *world) start(t testing.TB) {
 	output, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(t, err)
 	defer func() { _ = output.Close() }() // the process has it
-	w.process = exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(binDir(), "controller"), w.args...)
+	w.process = exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(w.bin, "controller"), append(w.args, "--artifact-dir", w.artifacts)...)
 	w.process.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "FAIRLEAD_ADMIN_EMAIL=" + adminEmail, "FAIRLEAD_ADMIN_PASSWORD=" + adminPassword,
 	}

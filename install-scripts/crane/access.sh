@@ -82,6 +82,23 @@ print_access() {
   resourceNames: [crane]
   verbs: [get, update]
 RULES
+	# To replace itself by another build it rolls its own Deployment, and looks at
+	# its pods.
+	cat <<'RULES'
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [crane]
+  verbs: [get, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+RULES
 	grant Role crane-state "$NAME"
 	# Under this lease one pod of the agent acts, should there ever be two.
 	printf -- '---\napiVersion: coordination.k8s.io/v1\nkind: Lease\n'
@@ -148,6 +165,7 @@ spec:
   - expression: >-
       (request.resource.resource == 'secrets' && request.namespace == '$NAME' && request.name == 'crane-state')
       || (request.resource.resource == 'leases' && request.namespace == '$NAME' && request.name == 'crane')
+      || (request.resource.resource == 'deployments' && request.namespace == '$NAME' && request.name == 'crane' && request.operation == 'UPDATE')
       || ('app.kubernetes.io/managed-by' in variables.labels && variables.labels['app.kubernetes.io/managed-by'] == 'fairlead')
       || (request.resource.resource != 'namespaces' && 'fairlead.dev/deploy' in variables.labels && variables.labels['fairlead.dev/deploy'] == 'allowed')
     reason: Forbidden

@@ -55,6 +55,13 @@ check_installed() {
 	ENROLMENT_ID=
 	[ -n "$BEFORE" ] || return 0
 	pod='{.spec.template.spec'
+	if [ "$(there deployment crane '{.spec.strategy.type}')" = RollingUpdate ]; then
+		UPDATING=yes
+		[ -n "$IMAGE$LOAD" ] ||
+			problem "the agent is being replaced by another build just now: wait for the end of that, or say --image or --load, which ends it"
+	else
+		UPDATE_ID=$(there deployment crane "$pod.containers[0].env[?(@.name=='FAIRLEAD_UPDATE_ID')].value}")
+	fi
 	if [ -z "$IMAGE$LOAD" ]; then
 		IMAGE=$(there deployment crane "$pod.containers[0].image}")
 	fi
@@ -166,6 +173,10 @@ apply_agent() {
 		kubectl delete secret crane-enrolment --namespace "$NAME" --ignore-not-found >/dev/null
 		kubectl create secret generic crane-enrolment --namespace "$NAME" --from-file "$WORK/enrolment/enrol.json" >>"$WORK/applied" ||
 			die "could not hand the token over"
+	fi
+	if [ -n "$UPDATING" ]; then
+		kubectl patch deployment crane --namespace "$NAME" --type merge \
+			--patch '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}' >>"$WORK/applied" || die "could not end the update that is under way"
 	fi
 	print_deployment >"$WORK/deployment.yaml"
 	apply "$WORK/deployment.yaml" || die "could not apply the agent's Deployment"

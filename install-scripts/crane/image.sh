@@ -15,8 +15,9 @@ save_archive() {
 	[ ! -e "$SAVE" ] || die "$SAVE is there already"
 	take_archive
 	cp "$WORK/agent.tar" "$SAVE"
-	say "the image $ARCHIVE_IMAGE is in $SAVE; push it where the cluster's nodes can pull it, for example:"
-	say "  skopeo copy docker-archive:$SAVE docker://registry.example.org/fairlead/crane:$VERSION"
+	say "the image $ARCHIVE_IMAGE is in $SAVE; push it where the cluster's nodes can pull it, so that it keeps"
+	say "its digest, by which the agent asks for it when it is updated: as go-containerregistry's crane does,"
+	say "  crane push $SAVE registry.example.org/fairlead/crane:$VERSION"
 	say "and run this script with --image registry.example.org/fairlead/crane:$VERSION"
 }
 

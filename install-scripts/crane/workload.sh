@@ -21,7 +21,8 @@ variable() { printf '        - {name: %s, value: "%s"}\n' "$1" "$2"; }
 
 # print_deployment prints what runs the agent. One pod at a time: two would be one
 # agent twice. What it has to keep is in the secret crane-state; its folder goes
-# with the pod.
+# with the pod. When it replaces itself it changes image, environment and strategy,
+# and gives the strategy back.
 print_deployment() {
 	printf 'apiVersion: apps/v1\nkind: Deployment\n'
 	meta crane "$NAME"
@@ -62,6 +63,8 @@ DEPLOYMENT
 	variable CRANE_LEASE crane
 	variable CRANE_IMAGE "$IMAGE"
 	variable CRANE_ENROLMENT_FILE /enrolment/enrol.json
+	variable CRANE_RELEASE_KEY "$RELEASE_KEY_RAW"
+	variable FAIRLEAD_UPDATE_ID "$UPDATE_ID"
 	if [ -n "$NAMESPACES" ]; then variable CRANE_NAMESPACES "$(printf '%s' "$NAMESPACES" | tr ' ' ',')"; fi
 	for name in HTTPS_PROXY NO_PROXY; do
 		eval "value=\${$name:-}"

@@ -83,6 +83,9 @@ type Config struct {
 	// come back without, which is not used before Keep returned nil; without it
 	// for the work, whose copy may come a little later.
 	Keep func(identity bool) error
+	// Shared is how agents on several machines share one state folder, of which
+	// each has a copy; nil when the machine's own folder is all there is.
+	Shared Shared
 
 	// Depart takes the agent off its machine once its node was deleted, so that
 	// nothing starts it again; it may end the process. It is told whether the
@@ -156,7 +159,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // turn acts in the role that the process has now, until it has another one: it
 // then returns nil or errHandover.
 func (a *Agent) turn(ctx context.Context) error {
-	update, err := state.ReadUpdate(a.config.StateDir)
+	update, err := a.readUpdate(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,13 +170,26 @@ func (a *Agent) turn(ctx context.Context) error {
 		return a.standBy(ctx, update)
 	case rejected:
 		return errRejected(update)
+	default:
+		return a.alone(ctx, a.work)
+	}
+}
+
+// work serves, as the only one who may; unless the role became another one while
+// it waited for that.
+func (a *Agent) work(ctx context.Context) error {
+	update, err := state.ReadUpdate(a.config.StateDir)
+	if err != nil {
+		return err
+	}
+	switch roleIn(update, a.config.UpdateID) {
 	case takingOver:
 		dir, err := a.take(ctx, update)
 		if err != nil {
 			return err
 		}
 		return a.hold(ctx, dir)
-	default:
+	case serving:
 		dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
 		if err != nil {
 			return err
@@ -182,6 +198,8 @@ func (a *Agent) turn(ctx context.Context) error {
 			return errors.Join(err, dir.Close())
 		}
 		return a.hold(ctx, dir)
+	default:
+		return nil
 	}
 }
 

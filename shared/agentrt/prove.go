@@ -27,7 +27,7 @@ func (a *Agent) prove(ctx context.Context, update state.Update) error {
 		if !proven {
 			err := a.proveOnce(ctx)
 			if err == nil {
-				err = state.WriteProof(a.config.StateDir, state.Proof{ID: update.ID, Version: a.config.Version})
+				err = a.leaveProof(ctx, update.ID)
 			}
 			if proven = err == nil; proven {
 				a.config.Log.Info("this agent has proven itself and waits to take over", "version", a.config.Version)
@@ -35,10 +35,13 @@ func (a *Agent) prove(ctx context.Context, update state.Update) error {
 				a.config.Log.Warn("this agent could not prove itself yet", logging.KeyError, err)
 			}
 		}
-		if !backoff.Sleep(ctx, updateLook) {
+		if !backoff.Sleep(ctx, a.lookEvery()) {
 			return nil
 		}
-		now, err := state.ReadUpdate(a.config.StateDir)
+		now, err := a.readUpdate(ctx)
+		if apperr.Is(err, apperr.Unavailable) {
+			continue // what is shared is away for a moment
+		}
 		if err != nil {
 			return err
 		}

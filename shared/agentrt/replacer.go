@@ -42,6 +42,9 @@ type Look struct {
 	Alive bool
 	// Restarts is how often it ended and was started again.
 	Restarts int
+	// Proven is the version that the candidate proved itself as, where it does
+	// not share a disk with the agent that looks; empty until then.
+	Proven string
 	// Words are for people: how it ended, and what it said last.
 	Words string
 }

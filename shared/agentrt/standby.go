@@ -73,8 +73,11 @@ func (a *Agent) standBy(ctx context.Context, update state.Update) error {
 	}
 	deadline := time.Now().Add(a.patience())
 	gone := 0
-	for backoff.Sleep(ctx, updateLook) {
-		now, err := state.ReadUpdate(a.config.StateDir)
+	for backoff.Sleep(ctx, a.lookEvery()) {
+		now, err := a.readUpdate(ctx)
+		if apperr.Is(err, apperr.Unavailable) {
+			continue // what is shared is away for a moment
+		}
 		if err != nil {
 			return err
 		}
@@ -112,10 +115,13 @@ func (a *Agent) takeBack(ctx context.Context, update state.Update, why string) e
 		if discarded != nil {
 			a.config.Log.Error("the new agent cannot be stopped", logging.KeyError, discarded)
 		}
-		dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
-		if err == nil {
+		err := a.alone(ctx, func(context.Context) error {
+			dir, err := state.OpenKept(a.config.StateDir, a.config.Keep)
+			if err != nil {
+				return err
+			}
 			return errors.Join(a.failed(dir, update.ID, why, discarded != nil), dir.Close())
-		}
+		})
 		if !apperr.Is(err, apperr.Conflict) {
 			return err
 		}

@@ -225,7 +225,7 @@ func (u *updater) download(ctx context.Context, order *agentv1.Update) error {
 // awaitProof waits until the new agent has shown that it is well.
 func (u *updater) awaitProof(ctx context.Context, record state.Update) error {
 	late := time.After(u.patience)
-	look := time.NewTicker(updateLook)
+	look := time.NewTicker(u.agent.lookEvery())
 	defer look.Stop()
 	for {
 		select {
@@ -236,18 +236,29 @@ func (u *updater) awaitProof(ctx context.Context, record state.Update) error {
 		case <-look.C:
 		}
 		proof, err := u.dir.Proof()
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case proof.ID == record.ID && proof.Version != record.To:
-			return apperr.New(apperr.Invalid, "the build that was signed as %s says that it is %.80q", record.To, proof.Version)
-		case proof.ID == record.ID:
-			return nil
 		}
-		if seen, err := u.agent.config.Replacer.Look(ctx, record.ID); err == nil && !seen.Alive {
+		if proof.ID == record.ID {
+			return provenAs(record.To, proof.Version)
+		}
+		seen, err := u.agent.config.Replacer.Look(ctx, record.ID)
+		switch {
+		case err != nil: // the next look tells more
+		case seen.Proven != "":
+			return provenAs(record.To, seen.Proven)
+		case !seen.Alive:
 			return fmt.Errorf("the new agent ended before it proved itself: %s", seen.Words)
 		}
 	}
+}
+
+// provenAs is an error unless the new agent is the version that was asked for.
+func provenAs(want, said string) error {
+	if said != want {
+		return apperr.New(apperr.Invalid, "the build that was signed as %s says that it is %.80q", want, said)
+	}
+	return nil
 }
 
 func (u *updater) words(ctx context.Context, id string) string {

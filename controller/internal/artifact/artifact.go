@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/update"
 	installscripts "fairlead.dev/install-scripts"
 	"fairlead.dev/shared/release"
@@ -143,9 +144,14 @@ func updateKeys(chain []release.Key) []update.Key {
 	return keys
 }
 
-// Build returns the signed build for an architecture, in Go's words.
-func (l *Library) Build(architecture string) (update.Build, bool) {
-	for _, a := range l.Artifacts {
+// Build returns the signed build of the agent of such nodes for an architecture, in
+// Go's words.
+func (l *Library) Build(kind node.Type, architecture string) (update.Build, bool) {
+	list := l.Artifacts
+	if kind == node.Kubernetes {
+		list = l.Crane
+	}
+	for _, a := range list {
 		if a.Arch == architecture {
 			signed := release.Artifact{Path: a.Path, Version: l.Version, SHA256: a.SHA256, Size: a.Size}
 			return update.Build{

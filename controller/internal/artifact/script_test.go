@@ -85,6 +85,13 @@ func TestAClusterGetsItsOwnAgent(t *testing.T) {
 			t.Errorf("no signature is served at %s", path)
 		}
 	}
+	build, found := library.Build(node.Kubernetes, "amd64")
+	if !found || build.Path != "/artifacts/crane/1.2.3/linux-amd64.tar" {
+		t.Errorf("an agent of a cluster is updated by %+v (%t)", build, found)
+	}
+	if build, found = library.Build(node.Docker, "amd64"); found {
+		t.Errorf("an agent of Docker is updated by %+v", build)
+	}
 	r := cluster()
 	r.RootPath = "/srv/agent"
 	if _, _, err := s.Render(r); !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "rootPath") {

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"fairlead.dev/controller/internal/artifact"
+	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/rest"
 	"fairlead.dev/shared/release"
 )
@@ -98,7 +99,7 @@ func TestBillsAndKeysAreServed(t *testing.T) {
 		t.Errorf("minisign's key is\n%s", body)
 	}
 	// An agent that trusts the old key follows to the new one.
-	build, found := library.Build("amd64")
+	build, found := library.Build(node.Docker, "amd64")
 	if !found || len(build.Keys) != 2 {
 		t.Fatalf("the build goes out with %d keys (%t)", len(build.Keys), found)
 	}

@@ -117,7 +117,7 @@ func (s *Service) fitting(n node.Node) (Build, error) {
 	if !slices.Contains(n.Agent.Capabilities, capability) {
 		return Build{}, apperr.New(apperr.Unsupported, "the node's agent cannot replace itself: make an install script for the node and run it there").WithField("nodeId", n.ID)
 	}
-	build, found := s.Library.Build(n.Agent.Architecture)
+	build, found := s.Library.Build(n.Type, n.Agent.Architecture)
 	if !found {
 		return Build{}, apperr.New(apperr.Precondition, "this controller has no agent for the architecture %q", n.Agent.Architecture).WithField("nodeId", n.ID)
 	}

@@ -30,9 +30,9 @@ type Key struct{ Public, Signature []byte }
 
 // Library holds the builds.
 type Library interface {
-	// Build returns the newest build for an architecture, in Go's words; false
-	// when there is none.
-	Build(architecture string) (Build, bool)
+	// Build returns the newest build of the agent of such nodes for an
+	// architecture, in Go's words; false when there is none.
+	Build(kind node.Type, architecture string) (Build, bool)
 }
 
 // Told is what an agent says of its last update.

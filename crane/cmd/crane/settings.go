@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"fairlead.dev/crane/internal/app"
+	"fairlead.dev/crane/internal/selfupdate"
 )
 
 const defaultStateDir = "/var/lib/fairlead-agent"
@@ -36,7 +37,8 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 		"secret in its own namespace that keeps a copy of the state folder (CRANE_STATE_SECRET)")
 	text(&s.app.Lease, "lease", getenv("CRANE_LEASE"), "lease in its own namespace under which one of several pods acts (CRANE_LEASE)")
 	text(&s.app.EnrolmentFile, "enrolment-file", getenv("CRANE_ENROLMENT_FILE"), "`file` with what to enrol with (CRANE_ENROLMENT_FILE)")
-	text(&s.app.Image, "image", getenv("CRANE_IMAGE"), "the agent's own image, as nodes pull it: it fills volumes before pods start (CRANE_IMAGE)")
+	text(&s.app.Image, "image", getenv(selfupdate.EnvImage), "the agent's own image, as nodes pull it: it fills volumes before pods start (CRANE_IMAGE)")
+	text(&s.app.ReleaseKey, "release-key", getenv("CRANE_RELEASE_KEY"), "what builds of the agent must be signed by, base64 (CRANE_RELEASE_KEY)")
 	text(&s.logFormat, "log-format", cmp.Or(getenv("CRANE_LOG_FORMAT"), "json"), "json or text (CRANE_LOG_FORMAT)")
 	text(&s.logLevel, "log-level", cmp.Or(getenv("CRANE_LOG_LEVEL"), "info"), "debug, info, warn or error (CRANE_LOG_LEVEL)")
 	if err := flags.Parse(args); err != nil {
@@ -45,6 +47,7 @@ func parse(command string, args []string, getenv func(string) string, stderr io.
 	if flags.NArg() > 0 {
 		return s, tell(stderr, "crane: %q is not understood", flags.Arg(0))
 	}
+	s.app.UpdateID = getenv(selfupdate.EnvUpdateID)
 	s.app.Namespaces = strings.FieldsFunc(*namespaces, func(r rune) bool { return r == ',' || r == ' ' })
 	if s.app.OwnNamespace == "" {
 		switch {

@@ -8,15 +8,13 @@ import (
 	"log/slog"
 	"os"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"fairlead.dev/crane/internal/kube"
-	"fairlead.dev/crane/internal/lease"
-	"fairlead.dev/crane/internal/statecopy"
+	"fairlead.dev/crane/internal/selfupdate"
 	"fairlead.dev/shared/agentrt"
 	"fairlead.dev/shared/buildinfo"
+	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/protocol"
 )
 
@@ -36,6 +34,11 @@ type Config struct {
 	// Lease is the lease there under which one of several pods acts; empty
 	// means that there is only one.
 	Lease string
+	// ReleaseKey is what the install script brought for builds of the agent to be
+	// checked by, base64; empty when it brought none.
+	ReleaseKey string
+	// UpdateID names the update that started this pod; empty when none did.
+	UpdateID string
 	// Image is the agent's own, as nodes pull it; empty when it fills no volumes.
 	Image string
 	// EnrolmentFile is where the install script leaves what to enrol with;
@@ -57,67 +60,42 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir,
-		"api_server", reach.Host, "namespaces", config.Namespaces)
-	agent := agent{config: config, reach: reach, driver: driver, hostname: hostname, log: log}
-	if config.Lease == "" {
-		return agent.serve(ctx)
-	}
 	client, err := kubernetes.NewForConfig(reach)
 	if err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
-	return lease.New(lease.Config{
-		Client: client, Namespace: config.OwnNamespace, Name: config.Lease, Holder: hostname, Log: log,
-	}).Hold(ctx, agent.serve)
+	log.Info("starting", "version", buildinfo.Version(), "commit", buildinfo.Commit(), "state_dir", config.StateDir,
+		"api_server", reach.Host, "namespaces", config.Namespaces, "update", config.UpdateID)
+	seat := newSeat(config, client, hostname, log)
+	runtime := agentrt.Config{
+		StateDir: config.StateDir, Driver: driver, NodeType: "k8s", Hostname: hostname, Log: log,
+		Capabilities: []string{protocol.Hooks}, Shared: seat, Keep: seat.keep, UpdateID: config.UpdateID,
+	}
+	replacer := config.replacer(client, hostname, seat)
+	if replacer != nil {
+		runtime.Replacer = replacer
+		runtime.Depart = func(ctx context.Context, _ bool) error {
+			if err := replacer.Stop(ctx, agentrt.ErrDeleted.Error()); err != nil {
+				return err
+			}
+			<-ctx.Done() // the pod is ended by that
+			return nil
+		}
+	}
+	err = agentrt.New(runtime).Run(ctx)
+	if replacer != nil && errors.Is(err, agentrt.ErrRevoked) {
+		log.Error("this agent was revoked: it stops itself, and what it deployed stays; to use the cluster again, run an install script")
+		if err := replacer.Stop(ctx, err.Error()); err != nil {
+			log.Warn("the agent's Deployment cannot be scaled to zero: its pod stays and does nothing", logging.KeyError, err)
+		}
+	}
+	return err
 }
 
-// agent is one that acts in the cluster.
-type agent struct {
-	config   Config
-	reach    *rest.Config
-	driver   *kube.Driver
-	hostname string
-	log      *slog.Logger
-}
-
-func (a agent) serve(ctx context.Context) error {
-	copied, err := a.config.restore(ctx, a.reach, a.log)
-	if err != nil {
-		return err
+// replacer is nil where the agent was not installed so that it could replace itself.
+func (c Config) replacer(client kubernetes.Interface, pod string, seat *seat) *selfupdate.Replacer {
+	if c.Lease == "" || c.StateSecret == "" {
+		return nil
 	}
-	enrolment := enrolment{file: a.config.EnrolmentFile, folder: a.config.StateDir}
-	if err := enrolment.offer(); err != nil {
-		return err
-	}
-	runtime := agentrt.Config{StateDir: a.config.StateDir, Driver: a.driver, NodeType: "k8s", Hostname: a.hostname, Log: a.log, Capabilities: []string{protocol.Hooks}}
-	if copied != nil {
-		runtime.Keep = copied.Keep
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var beside errgroup.Group
-	beside.Go(func() error { return thrifty().Run(ctx) })
-	if copied != nil {
-		beside.Go(func() error { return copied.Run(ctx) })
-	}
-	err = errors.Join(agentrt.New(runtime).Run(ctx), enrolment.settle())
-	cancel()
-	return errors.Join(err, beside.Wait())
-}
-
-// restore takes the state folder from its secret where it is empty. It returns
-// nil when there is no secret for it.
-func (c Config) restore(ctx context.Context, reach *rest.Config, log *slog.Logger) (*statecopy.Copy, error) {
-	if c.StateSecret == "" {
-		return nil, nil //nolint:nilnil // absent is a value here
-	}
-	client, err := kubernetes.NewForConfig(reach)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of the cluster: %w", err)
-	}
-	copied := statecopy.New(statecopy.Config{
-		Client: client, Namespace: c.OwnNamespace, Name: c.StateSecret, Folder: c.StateDir, Log: log,
-	})
-	return copied, copied.Restore(ctx)
+	return selfupdate.New(selfupdate.Config{Client: client, Namespace: c.OwnNamespace, Pod: pod, Proof: seat.proof})
 }

@@ -19,10 +19,12 @@ import (
 
 const (
 	// duration is for how long a pod that is not heard of keeps the lease, and
-	// period how often it is renewed: seldom enough to be no load.
+	// period how often it is renewed: seldom enough to be no load. Who waits for
+	// it looks more often.
 	duration = 30 * time.Second
 	renewal  = 20 * time.Second
 	period   = 8 * time.Second
+	look     = time.Second
 )
 
 // Config says which lease it is and who wants it.
@@ -84,14 +86,14 @@ func (l *Lease) contest(ctx context.Context, held chan struct{}, taken context.C
 			return false
 		}
 	}
-	lock := &resourcelock.LeaseLock{
+	lock := &seldom{LeaseLock: &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: l.config.Namespace, Name: l.config.Name},
 		Client:     l.config.Client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: l.config.Holder},
-	}
+	}}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-			Lock: lock, LeaseDuration: duration, RenewDeadline: renewal, RetryPeriod: period, ReleaseOnCancel: true, Name: l.config.Name,
+			Lock: lock, LeaseDuration: duration, RenewDeadline: renewal, RetryPeriod: look, ReleaseOnCancel: true, Name: l.config.Name,
 			Callbacks: leaderelection.LeaderCallbacks{
 				OnStartedLeading: func(context.Context) { won() },
 				OnStoppedLeading: func() {

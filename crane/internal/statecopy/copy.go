@@ -10,11 +10,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,18 +54,23 @@ type Copy struct {
 	behind chan struct{}
 
 	mu sync.Mutex
-	// secret is as it was read or written last; kept is the sum of what it holds.
-	secret *corev1.Secret
-	kept   [sha256.Size]byte
+	// secret is as it was read or written last; kept is the sum of what it holds,
+	// tried of what was written last without knowing that it arrived.
+	secret      *corev1.Secret
+	kept, tried sum
 }
+
+type sum [sha256.Size]byte
 
 // New returns a copy. Restore comes first.
 func New(config Config) *Copy {
 	return &Copy{config: config, behind: make(chan struct{}, 1)}
 }
 
-// Restore reads the secret, and fills the folder from it when that holds no
-// agent. A folder that does is at least as new: it stays.
+// Restore reads the secret, and takes the folder from it when that holds no
+// agent, or when another pod wrote the secret since this folder was copied to it:
+// otherwise the folder is at least as new and stays. Unavailable: the API server
+// does not answer.
 func (c *Copy) Restore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -73,20 +80,46 @@ func (c *Copy) Restore(ctx context.Context) error {
 			c.config.Name, c.config.Namespace)
 	}
 	if err != nil {
-		return fmt.Errorf("read the agent's state from secret %s: %w", c.config.Name, err)
+		return apperr.Wrap(apperr.Unavailable, err, "read the agent's state from secret %s", c.config.Name)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	packed := secret.Data[dataKey]
-	c.secret, c.kept = secret, sha256.Sum256(packed)
-	if len(packed) == 0 || holdsAgent(c.config.Folder) {
+	there := sum(sha256.Sum256(packed))
+	c.secret, c.kept = secret, there
+	if len(packed) == 0 || holdsAgent(c.config.Folder) && !c.behindOf(there) {
 		return nil
 	}
 	if err := unpack(packed, c.config.Folder); err != nil {
 		return fmt.Errorf("take the agent's state from secret %s: %w", c.config.Name, err)
 	}
+	if err := c.note(there); err != nil {
+		return err
+	}
 	c.config.Log.Info("the agent's state was taken from its secret", "secret", c.config.Name)
 	return nil
+}
+
+// fileCopied has the sums of what the secret may hold of this folder: of its copy,
+// and of one that was about to be written.
+const fileCopied = "copied"
+
+// note remembers with the folder what the secret holds of it, or will.
+func (c *Copy) note(sums ...sum) error {
+	var text strings.Builder
+	for _, s := range sums {
+		text.WriteString(hex.EncodeToString(s[:]) + "\n")
+	}
+	if err := os.WriteFile(filepath.Join(c.config.Folder, fileCopied), []byte(text.String()), 0o600); err != nil {
+		return fmt.Errorf("note what was copied to secret %s: %w", c.config.Name, err)
+	}
+	return nil
+}
+
+// behindOf reports whether the secret holds what never was in this folder.
+func (c *Copy) behindOf(there sum) bool {
+	noted, err := os.ReadFile(filepath.Join(c.config.Folder, fileCopied))
+	return err == nil && !strings.Contains(string(noted), hex.EncodeToString(there[:]))
 }
 
 // holdsAgent reports whether a folder has an identity, or one in the making.
@@ -152,9 +185,12 @@ func (c *Copy) write(ctx context.Context) error {
 	if len(left) > 0 {
 		c.config.Log.Warn("files of the agent's state are too large to be copied", "files", left)
 	}
-	sum := sha256.Sum256(packed)
-	if sum == c.kept || c.secret == nil {
+	next := sum(sha256.Sum256(packed))
+	if next == c.kept || c.secret == nil {
 		return nil
+	}
+	if err := c.note(c.kept, c.tried, next); err != nil {
+		return err
 	}
 	changed := c.secret.DeepCopy()
 	changed.Data = map[string][]byte{dataKey: packed}
@@ -165,10 +201,11 @@ func (c *Copy) write(ctx context.Context) error {
 		return c.reconsider(ctx, packed, err)
 	}
 	if err != nil {
+		c.tried = next
 		return fmt.Errorf("write the agent's state to secret %s: %w", c.config.Name, err)
 	}
-	c.secret, c.kept = written, sum
-	return nil
+	c.secret, c.kept, c.tried = written, next, sum{}
+	return c.note(next)
 }
 
 // reconsider finds out what a conflict means: our own write, whose answer was
@@ -178,13 +215,13 @@ func (c *Copy) reconsider(ctx context.Context, packed []byte, conflict error) er
 	if err != nil {
 		return fmt.Errorf("read the agent's state from secret %s: %w", c.config.Name, err)
 	}
-	there := sha256.Sum256(now.Data[dataKey])
+	there := sum(sha256.Sum256(now.Data[dataKey]))
 	switch {
 	case bytes.Equal(now.Data[dataKey], packed):
 		c.secret, c.kept = now, there
 		return nil
-	case there == c.kept:
-		c.secret = now
+	case there == c.kept, there == c.tried:
+		c.secret, c.kept = now, there
 		return fmt.Errorf("write the agent's state to secret %s: %w", c.config.Name, conflict)
 	default:
 		return apperr.Wrap(apperr.Conflict, conflict, "secret %s holds the state of another pod of this agent: only one may run", c.config.Name)

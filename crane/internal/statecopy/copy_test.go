@@ -170,6 +170,77 @@ func TestTwoPodsAreNotOneAgent(t *testing.T) {
 	}
 }
 
+// TestAPodThatStoodByTakesWhatTheOtherLeft: what it has itself is older then.
+func TestAPodThatStoodByTakesWhatTheOtherLeft(t *testing.T) {
+	t.Parallel()
+	client := cluster()
+	first, folder := pod(t, client)
+	write(t, folder, "identity/agent.json", []byte("who"))
+	write(t, folder, "revoked", []byte("once"))
+	write(t, folder, "update.json", []byte("handover"))
+	write(t, folder, "seen.json", []byte("what the first saw"))
+	write(t, folder, "spool/1", []byte("what it has still to tell"))
+	if err := first.Keep(true); err != nil {
+		t.Fatal(err)
+	}
+	second, other := pod(t, client)
+	write(t, other, "update.json", []byte("committed"))
+	if err := os.Remove(filepath.Join(other, "revoked")); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Keep(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"identity/agent.json": "who", "update.json": "committed", "revoked": "", "seen.json": "", "spool/1": "what it has still to tell",
+	} {
+		if got := content(t, folder, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestAWriteWhoseAnswerWasLostIsNoOtherPod, neither for this process nor for the
+// next one on the same folder.
+func TestAWriteWhoseAnswerWasLostIsNoOtherPod(t *testing.T) {
+	t.Parallel()
+	client := cluster()
+	c, folder := pod(t, client)
+	write(t, folder, "identity/agent.json", []byte("who"))
+	if err := c.Keep(true); err != nil {
+		t.Fatal(err)
+	}
+	lost := true
+	client.PrependReactor("update", "secrets", func(action ktesting.Action) (bool, runtime.Object, error) {
+		update, _ := action.(ktesting.UpdateAction)
+		secret, _ := update.GetObject().(*corev1.Secret)
+		if !lost {
+			return true, nil, kerrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "state", nil)
+		}
+		lost = false
+		arrived := secret.DeepCopy()
+		if err := client.Tracker().Update(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, arrived, "fairlead"); err != nil {
+			t.Error(err)
+		}
+		return true, nil, kerrors.NewServerTimeout(schema.GroupResource{Resource: "secrets"}, "update", 1)
+	})
+	write(t, folder, "update.json", []byte("handover"))
+	if err := c.Keep(true); err == nil {
+		t.Fatal("a write without an answer is taken for done")
+	}
+	write(t, folder, "update.json", []byte("failed"))
+	if err := c.Keep(true); err == nil || apperr.Is(err, apperr.Conflict) {
+		t.Errorf("after a lost answer: %v, want it to be tried again", err)
+	}
+	again := statecopy.New(statecopy.Config{Client: client, Namespace: "fairlead", Name: "state", Folder: folder, Log: slog.New(slog.DiscardHandler)})
+	if err := again.Restore(t.Context()); err != nil || content(t, folder, "update.json") != "failed" {
+		t.Errorf("Restore: %v, the folder holds %q, want what it held", err, content(t, folder, "update.json"))
+	}
+}
+
 func TestRestoreSaysWhatToDoWithoutASecret(t *testing.T) {
 	t.Parallel()
 	c := statecopy.New(statecopy.Config{Client: fake.NewClientset(), Namespace: "fairlead", Name: "state", Folder: t.TempDir(), Log: slog.New(slog.DiscardHandler)})

@@ -26,9 +26,12 @@ const (
 // cannot come back without first. The others are of this pod, or too many.
 func copied() []string {
 	return []string{
-		"identity", "identity.new", "enrolled", "revoked", "release-keys", "refused", "begun.json", "results.json", "commands", "assignments.pb",
+		"identity", "identity.new", "enrolled", "revoked", "deleted", "release-keys", "refused", "update.json", "begun.json", "results.json", "commands", "assignments.pb",
 	}
 }
+
+// fileSeen is what the agent saw last of what runs: another pod has seen more.
+const fileSeen = "seen.json"
 
 // stamp changes whenever one of the files may have. One that cannot be read is
 // told of by pack.
@@ -150,7 +153,13 @@ func unpack(packed []byte, folder string) error {
 		}
 		files = append(files, file{header.Name, content})
 	}
-	// Last first: what holdsAgent looks for is there when all is.
+	// What is there is older. What holdsAgent looks for goes first and comes last,
+	// so that a crash in between leaves a folder that is filled again.
+	for _, name := range append(copied(), fileSeen) {
+		if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
+			return fmt.Errorf("make room for the copy: %w", err)
+		}
+	}
 	for i := len(files) - 1; i >= 0; i-- {
 		path := filepath.Join(folder, files[i].name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -23,6 +23,7 @@ RELEASE_KEY='-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=
 -----END PUBLIC KEY-----
 '
+RELEASE_KEY_RAW='O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik='
 
 # How long the agent may take to be connected.
 WAIT_SECONDS='180'
@@ -34,6 +35,8 @@ WORK=
 CHANGING=
 FRESH=
 BEFORE=
+UPDATING=
+UPDATE_ID=
 PROBLEMS=0
 
 artifact_for() {
@@ -191,6 +194,23 @@ print_access() {
   resourceNames: [crane]
   verbs: [get, update]
 RULES
+	# To replace itself by another build it rolls its own Deployment, and looks at
+	# its pods.
+	cat <<'RULES'
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [crane]
+  verbs: [get, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+RULES
 	grant Role crane-state "$NAME"
 	# Under this lease one pod of the agent acts, should there ever be two.
 	printf -- '---\napiVersion: coordination.k8s.io/v1\nkind: Lease\n'
@@ -257,6 +277,7 @@ spec:
   - expression: >-
       (request.resource.resource == 'secrets' && request.namespace == '$NAME' && request.name == 'crane-state')
       || (request.resource.resource == 'leases' && request.namespace == '$NAME' && request.name == 'crane')
+      || (request.resource.resource == 'deployments' && request.namespace == '$NAME' && request.name == 'crane' && request.operation == 'UPDATE')
       || ('app.kubernetes.io/managed-by' in variables.labels && variables.labels['app.kubernetes.io/managed-by'] == 'fairlead')
       || (request.resource.resource != 'namespaces' && 'fairlead.dev/deploy' in variables.labels && variables.labels['fairlead.dev/deploy'] == 'allowed')
     reason: Forbidden
@@ -294,7 +315,8 @@ variable() { printf '        - {name: %s, value: "%s"}\n' "$1" "$2"; }
 
 # print_deployment prints what runs the agent. One pod at a time: two would be one
 # agent twice. What it has to keep is in the secret crane-state; its folder goes
-# with the pod.
+# with the pod. When it replaces itself it changes image, environment and strategy,
+# and gives the strategy back.
 print_deployment() {
 	printf 'apiVersion: apps/v1\nkind: Deployment\n'
 	meta crane "$NAME"
@@ -335,6 +357,8 @@ DEPLOYMENT
 	variable CRANE_LEASE crane
 	variable CRANE_IMAGE "$IMAGE"
 	variable CRANE_ENROLMENT_FILE /enrolment/enrol.json
+	variable CRANE_RELEASE_KEY "$RELEASE_KEY_RAW"
+	variable FAIRLEAD_UPDATE_ID "$UPDATE_ID"
 	if [ -n "$NAMESPACES" ]; then variable CRANE_NAMESPACES "$(printf '%s' "$NAMESPACES" | tr ' ' ',')"; fi
 	for name in HTTPS_PROXY NO_PROXY; do
 		eval "value=\${$name:-}"
@@ -457,8 +481,9 @@ save_archive() {
 	[ ! -e "$SAVE" ] || die "$SAVE is there already"
 	take_archive
 	cp "$WORK/agent.tar" "$SAVE"
-	say "the image $ARCHIVE_IMAGE is in $SAVE; push it where the cluster's nodes can pull it, for example:"
-	say "  skopeo copy docker-archive:$SAVE docker://registry.example.org/fairlead/crane:$VERSION"
+	say "the image $ARCHIVE_IMAGE is in $SAVE; push it where the cluster's nodes can pull it, so that it keeps"
+	say "its digest, by which the agent asks for it when it is updated: as go-containerregistry's crane does,"
+	say "  crane push $SAVE registry.example.org/fairlead/crane:$VERSION"
 	say "and run this script with --image registry.example.org/fairlead/crane:$VERSION"
 }
 
@@ -531,6 +556,13 @@ check_installed() {
 	ENROLMENT_ID=
 	[ -n "$BEFORE" ] || return 0
 	pod='{.spec.template.spec'
+	if [ "$(there deployment crane '{.spec.strategy.type}')" = RollingUpdate ]; then
+		UPDATING=yes
+		[ -n "$IMAGE$LOAD" ] ||
+			problem "the agent is being replaced by another build just now: wait for the end of that, or say --image or --load, which ends it"
+	else
+		UPDATE_ID=$(there deployment crane "$pod.containers[0].env[?(@.name=='FAIRLEAD_UPDATE_ID')].value}")
+	fi
 	if [ -z "$IMAGE$LOAD" ]; then
 		IMAGE=$(there deployment crane "$pod.containers[0].image}")
 	fi
@@ -642,6 +674,10 @@ apply_agent() {
 		kubectl delete secret crane-enrolment --namespace "$NAME" --ignore-not-found >/dev/null
 		kubectl create secret generic crane-enrolment --namespace "$NAME" --from-file "$WORK/enrolment/enrol.json" >>"$WORK/applied" ||
 			die "could not hand the token over"
+	fi
+	if [ -n "$UPDATING" ]; then
+		kubectl patch deployment crane --namespace "$NAME" --type merge \
+			--patch '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}' >>"$WORK/applied" || die "could not end the update that is under way"
 	fi
 	print_deployment >"$WORK/deployment.yaml"
 	apply "$WORK/deployment.yaml" || die "could not apply the agent's Deployment"

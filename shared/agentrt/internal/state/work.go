@@ -26,7 +26,7 @@ const (
 // it again, or it is found out again.
 func isWork(name string) bool {
 	switch name {
-	case fileAssignments, fileBroken, fileResults, fileBegun, fileTrouble, fileUpdate, fileEnrolError:
+	case fileAssignments, fileBroken, fileResults, fileBegun, fileTrouble, fileEnrolError:
 		return true
 	default:
 		return false
