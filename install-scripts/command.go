@@ -12,7 +12,8 @@ import (
 // two of them, which every shell, fish included, reads the same way. In it %s
 // is the script's URL and its digest.
 const commandBody = `set -eu; umask 077; d=$(mktemp -d); trap "rm -rf \"$d\"" EXIT; trap "exit 130" INT TERM HUP; u="%s"; ` +
-	`if command -v curl >/dev/null; then curl -fsSL -o "$d/install.sh" "$u"; else wget -q -O "$d/install.sh" "$u"; fi; ` +
+	`if command -v curl >/dev/null; then curl -fsSL -o "$d/install.sh" "$u"; else wget -q -O "$d/install.sh" "$u"; fi || ` +
+	`{ echo "fairlead: could not fetch the script, so nothing was run; it is served until it has been used, and no longer than its token is good: make a new one, or run the install.sh that the agent keeps in its folder" >&2; exit 1; }; ` +
 	`s=$(sha256sum <"$d/install.sh"); if [ "${s%%%% *}" != %s ]; then echo "fairlead: the script is not the one this command is for; nothing was run" >&2; exit 1; fi; ` +
 	`s=; if [ "$(id -u)" != 0 ] && command -v sudo >/dev/null; then s=sudo; [ -z "${HTTPS_PROXY:-}${https_proxy:-}${HTTP_PROXY:-}${http_proxy:-}" ] || s="sudo -E"; fi; ` +
 	`$s sh "$d/install.sh" "$@"`

@@ -85,8 +85,10 @@ func TestCommandForAnotherScriptRunsNothing(t *testing.T) {
 	w.mu.Lock()
 	delete(w.served, scriptPath)
 	w.mu.Unlock()
-	if out, ok := paste(t, "/bin/sh", line); ok {
-		t.Errorf("a missing script was fine:\n%s", out)
+	for name, env := range map[string][]string{"curl": nil, "wget": {"PATH=" + tools(t, append([]string{"wget"}, coreutils...)...)}} {
+		if out, ok := paste(t, "/bin/sh", line, env...); ok || !strings.Contains(out, "could not fetch the script, so nothing was run") {
+			t.Errorf("a script that is not served any more, by %s: ok %t\n%s", name, ok, out)
+		}
 	}
 	if after := w.snapshot(t); after != before {
 		t.Errorf("it changed\n%s\ninto\n%s", before, after)

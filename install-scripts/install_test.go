@@ -131,9 +131,13 @@ func TestStateFoldersWithDifficultNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "")
 			w.params.RootPath = filepath.Join(filepath.Dir(w.params.RootPath), name)
-			w.must(t, dash)
+			out := w.must(t, dash)
 			w.expectHandedOver(t)
-			w.must(t, dash, "--uninstall")
+			// What it says to remove the agent by can be pasted.
+			_, line, said := strings.Cut(out, "to remove the agent later: ")
+			if out, ok := execute(t, nil, []string{"-c", line}, "dash"); !said || !ok {
+				t.Errorf("%s: %s", line, out)
+			}
 			if left, err := os.ReadDir(filepath.Dir(w.params.RootPath)); err != nil || len(left) > 0 {
 				t.Errorf("left: %v %v", left, err)
 			}
@@ -229,6 +233,23 @@ func TestWhatADeletedNodeLeftIsInNobodysWay(t *testing.T) {
 		}
 	}
 	w.must(t, dash, "--uninstall") // it is that node's now
+}
+
+func TestUninstallAfterTheNodeWasDeletedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	before := w.snapshot(t)
+	w.must(t, dash)
+	if err := os.WriteFile(filepath.Join(w.params.RootPath, "deleted"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "docker", "rm", "--force", w.params.ContainerName).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	w.must(t, dash, "--uninstall")
+	if after := w.snapshot(t); after != before {
+		t.Errorf("left:\n%s", after)
+	}
 }
 
 func TestFailedUpgradePutsThePreviousAgentBack(t *testing.T) {

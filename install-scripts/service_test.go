@@ -2,6 +2,8 @@ package installscripts_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,6 +149,27 @@ func (w *world) build(t *testing.T) (leads string, programs int) {
 	return leads, len(list)
 }
 
+// itself is what the program of a service is called that updated itself by the
+// command with this id.
+const itself = "dagent.0192f0c1-7a52"
+
+// updatedItself leaves the state folder as an agent does that replaced itself by
+// the build with this digest.
+func (w *world) updatedItself(t *testing.T, digest string) {
+	t.Helper()
+	folder := filepath.Join(w.params.RootPath, "bin")
+	present, _ := w.build(t)
+	record := fmt.Sprintf("{\n  \"id\": %q,\n  \"phase\": \"successful\",\n  \"digest\": %q\n}\n", strings.TrimPrefix(itself, "dagent."), digest)
+	if err := errors.Join(
+		os.Rename(filepath.Join(folder, present), filepath.Join(folder, itself)),
+		os.Remove(filepath.Join(folder, "dagent")),
+		os.Symlink(itself, filepath.Join(folder, "dagent")),
+		os.WriteFile(filepath.Join(w.params.RootPath, "update.json"), []byte(record), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestInstallsAServiceOfTheHost with stand-ins for the service managers.
 func TestInstallsAServiceOfTheHost(t *testing.T) {
 	t.Parallel()
@@ -203,6 +226,16 @@ func TestInstallsAServiceOfTheHost(t *testing.T) {
 				t.Errorf("the agent is told %s (%v)", told, err)
 			}
 			must("nothing to do")
+
+			// One that brought itself to this script's build is up to date; one that
+			// brought itself to another build is not.
+			w.updatedItself(t, "sha256:"+strings.Repeat("ab", 32))
+			must("would run the agent as the service", "--dry-run")
+			w.updatedItself(t, "sha256:"+w.artifact().SHA256)
+			must("nothing to do")
+			if leads, programs := w.build(t); leads != itself || programs != 1 || !s.has("pid") {
+				t.Errorf("what updated itself was replaced: %s of %d", leads, programs)
+			}
 
 			w.publishService(t, "1.1.0", "")
 			must("done: this machine is node")

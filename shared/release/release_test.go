@@ -1,7 +1,10 @@
 package release_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -43,6 +46,57 @@ func TestASignatureIsOfOneArtifactOnly(t *testing.T) {
 		test.change(&changed)
 		if err := changed.Verify(signature, test.keys); !apperr.Is(err, test.kind) {
 			t.Errorf("%s: %v, want %s", name, err, test.kind)
+		}
+	}
+}
+
+// TestEveryByteCounts: one bit of any byte of what is signed, of its signature or
+// of the key makes it somebody else's.
+func TestEveryByteCounts(t *testing.T) {
+	public, private := newKey(t)
+	text := []byte("an archive\n")
+	artifact := func(content []byte) release.Artifact {
+		return release.Artifact{Path: "/artifacts/dagent/1.2.0/linux-amd64.tar", Version: "1.2.0", SHA256: fmt.Sprintf("%x", sha256.Sum256(content)), Size: int64(len(content))}
+	}
+	signature := artifact(text).Sign(private)
+	verify := func(content, signature []byte, key ed25519.PublicKey) error {
+		return artifact(content).Verify(signature, []ed25519.PublicKey{key})
+	}
+	if err := verify(text, signature, public); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		of    []byte
+		taken func(changed []byte) error
+	}{
+		"the artifact":  {text, func(changed []byte) error { return verify(changed, signature, public) }},
+		"the signature": {signature, func(changed []byte) error { return verify(text, changed, public) }},
+		"the key":       {public, func(changed []byte) error { return verify(text, signature, changed) }},
+		"the digest": {[]byte(artifact(text).SHA256), func(changed []byte) error {
+			other := artifact(text)
+			other.SHA256 = string(changed)
+			return other.Verify(signature, []ed25519.PublicKey{public})
+		}},
+		"the path": {[]byte(artifact(text).Path), func(changed []byte) error {
+			other := artifact(text)
+			other.Path = string(changed)
+			return other.Verify(signature, []ed25519.PublicKey{public})
+		}},
+	} {
+		for bit := range len(c.of) * 8 {
+			changed := bytes.Clone(c.of)
+			changed[bit/8] ^= 1 << (bit % 8)
+			if c.taken(changed) == nil {
+				t.Errorf("%s is taken with bit %d of byte %d changed", name, bit%8, bit/8)
+			}
+		}
+		if name == "the key" {
+			continue // one of another length is no key: DecodeKeys refuses it
+		}
+		for length := range len(c.of) {
+			if c.taken(c.of[:length]) == nil {
+				t.Errorf("the first %d bytes of %s are taken", length, name)
+			}
 		}
 	}
 }

@@ -87,6 +87,14 @@ problem() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# quoted WORD prints it as it has to be typed.
+quoted() {
+	case $1 in
+	*[!A-Za-z0-9._/+-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+	*) printf '%s' "$1" ;;
+	esac
+}
+
 usage() {
 	cat <<'USAGE'
 usage: sh install.sh [option]
@@ -1174,7 +1182,7 @@ install_agent() {
 	wait_for_agent
 	commit
 	say "done: this machine is node $NODE_NAME of $CONTROLLER_URL (agent $VERSION)"
-	say "to remove the agent later: sh $ROOT_PATH/install.sh --uninstall"
+	say "to remove the agent later: sh $(quoted "$ROOT_PATH/install.sh") --uninstall"
 }
 
 uninstall_agent() {
@@ -1204,6 +1212,15 @@ uninstall_agent() {
 		fi
 		say "removed the container $name"
 	done
+	# The agent of a node that was deleted took its container away, and could not
+	# take the image that it ran from.
+	if [ -e "$ROOT_PATH/deleted" ] && docker image inspect "$IMAGE" >/dev/null 2>&1; then
+		if [ -n "$DRY" ]; then
+			say "would remove the image $IMAGE"
+		else
+			docker image rm "$IMAGE" >/dev/null 2>&1 || warn "the image $IMAGE stays: something else uses it"
+		fi
+	fi
 	if [ "$MODE" = service ]; then
 		if [ -n "$DRY" ]; then
 			say "would remove the service $CONTAINER"

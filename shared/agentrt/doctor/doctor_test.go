@@ -148,10 +148,19 @@ func TestWhatIsWrongIsSaidWithItsFix(t *testing.T) {
 			},
 			want: []string{`^FAIL  folder .*read by others \(mode 0755\)`, `-> chmod 700`},
 		},
-		"no folder":       {spoil: func(t *testing.T, dir string) { t.Helper(); remove(t, dir) }, want: []string{`^FAIL  folder .*is not there`, `INSTALL`}, not: `^(ok  |FAIL)  tls`},
-		"never enrolled":  {spoil: func(t *testing.T, dir string) { t.Helper(); remove(t, filepath.Join(dir, "identity")) }, want: []string{`^FAIL  identity .*not enrolled`, `-> INSTALL`}, not: `^(ok  |FAIL)  tls`},
-		"a broken file":   {spoil: func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, "identity", "key.pem"), "x") }, want: []string{`^FAIL  identity .*can't be read`}, not: `^(ok  |FAIL)  tls`},
-		"revoked":         {spoil: func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, "revoked"), "by hand") }, want: []string{`^FAIL  identity .*revoked.*\(by hand\)`, `INSTALL`}, not: `^(ok  |FAIL)  tls`},
+		"no folder":      {spoil: func(t *testing.T, dir string) { t.Helper(); remove(t, dir) }, want: []string{`^FAIL  folder .*is not there`, `INSTALL`}, not: `^(ok  |FAIL)  tls`},
+		"never enrolled": {spoil: func(t *testing.T, dir string) { t.Helper(); remove(t, filepath.Join(dir, "identity")) }, want: []string{`^FAIL  identity .*not enrolled`, `-> INSTALL`}, not: `^(ok  |FAIL)  tls`},
+		"a broken file":  {spoil: func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, "identity", "key.pem"), "x") }, want: []string{`^FAIL  identity .*can't be read`}, not: `^(ok  |FAIL)  tls`},
+		"revoked":        {spoil: func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, "revoked"), "by hand") }, want: []string{`^FAIL  identity .*revoked.*\(by hand\)`, `INSTALL`}, not: `^(ok  |FAIL)  tls`},
+		"deleted": {
+			spoil: func(t *testing.T, dir string) {
+				t.Helper()
+				write(t, filepath.Join(dir, "deleted"), `{"why": "its node was deleted"}`)
+				write(t, filepath.Join(dir, "revoked"), "by hand")
+			},
+			want: []string{`^FAIL  identity .*this agent's node was deleted; it will never connect again`, `-> If this machine is to be a node again: INSTALL`},
+			not:  `revoked|^(ok  |FAIL)  tls`,
+		},
 		"a refused token": {spoil: func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, "enrol-error"), "token used") }, want: []string{`^FAIL  enrolment .*token used`}},
 		"about to enrol": {
 			spoil: func(t *testing.T, dir string) {
