@@ -78,7 +78,7 @@ func BenchmarkDeployBesideKubectl(b *testing.B) {
 		figure("kube_redeploy_10_unchanged_mutating_requests", slices.Max(changes), "requests")
 		figure("kube_redeploy_10_unchanged_writes_of_own_state", median(ownChanges), "requests")
 		figure("kube_redeploy_10_unchanged_requests", median(asked), "requests")
-		figure("crane_idle_rss", rss(b, s.agentProcess(b)), "MiB")
+		figure("crane_idle_rss", memoryOf(b, s.agentProcess(b)).all, "MiB")
 	}
 }
 
@@ -213,21 +213,28 @@ func (s *sample) byKubectl(b *testing.B, namespace, objects string) time.Duratio
 	return took
 }
 
-// rss is what a process holds in memory, in MiB.
-func rss(b *testing.B, process int) float64 {
+// memory is what a process holds of it, in MiB: all, of which some are its own
+// and some are pages of files.
+type memory struct{ all, own, files float64 }
+
+func memoryOf(b *testing.B, process int) (m memory) {
 	b.Helper()
 	if process == 0 {
 		b.Fatal("the agent does not run")
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process))
 	must(b, err)
+	parts := map[string]*float64{"VmRSS": &m.all, "RssAnon": &m.own, "RssFile": &m.files}
 	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+		name, value, _ := strings.Cut(line, ":")
+		if part := parts[name]; part != nil {
 			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
 			must(b, err)
-			return kib / 1024
+			*part = kib / 1024
 		}
 	}
-	b.Fatalf("process %d says nothing of its memory:\n%s", process, text)
-	return 0
+	if m.all == 0 {
+		b.Fatalf("process %d says nothing of its memory:\n%s", process, text)
+	}
+	return m
 }

@@ -34,8 +34,8 @@ type Options struct {
 	Busy float64
 	// Worth is how many bytes must be to gain at least.
 	Worth uint64
-	// Program lets go of the program's own file in memory, too; see
-	// forgetProgram.
+	// Program lets go of the program's own file in memory, too, at each look
+	// at a calm process; see forgetProgram.
 	Program bool
 	// GCPercent is that of debug.SetGCPercent while the keeper runs; 0 leaves
 	// it as it is, as does GOGC in the environment.
@@ -55,9 +55,11 @@ type Usage struct {
 
 // Keeper looks after the memory of this process. There is one in a process.
 type Keeper struct {
-	// Read returns what is held, Collect gives back what can be.
+	// Read returns what is held, Collect gives back what can be, Forget lets
+	// go of the program's file; nil to keep it.
 	Read    func() Usage
 	Collect func()
+	Forget  func()
 	options Options
 	// last is what was held at the last look.
 	last Usage
@@ -65,14 +67,11 @@ type Keeper struct {
 
 // New returns a keeper of this process's memory.
 func New(options Options) *Keeper {
-	collect := debug.FreeOSMemory
+	k := &Keeper{Read: read, Collect: debug.FreeOSMemory, options: options}
 	if options.Program {
-		collect = func() {
-			debug.FreeOSMemory()
-			_ = forgetProgram() // then it stays where it is
-		}
+		k.Forget = func() { _ = forgetProgram() } // then it stays where it is
 	}
-	return &Keeper{Read: read, Collect: collect, options: options}
+	return k
 }
 
 // Run looks once in each period until ctx ends.
@@ -92,8 +91,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// Look collects if that is worth it and the process is calm. It is for one
-// goroutine, once in each period.
+// Look lets go of the program's file if the process is calm, and collects if that
+// is worth it, too. It is for one goroutine, once in each period.
 func (k *Keeper) Look() {
 	now, was := k.Read(), k.last
 	k.last = now
@@ -109,6 +108,11 @@ func (k *Keeper) Look() {
 		if float64(now.Processors-was.Processors) > k.options.Busy*float64(had) {
 			return
 		}
+	}
+	// What rest needs comes back from the kernel's cache, in a few hundred page
+	// faults: less than finding out whether it is worth it.
+	if k.Forget != nil {
+		defer k.Forget()
 	}
 	gain := float64(now.Free)
 	if now.Objects > now.Live {

@@ -82,6 +82,29 @@ func TestABusyProcessDoesNotCollect(t *testing.T) {
 	}
 }
 
+// Pages of the program's file come back with each burst, however little that
+// allocated.
+func TestTheProgramIsLetGoOfInEachCalm(t *testing.T) {
+	now := memory.Usage{Live: 4 * mib, Objects: 4 * mib, Allocated: 1 << 30}
+	forgotten := 0
+	k := memory.New(memory.Options{Period: 15 * time.Second, Calm: 1, Worth: mib, Program: true})
+	k.Read = func() memory.Usage { return now }
+	k.Collect = func() { t.Error("collected with nothing to gain") }
+	k.Forget = func() { forgotten++ }
+	k.Look()
+	now.Allocated += 100 * mib
+	if k.Look(); forgotten != 0 {
+		t.Fatal("let go of in a burst")
+	}
+	for range 2 {
+		now.Allocated += mib
+		k.Look()
+	}
+	if forgotten != 2 {
+		t.Errorf("let go of %d times in two calm looks", forgotten)
+	}
+}
+
 func TestTheRuntimeTellsWhatIsHeld(t *testing.T) {
 	u := memory.New(memory.Options{}).Read()
 	if u.Objects == 0 || u.Allocated == 0 || u.Processors == 0 {

@@ -14,7 +14,7 @@ import (
 func TestTheProgramsFileIsLetGoOf(t *testing.T) {
 	k := memory.New(memory.Options{Program: true})
 	before := ofFiles(t)
-	k.Collect()
+	k.Forget()
 	if after := ofFiles(t); after >= before {
 		t.Errorf("there are %d KiB of files in memory, and were %d", after, before)
 	}
