@@ -117,6 +117,22 @@ func (t *Team) Containers(ctx context.Context, nodeID, prefix string) (list []Co
 	return list, err
 }
 
+// ContainerEvent is that a container ended.
+type ContainerEvent struct {
+	At       time.Time `json:"at"`
+	Text     string    `json:"text"`
+	ExitCode *int      `json:"exitCode"`
+}
+
+// ContainerEvents lists how a container of a node ended, newest first.
+func (t *Team) ContainerEvents(ctx context.Context, nodeID, prefix, name string) ([]ContainerEvent, error) {
+	var page struct {
+		Items []ContainerEvent `json:"items"`
+	}
+	err := t.Call(ctx, http.MethodGet, t.path("/nodes/%s/events?skip=0&take=100&prefix=%s&name=%s", nodeID, prefix, name), nil, &page)
+	return page.Items, err
+}
+
 // Act carries out start, stop or restart on a container; prefix is empty for
 // a container by its full name.
 func (t *Team) Act(ctx context.Context, nodeID, prefix, name, act string) error {

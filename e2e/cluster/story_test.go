@@ -259,6 +259,21 @@ func TestTheWholeWay(t *testing.T) {
 		s.awaitGreeting(t, "helper", "hello")
 	})
 
+	t.Run("a pod that is evicted is told of", func(t *testing.T) {
+		began := time.Now().Truncate(time.Second) // as a cluster tells times
+		pod := s.kubectl(t, "get", "pods", "--namespace", s.prefix, "--selector", "fairlead.dev/workload=web", "--output", "jsonpath={.items[0].metadata.name}")
+		eviction := fmt.Sprintf(`{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":%q,"namespace":%q}}`, pod, s.prefix)
+		if out, err := s.sh(t, fmt.Sprintf("printf '%%s' '%s' | kubectl create --raw /api/v1/namespaces/%s/pods/%s/eviction --filename -", eviction, s.prefix, pod)); err != nil {
+			t.Fatalf("evict %s: %v\n%s", pod, err, out)
+		}
+		await(t, deployPatience, "the node's events to tell how it ended", func() (bool, string, error) {
+			events, err := s.team.ContainerEvents(t.Context(), s.node, s.prefix, "web")
+			told := slices.ContainsFunc(events, func(e client.ContainerEvent) bool { return !e.At.Before(began) })
+			return told, fmt.Sprintf("%+v", events), err
+		})
+		s.awaitGreeting(t, "web", "hello")
+	})
+
 	t.Run("a command in a pod, and what the agent finds wrong with itself", func(t *testing.T) {
 		out, code, err := s.team.Exec(t.Context(), s.node, s.prefix, "web", "/sample", "healthcheck")
 		if err != nil || code != 0 {

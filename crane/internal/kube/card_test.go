@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,5 +42,24 @@ func TestTheCardSaysWhyAWorkloadDoesNotBecomeReady(t *testing.T) {
 				t.Errorf("the card is %+v (probe: %q), want %q and %q", failure, failure.ProbeOutput, test.message, test.probe)
 			}
 		})
+	}
+}
+
+func TestTheCardOfAContainerWithoutMemorySaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	d := release("devouring", 1, func(c *spec.Container) {
+		c.Args = []spec.Key{{Key: "devour"}}
+		c.ResourceConfig = &spec.ResourceConfig{Limits: &spec.Resources{Memory: "48Mi"}}
+	})
+	var failure *workload.Failure
+	if err := s.Apply(t.Context(), d, silence()); !errors.As(err, &failure) {
+		t.Fatalf("Apply: %v, want a card", err)
+	}
+	if !failure.OOMKilled || failure.ExitCode == nil || *failure.ExitCode != 137 || !strings.Contains(failure.Error(), "OOMKilled") {
+		t.Errorf("the card is %+v, want it to tell of the memory", failure)
+	}
+	if !slices.Contains(failure.LogTail, "bite 60") {
+		t.Errorf("the log on the card is %q, want what the container wrote last", failure.LogTail)
 	}
 }

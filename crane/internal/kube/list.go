@@ -89,6 +89,11 @@ func (w world) container(deployment *appsv1.Deployment) workload.Container {
 			c.RestartCount = max(c.RestartCount, restarts(pod))
 			noteEnd(&c, pod)
 		}
+		for _, pod := range w.evicted {
+			if set != nil && metav1.IsControlledBy(pod, set) {
+				noteEnd(&c, pod)
+			}
+		}
 	case deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
 		c.State, c.Reason = spec.StateExited, "scaled to zero"
 	default:
@@ -188,6 +193,9 @@ func noteEnd(c *workload.Container, pod *corev1.Pod) {
 	c.FinishedAt = t.FinishedAt.Time
 	if c.State != spec.StateRunning {
 		c.ExitCode, c.OOMKilled = int(t.ExitCode), t.Reason == "OOMKilled"
+	}
+	if c.StartedAt.IsZero() { // the newest waits still, in place of this one
+		c.StartedAt = t.StartedAt.Time
 	}
 }
 

@@ -48,6 +48,9 @@ func TestTheLatestEndOfAllReplicasIsTold(t *testing.T) {
 	evicted := corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", ContainerStatuses: []corev1.ContainerStatus{{
 		State: corev1.ContainerState{Terminated: end(20, "Error")},
 	}}}
+	waiting := corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}},
+	}}}
 	for name, test := range map[string]struct {
 		pods   []*corev1.Pod
 		state  spec.ContainerState
@@ -58,12 +61,17 @@ func TestTheLatestEndOfAllReplicasIsTold(t *testing.T) {
 		"the older replica": {[]*corev1.Pod{podAt(set, "a", 1, running(11, end(10, "OOMKilled"))), podAt(set, "b", 5, running(6, nil))}, spec.StateRunning, "running", at(10)},
 		"an evicted one": {[]*corev1.Pod{podAt(set, "a", 1, evicted), podAt(set, "b", 21, running(22, nil))},
 			spec.StateRunning, "running", at(20)},
+		"an evicted one, and what replaces it waits": {[]*corev1.Pod{podAt(set, "a", 1, evicted), podAt(set, "b", 21, waiting)},
+			spec.StateWaiting, "ContainerCreating", at(20)},
 		"evicted and not replaced yet": {[]*corev1.Pod{podAt(set, "a", 1, evicted)}, spec.StateExited, "Evicted", at(20)},
 	} {
 		w := world{deployments: []*appsv1.Deployment{deployment}, replicaSets: []*appsv1.ReplicaSet{set}, pods: test.pods}
 		c := w.container(deployment)
 		if c.State != test.state || c.Reason != test.reason || !c.FinishedAt.Equal(test.ended.Time) {
 			t.Errorf("%s: seen %s (%s), ended %s, want %s (%s), %s", name, c.State, c.Reason, c.FinishedAt, test.state, test.reason, test.ended)
+		}
+		if c.StartedAt.IsZero() {
+			t.Errorf("%s: as if it had never run, which would have no end", name)
 		}
 		if c.State == spec.StateRunning && c.ExitCode != 0 {
 			t.Errorf("%s: exit code %d while one runs", name, c.ExitCode)

@@ -3,10 +3,12 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -24,12 +26,24 @@ type sight struct {
 	// asking guards answered, which is when the API server answered last.
 	asking   sync.Mutex
 	answered time.Time
+	// gone guards evicted, the pods that were evicted of late and are no more.
+	gone    sync.Mutex
+	evicted []evictedPod
+}
+
+// evictedPod is the last that was seen of a pod that was evicted.
+type evictedPod struct {
+	*corev1.Pod
+	at time.Time
 }
 
 const (
 	// answerAge is how long an answer of the API server counts.
 	answerAge     = 20 * time.Second
 	answerTimeout = 10 * time.Second
+	// evictedAge is for how long an evicted pod counts after it is gone: it may
+	// go sooner than anybody looks, and for long nobody looks.
+	evictedAge = time.Minute
 )
 
 // follow sees namespaces, or with metav1.NamespaceAll the cluster, until it is
@@ -68,7 +82,10 @@ func (s *sight) listen(factory informers.SharedInformerFactory) error {
 		}
 	}
 	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { ring() }, UpdateFunc: func(any, any) { ring() }, DeleteFunc: func(any) { ring() },
+		AddFunc: func(any) { ring() }, UpdateFunc: func(any, any) { ring() }, DeleteFunc: func(o any) {
+			s.remember(o)
+			ring()
+		},
 	}
 	for _, informer := range []cache.SharedIndexInformer{
 		factory.Apps().V1().Deployments().Informer(),
@@ -87,6 +104,30 @@ func (s *sight) listen(factory informers.SharedInformerFactory) error {
 		}
 	}
 	return nil
+}
+
+// remember keeps what is deleted for a while if it is a pod that was evicted.
+func (s *sight) remember(deleted any) {
+	pod, ok := deleted.(*corev1.Pod)
+	if !ok || !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
+	}) {
+		return
+	}
+	s.gone.Lock()
+	defer s.gone.Unlock()
+	s.evicted = append(s.evicted, evictedPod{pod, time.Now()})
+}
+
+// lately returns the pods that were evicted a short while ago and are gone.
+func (s *sight) lately() (pods []*corev1.Pod) {
+	s.gone.Lock()
+	defer s.gone.Unlock()
+	s.evicted = slices.DeleteFunc(s.evicted, func(p evictedPod) bool { return time.Since(p.at) > evictedAge })
+	for _, p := range s.evicted {
+		pods = append(pods, p.Pod)
+	}
+	return pods
 }
 
 func (s *sight) close() {

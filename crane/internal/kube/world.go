@@ -18,6 +18,8 @@ type world struct {
 	replicaSets []*appsv1.ReplicaSet
 	jobs        []*batchv1.Job
 	pods        []*corev1.Pod
+	// evicted are pods that are gone.
+	evicted []*corev1.Pod
 }
 
 // look sees the whole cluster: as Watch sees it while that runs, at no cost to
@@ -87,6 +89,7 @@ func (s *sight) world() (world, error) {
 		}
 		all = all.and(w)
 	}
+	all.evicted = s.lately()
 	return all, nil
 }
 
