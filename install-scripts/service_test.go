@@ -320,6 +320,10 @@ func TestTheUnitIsWhatSystemdTakes(t *testing.T) {
 	if out, ok := execute(t, nil, []string{"security", "--offline=yes", "--threshold=30", unit}, "systemd-analyze"); !ok {
 		t.Errorf("it may do more than 3.0 of 10:\n%s", out)
 	}
+	// A panic, and the watchdog's SIGABRT, end a Go program with 2.
+	if text, err := os.ReadFile(unit); err != nil || !strings.Contains(string(text), "\nRestartPreventExitStatus=3\n") {
+		t.Errorf("an agent that crashes is not started again (%v):\n%s", err, text)
+	}
 	if out, ok := execute(t, nil, []string{"-n", filepath.Join(folder, "init")}, "dash"); !ok {
 		t.Errorf("the service for OpenRC:\n%s", out)
 	}

@@ -611,7 +611,9 @@ print_variables() {
 }
 
 # print_unit prints the service for systemd. The agent steers the engine, which can
-# do anything; what is taken away here is what a fault of its own could do.
+# do anything; what is taken away here is what a fault of its own could do. Exit code
+# 3 says that there is nothing to serve; 2 must not end the service, since Go's
+# runtime ends with it after a panic and after the watchdog's SIGABRT.
 print_unit() {
 	cat <<UNIT
 # Fairlead agent of node $NODE_ID
@@ -628,7 +630,7 @@ ExecStart=$ROOT_PATH/bin/dagent run
 EnvironmentFile=$ROOT_PATH/service.env
 Restart=always
 RestartSec=2
-RestartPreventExitStatus=2 3
+RestartPreventExitStatus=3
 WatchdogSec=90
 TimeoutStartSec=90
 TimeoutStopSec=60
