@@ -159,7 +159,7 @@ func TestEveryMessageWithAnothersIDsChangesNothing(t *testing.T) {
 	}}
 	whole := "?skip=0&take=100&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"
 	watched := []string{
-		shop, shop + "/log" + whole, shop + "/releases", s.nodePath(), s.nodePath() + "/containers",
+		shop, shop + "/log?skip=0&take=100", shop + "/releases", s.nodePath(), s.nodePath() + "/containers",
 		s.nodePath() + "/audit" + whole, s.nodePath() + "/shop/containers/web/log?take=100",
 	}
 	before := snapshot(t, s, watched...)

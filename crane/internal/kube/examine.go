@@ -72,7 +72,11 @@ func (d *Driver) probeOutput(ctx context.Context, pod *corev1.Pod) string {
 			fields.OneTermEqualSelector("involvedObject.uid", string(pod.UID)),
 			fields.OneTermEqualSelector("reason", "Unhealthy")).String(),
 	})
-	if err != nil || len(events.Items) == 0 {
+	if err != nil {
+		d.options.Logger.Debug("ask what a pod's probes said", "pod", pod.Name, "error", err)
+		return ""
+	}
+	if len(events.Items) == 0 {
 		return ""
 	}
 	return events.Items[len(events.Items)-1].Message

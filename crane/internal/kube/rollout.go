@@ -181,6 +181,10 @@ func (w world) judgeJob(namespace string, r rollout) verdict {
 	return v
 }
 
+// notYet is how a kubelet ends what it says of a configuration or a secret that it
+// has not read in time, which it tries again.
+const notYet = "timed out waiting for the condition"
+
 // diagnose says why a pod will not come up, as far as that is certain.
 func diagnose(pod *corev1.Pod) *workload.Failure {
 	for _, s := range pod.Status.InitContainerStatuses {
@@ -199,7 +203,8 @@ func diagnose(pod *corev1.Pod) *workload.Failure {
 			return &workload.Failure{Step: workload.StepHealth, Err: apperr.New(apperr.Precondition,
 				"the container ended with %d (%s) instead of running on", t.ExitCode, t.Reason)}
 		}
-		if reason := waitingFor(s); slices.Contains([]string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}, reason) {
+		if reason := waitingFor(s); slices.Contains([]string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}, reason) &&
+			!strings.HasSuffix(s.State.Waiting.Message, notYet) {
 			return &workload.Failure{Step: workload.StepStart, Err: apperr.New(apperr.Invalid, "%s: %s", reason, s.State.Waiting.Message)}
 		}
 	}
