@@ -125,7 +125,8 @@ imageGCLowThresholdPercent: 99
 localStorageCapacityIsolation: false
 maxPods: 200
 registryPullQPS: 0
-eventRecordQPS: 0
+eventRecordQPS: 200
+eventBurst: 400
 kubeAPIQPS: 200
 kubeAPIBurst: 400
 serializeImagePulls: false
