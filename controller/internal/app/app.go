@@ -158,7 +158,7 @@ func (a *App) Run(ctx context.Context) error {
 		taskgroup.Task{Name: "claims", Run: func(ctx context.Context) error { return claimRoots(ctx, a.database.db, a.keys, a.log) }},
 		taskgroup.Task{Name: "roots", Run: func(ctx context.Context) error { return a.roots.Run(ctx, a.log) }},
 		taskgroup.Task{Name: "database", Run: a.database.watch},
-		taskgroup.Task{Name: "memory", Run: memory.New(memory.Options{Period: 5 * time.Second, Calm: 0.02, Busy: 0.125, Worth: 16 << 20, GCPercent: 200}).Run},
+		taskgroup.Task{Name: "memory", Run: memory.New(memory.Options{Period: 5 * time.Second, Calm: 0.02, Busy: 0.125, Worth: 16 << 20}).Run},
 		taskgroup.Task{Name: "profiles", Run: a.serveProfiles},
 	)
 	a.log.Info("controller is stopping")
