@@ -95,7 +95,10 @@ func (b *Broker) Open(ctx context.Context, agentID uuid.UUID, epoch int64, r Req
 	select {
 	case <-p.joined:
 	case <-p.done:
-		return nil, p.why()
+		if !p.carried() {
+			return nil, p.why()
+		}
+		// The agent came, said all there was and left before this looked.
 	case <-patience.C:
 		p.Close(nil)
 		return nil, apperr.New(apperr.Unavailable,

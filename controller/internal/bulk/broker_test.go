@@ -85,6 +85,34 @@ func text(n int) bulk.Up {
 	return bulk.Up{Lines: []workload.LogLine{{Stream: "stdout", Text: strings.Repeat("x", n)}}}
 }
 
+// TestAnAgentThatIsDoneBeforeTheReaderLooks has an agent answer within the ask:
+// a command that cannot be started takes no longer than that.
+func TestAnAgentThatIsDoneBeforeTheReaderLooks(t *testing.T) {
+	for range 32 { // which of two things that are ready is seen first is chance
+		w := newWorld(bulk.DefaultLimits())
+		id := uuid.New()
+		w.Attach(bulk.Session{
+			AgentID: id, NodeID: uuid.New(), Epoch: 1, Capable: true,
+			Ask: func(a bulk.Ask) error {
+				carrier, err := w.Join(t.Context(), id, a.StreamID)
+				if err != nil {
+					return err
+				}
+				defer carrier.Left()
+				return carrier.Deliver(t.Context(), bulk.Up{End: &bulk.End{Err: apperr.New(apperr.Invalid, "no such program")}})
+			},
+		})
+		stream, err := w.Open(t.Context(), id, 1, follow())
+		if err != nil {
+			t.Fatalf("opening: %v", err)
+		}
+		if up, err := stream.Recv(); err != nil || up.End == nil || !apperr.Is(up.End.Err, apperr.Invalid) {
+			t.Fatalf("the end: %+v, %v", up, err)
+		}
+		stream.Close(nil)
+	}
+}
+
 func TestPartsGoBothWaysInOrderUntilTheEnd(t *testing.T) {
 	w := newWorld(bulk.DefaultLimits())
 	stream, carrier := w.open(t, w.attach(uuid.New(), 1))

@@ -137,6 +137,13 @@ func (p *pipe) join() bool {
 	return true
 }
 
+// carried reports whether somebody joined.
+func (p *pipe) carried() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
+}
+
 // put hands a part to the reader; it waits while there is no room for it.
 func (p *pipe) put(ctx context.Context, up Up) error {
 	bytes := weigh(up)

@@ -8,6 +8,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -17,6 +18,7 @@ import (
 	"fairlead.dev/controller/internal/bulk"
 	replicav1 "fairlead.dev/protobuf/gen/fairlead/replica/v1"
 	"fairlead.dev/shared/apperr"
+	"fairlead.dev/shared/logging"
 	"fairlead.dev/shared/pki"
 	"fairlead.dev/shared/specpb"
 )
@@ -50,20 +52,22 @@ func caller(ctx context.Context) (string, error) {
 	return pki.PeerReplica(info.State)
 }
 
-// toStatus puts an error into the words that fromStatus understands. What is
-// no error of the domain is said without its text.
-func toStatus(err error) error {
+// toStatus puts an error of a call into the words that fromStatus understands.
+// What is no error of the domain is logged here, once, and said without its
+// text.
+func toStatus(ctx context.Context, log *slog.Logger, err error) error {
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil { // nobody hears the answer, and the error follows from that
+		return status.FromContextError(ctx.Err()).Err()
 	}
 	var e *apperr.Error
 	if !errors.As(err, &e) {
 		if s, isStatus := status.FromError(err); isStatus {
 			return s.Err()
 		}
-		if errors.Is(err, context.Canceled) {
-			return status.Error(codes.Canceled, "the call was given up")
-		}
+		log.Error("a call of another controller failed", logging.KeyError, err)
 		e = apperr.New(apperr.Internal, "something went wrong at the other controller; its log says more")
 	}
 	code := codes.Unknown

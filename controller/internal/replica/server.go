@@ -49,7 +49,7 @@ func NotHere() error {
 
 // Carry relays a stream of one of this replica's agents.
 func (s *Server) Carry(relay grpc.BidiStreamingServer[replicav1.RelayDown, replicav1.RelayUp]) error {
-	return toStatus(s.carry(relay))
+	return toStatus(relay.Context(), s.log, s.carry(relay))
 }
 
 func (s *Server) carry(relay grpc.BidiStreamingServer[replicav1.RelayDown, replicav1.RelayUp]) error {
@@ -110,7 +110,7 @@ func relayDown(relay grpc.BidiStreamingServer[replicav1.RelayDown, replicav1.Rel
 
 // Join takes what one of this replica's agents carries to another.
 func (s *Server) Join(relay grpc.BidiStreamingServer[replicav1.JoinUp, replicav1.JoinDown]) error {
-	return toStatus(s.join(relay))
+	return toStatus(relay.Context(), s.log, s.join(relay))
 }
 
 func (s *Server) join(relay grpc.BidiStreamingServer[replicav1.JoinUp, replicav1.JoinDown]) error {
@@ -150,15 +150,15 @@ func (s *Server) join(relay grpc.BidiStreamingServer[replicav1.JoinUp, replicav1
 // Ping asks an agent of this replica whether it is alive.
 func (s *Server) Ping(ctx context.Context, req *replicav1.PingRequest) (*replicav1.PingResponse, error) {
 	if _, err := caller(ctx); err != nil {
-		return nil, toStatus(err)
+		return nil, toStatus(ctx, s.log, err)
 	}
 	agentID, epoch, err := sessionOf(req.GetSession())
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, toStatus(ctx, s.log, err)
 	}
 	alive, bootID, err := s.ServerConfig.Ping(ctx, agentID, epoch)
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, toStatus(ctx, s.log, err)
 	}
 	return &replicav1.PingResponse{Alive: alive, BootId: bootID}, nil
 }
@@ -166,7 +166,7 @@ func (s *Server) Ping(ctx context.Context, req *replicav1.PingRequest) (*replica
 // Health tells what this replica can do now.
 func (s *Server) Health(ctx context.Context, _ *replicav1.HealthRequest) (*replicav1.HealthResponse, error) {
 	if _, err := caller(ctx); err != nil {
-		return nil, toStatus(err)
+		return nil, toStatus(ctx, s.log, err)
 	}
 	h := s.ServerConfig.Health()
 	return &replicav1.HealthResponse{Database: h.Database, Accepting: h.Accepting}, nil
