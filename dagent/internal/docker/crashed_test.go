@@ -108,9 +108,6 @@ func knowing(path string) docker.Options {
 // also by an agent that the engine took along as well. What somebody stopped, or
 // what was meant to end, stays as it is.
 func TestWhatEndsWithTheEngineIsStartedAgain(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short: this starts an engine")
-	}
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	path := filepath.Join(t.TempDir(), "runs.json")

@@ -16,9 +16,6 @@ import (
 
 // Each version of the agent makes an image of its filler. The last two stay.
 func TestImagesOfEarlierFillersAreRemoved(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short: this starts an engine")
-	}
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	s := on(t, e, quick())

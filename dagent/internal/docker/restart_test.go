@@ -33,9 +33,6 @@ func on(t *testing.T, e *enginetest.Engine, options docker.Options) *site {
 // live restore, does not. Either way it is away meanwhile, not empty; and what was deployed
 // serves again without a deploy.
 func TestAnEngineThatIsRestarted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short: this starts engines")
-	}
 	t.Parallel()
 	for _, test := range []struct {
 		name string
@@ -86,9 +83,6 @@ func TestAnEngineThatIsRestarted(t *testing.T) {
 // A deploy under which the engine is stopped, or killed, is put right when it is
 // back.
 func TestAnEngineThatGoesAwayUnderADeploy(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short: this starts an engine")
-	}
 	t.Parallel()
 	for _, test := range []struct {
 		name string

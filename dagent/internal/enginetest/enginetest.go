@@ -42,9 +42,12 @@ type Engine struct {
 }
 
 // Start starts an engine and ends it, with all its containers, when the test
-// ends.
+// ends. With -short it skips the test.
 func Start(t testing.TB, options Options) *Engine {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short: this starts a Docker Engine of its own; make test runs it")
+	}
 	// The path of a Unix socket is short, so the test's own folder is not used.
 	folder, err := os.MkdirTemp("", "engine") //nolint:usetesting // see above
 	if err != nil {
