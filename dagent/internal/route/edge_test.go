@@ -209,7 +209,7 @@ func (n *node) reaches(host string) bool {
 
 func (n *node) await(what string, done func() bool) {
 	n.Helper()
-	ctx, cancel := context.WithTimeout(n.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(n.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
