@@ -33,8 +33,13 @@ const (
 
 // connect returns a connection that is made when it is first used.
 func (a *Agent) connect(b *boot, own *tls.Certificate) (*grpc.ClientConn, error) {
+	// Known by its pin on every connection: an agent of a fleet keeps no roots.
+	config := a.fleet.introduction.TLSConfig()
+	if own != nil {
+		config.Certificates = []tls.Certificate{*own}
+	}
 	return grpc.NewClient("passthrough:///"+a.fleet.config.Controller,
-		grpc.WithTransportCredentials(credentials.NewTLS(a.fleet.trust.config(own))),
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return a.dial(ctx, b, address) }),
 		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes),

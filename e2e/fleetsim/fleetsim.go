@@ -87,10 +87,10 @@ type Config struct {
 // Fleet is many light agents of one controller. Its methods may be called from
 // several goroutines.
 type Fleet struct {
-	config   Config
-	latency  atomic.Int64 // of the engines, in nanoseconds
-	trust    *trust
-	counters counters
+	config       Config
+	latency      atomic.Int64 // of the engines, in nanoseconds
+	introduction *pki.Introduction
+	counters     counters
 
 	// EchoTimes, AckTimes and BackTimes are how long a heartbeat's echo takes,
 	// the acknowledgement of a report, and from the end of a session to the
@@ -112,7 +112,7 @@ func New(c Config) (*Fleet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Fleet{config: c, trust: newTrust(c.Pin)}
+	f := &Fleet{config: c, introduction: pki.Introduce(c.Pin, time.Now)}
 	f.SetLatency(c.Engine.MaxLatency)
 	return f, nil
 }

@@ -25,6 +25,45 @@ func goes(c *agentrt.Config) {
 	c.Depart = func(context.Context, bool) error { return nil }
 }
 
+// departure is a site whose agent is connected, and goes.
+type departure struct {
+	site
+	dir    string
+	driver *workloadtest.FakeDriver
+	agent  *controllertest.Agent
+}
+
+func newDeparture(t *testing.T) *departure {
+	t.Helper()
+	s := newSite(t)
+	d := &departure{site: s, dir: t.TempDir(), driver: workloadtest.NewFakeDriver(workloadtest.FakeOptions{})}
+	e := s.admin.Install(t, "acme", s.node)
+	d.start(t, &e)
+	d.awaitStatus(t, "connected")
+	return d
+}
+
+func (d *departure) start(t *testing.T, e *controllertest.Enrolment) {
+	t.Helper()
+	d.agent = controllertest.StartAgentWith(t, d.dir, e, d.driver, goes)
+}
+
+// leave stops the agent; comeBack starts it again, with what it wrote down.
+func (d *departure) leave(t *testing.T) {
+	t.Helper()
+	if err := d.agent.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *departure) comeBack(t *testing.T) {
+	t.Helper()
+	d.start(t, nil)
+}
+
+// note is where the agent writes down that its node was deleted.
+func (d *departure) note() string { return filepath.Join(d.dir, "deleted") }
+
 func TestAnAgentLearnsThatItsNodeWasDeleted(t *testing.T) {
 	for name, c := range map[string]struct {
 		query   string
@@ -37,27 +76,20 @@ func TestAnAgentLearnsThatItsNodeWasDeleted(t *testing.T) {
 		"away, containers go":        {"?containers=remove", false, `"removeContainers": true`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			e := s.admin.Install(t, "acme", s.node)
-			driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
-			dir := t.TempDir()
-			agent := controllertest.StartAgentWith(t, dir, &e, driver, goes)
-			s.awaitStatus(t, "connected")
+			s := newDeparture(t)
 			if !c.online {
-				if err := agent.Stop(); err != nil {
-					t.Fatal(err)
-				}
+				s.leave(t)
 				s.awaitStatus(t, "left")
 			}
 			s.admin.Delete(s.nodePath()+c.query).Expect(t, http.StatusNoContent)
 			s.admin.Delete(s.nodePath()+c.query).Expect(t, http.StatusNotFound)
 			if !c.online {
-				agent = controllertest.StartAgentWith(t, dir, nil, driver, goes)
+				s.comeBack(t)
 			}
-			if err := agent.Ended(t); !errors.Is(err, agentrt.ErrDeleted) {
+			if err := s.agent.Ended(t); !errors.Is(err, agentrt.ErrDeleted) {
 				t.Errorf("ended with %v", err)
 			}
-			said, err := os.ReadFile(filepath.Join(dir, "deleted"))
+			said, err := os.ReadFile(s.note())
 			if err != nil || !strings.Contains(string(said), c.removes) {
 				t.Errorf("it wrote down %s (%v), want %s", said, err, c.removes)
 			}
@@ -66,32 +98,20 @@ func TestAnAgentLearnsThatItsNodeWasDeleted(t *testing.T) {
 }
 
 func TestOnlyARecordedDeletionMakesAnAgentGo(t *testing.T) {
-	s := newSite(t)
-	e := s.admin.Install(t, "acme", s.node)
-	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
-	dir := t.TempDir()
-	agent := controllertest.StartAgentWith(t, dir, &e, driver, goes)
-	s.awaitStatus(t, "connected")
+	s := newDeparture(t)
 	// As in a database put back from a backup that is older than the node.
 	s.exec(t, "delete from nodes where id = $1", s.node)
-	if err := agent.Ended(t); !errors.Is(err, agentrt.ErrRevoked) {
+	if err := s.agent.Ended(t); !errors.Is(err, agentrt.ErrRevoked) {
 		t.Errorf("the agent that nobody knows ended with %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "deleted")); err == nil {
+	if _, err := os.Stat(s.note()); err == nil {
 		t.Error("it took its node for deleted")
 	}
 }
 
 func TestAnAgentGoesOnWhenABackupUndoesTheDeletion(t *testing.T) {
-	s := newSite(t)
-	e := s.admin.Install(t, "acme", s.node)
-	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
-	dir := t.TempDir()
-	agent := controllertest.StartAgentWith(t, dir, &e, driver, goes)
-	s.awaitStatus(t, "connected")
-	if err := agent.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	s := newDeparture(t)
+	s.leave(t)
 	s.Stop()
 	restore := s.backup(t)
 	s.Restart(t)
@@ -99,7 +119,7 @@ func TestAnAgentGoesOnWhenABackupUndoesTheDeletion(t *testing.T) {
 	s.Stop()
 	restore()
 	s.Restart(t)
-	controllertest.StartAgentWith(t, dir, nil, driver, goes)
+	s.comeBack(t)
 	s.awaitStatus(t, "connected")
 }
 

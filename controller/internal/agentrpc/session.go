@@ -33,7 +33,8 @@ const (
 	backoffCap      = 60 * time.Second
 	backoffReset    = 60 * time.Second
 
-	// closeTimeout bounds the note that a session ended.
+	// closeTimeout bounds the note that a session ended, and what is looked up to
+	// tell the agent why.
 	closeTimeout = 5 * time.Second
 	// reconnectAfter spreads agents out when the controller stops.
 	reconnectAfter = time.Second
@@ -285,7 +286,8 @@ func (x *session) Pending() (handling, stuck time.Duration) {
 }
 
 // End ends the session. It does not wait: where the agent is to come back, it
-// is asked to before, if it takes that.
+// is asked to before, if it takes that. Where it is revoked, a goroutine looks
+// up whether its node was deleted, to say so; that ends within closeTimeout.
 func (x *session) End(why error) {
 	readmitted := errors.Is(why, dispatch.ErrReadmitted)
 	if readmitted {
@@ -293,7 +295,7 @@ func (x *session) End(why error) {
 	}
 	var l *later
 	if reasonOf(why) == agent.ReasonRevoked {
-		go func() { x.end(x.server.dismissed(x.stream.Context(), x.AgentID, why)) }() // it asks the database, for a moment
+		go func() { x.end(x.server.dismissed(x.stream.Context(), x.AgentID, why)) }() // ends within closeTimeout
 		return
 	}
 	if readmitted || !errors.As(why, &l) {
