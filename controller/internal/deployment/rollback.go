@@ -16,10 +16,10 @@ import (
 const ReasonDigestsUnknown = "digests-unknown"
 
 // Rollback makes a new release whose content is that of an earlier one, with
-// every image, those of init and configuration containers included, pinned to the
-// digest it had then, and makes that what the node should run. It returns the new
-// release's number and does not wait for the node. The configuration of the deployment stays as it is: the next start
-// renders it.
+// every image, those of init and configuration containers included, pinned to
+// the digest it had then, and makes that what the node should run. It returns
+// the new release's number and does not wait for the node. The configuration of
+// the deployment stays as it is: the next start renders it.
 //
 // Errors: NotFound; Precondition for a deployment that never ran or that a
 // later version has replaced, for a release that did not succeed or is held,
