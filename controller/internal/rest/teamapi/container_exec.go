@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,11 +197,15 @@ func (t *terminal) begin(ctx context.Context) (bulk.Request, error) {
 
 var errGone = errors.New("the client is gone")
 
-// input passes on what the client sends, as fast as the command reads it.
+// input passes on what the client sends, as fast as the command reads it. What
+// comes after the command has ended is nobody's, and no reason to end the
+// terminal: its last words may still be on their way.
 func (t *terminal) input(ctx context.Context, stream bulk.Stream) error {
 	// The connection is broken off when the context of a call ends, and there
 	// is a last word to say.
 	ctx = context.WithoutCancel(ctx)
+	over := false
+	send := func(d bulk.Down) { over = over || stream.Send(d) != nil }
 	for {
 		kind, message, err := t.conn.Read(ctx)
 		if err != nil {
@@ -210,8 +215,8 @@ func (t *terminal) input(ctx context.Context, stream bulk.Stream) error {
 			if len(message) == 0 || message[0] != channelStdin {
 				return apperr.New(apperr.Invalid, "a binary message must begin with the byte 0, for the command's input")
 			}
-			if err := sendInput(stream, message[1:]); err != nil {
-				return err
+			for part := range slices.Chunk(message[1:], inputPart) {
+				send(bulk.Down{Input: part})
 			}
 			continue
 		}
@@ -224,27 +229,12 @@ func (t *terminal) input(ctx context.Context, stream bulk.Stream) error {
 			if err := size.Check(); err != nil {
 				return err
 			}
-			if err := stream.Send(bulk.Down{Resize: &size}); err != nil {
-				return err
-			}
+			send(bulk.Down{Resize: &size})
 		}
 		if c.StdinClosed {
-			if err := stream.Send(bulk.Down{InputClosed: true}); err != nil {
-				return err
-			}
+			send(bulk.Down{InputClosed: true})
 		}
 	}
-}
-
-func sendInput(stream bulk.Stream, data []byte) error {
-	for len(data) > 0 {
-		n := min(len(data), inputPart)
-		if err := stream.Send(bulk.Down{Input: data[:n]}); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
 }
 
 // watch ends the terminal when its client does not answer any more, or may not
