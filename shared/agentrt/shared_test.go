@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 
@@ -69,7 +68,7 @@ func (c *cluster) run(name string) *process {
 	p := c.startWith(func(config *agentrt.Config) {
 		config.StateDir, config.Shared, config.Keep = s.folder, s, s.keep
 		config.Replacer = &pods{engine: &engine{host: c.host, self: name}, cluster: c}
-		config.UpdatePatience = 4 * time.Second
+		config.UpdatePatience = updatePatience
 		if name == incumbent {
 			return
 		}

@@ -44,6 +44,10 @@ const (
 	stuckLater build = "stuck later"
 )
 
+// updatePatience is how long a new agent may take: enough on a busy machine for
+// one that comes, and waited for to the end where none does.
+const updatePatience = 10 * time.Second
+
 // incumbent is what the machine calls an agent that no update started.
 const incumbent = "incumbent"
 
@@ -108,7 +112,7 @@ func (a *alone) Watch(ctx context.Context, changed func()) error {
 func (m *host) run(name string) *process {
 	p := m.startWith(func(c *agentrt.Config) {
 		c.Replacer = &engine{host: m, self: name}
-		c.UpdatePatience = 2 * time.Second
+		c.UpdatePatience = updatePatience
 		if name == incumbent {
 			return
 		}

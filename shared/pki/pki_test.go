@@ -53,7 +53,7 @@ func agent(t *testing.T, a *pki.Authority, id string, notAfter time.Time) tls.Ce
 // first error of either.
 func handshake(t *testing.T, client, srv *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	left, right := net.Pipe()
 	defer left.Close()

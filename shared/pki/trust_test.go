@@ -203,7 +203,7 @@ func wire(t *testing.T) (left, right net.Conn) {
 	if right, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	if err := errors.Join(left.SetDeadline(deadline), right.SetDeadline(deadline)); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (l *liar) heard() {
 	l.t.Helper()
 	l.beat++
 	l.say(&agentv1.AgentMessage{Body: &agentv1.AgentMessage_Heartbeat{Heartbeat: &agentv1.Heartbeat{Sequence: l.beat}}})
-	patience := time.After(30 * time.Second)
+	patience := time.After(controllertest.Patience)
 	for {
 		select {
 		case m, open := <-l.came:

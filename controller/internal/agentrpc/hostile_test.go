@@ -327,7 +327,7 @@ func TestStrangerIsHungUpOn(t *testing.T) {
 	}
 	select {
 	case <-gone:
-	case <-time.After(20 * time.Second):
+	case <-time.After(controllertest.Patience):
 		t.Error("it may stay for ever")
 	}
 }

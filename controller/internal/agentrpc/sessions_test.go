@@ -99,7 +99,7 @@ func within[T any](t *testing.T, what string, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(30 * time.Second):
+	case <-time.After(controllertest.Patience):
 		t.Fatalf("waited too long for %s", what)
 		panic("not reached")
 	}

@@ -141,7 +141,7 @@ func (a *oldAgent) sendMessage(m proto.Message) {
 // await waits for the next message of the kind and returns it.
 func (a *oldAgent) await(kind string) object {
 	a.t.Helper()
-	patience := time.After(30 * time.Second)
+	patience := time.After(controllertest.Patience)
 	for {
 		select {
 		case m, open := <-a.came:

@@ -97,7 +97,7 @@ func (p *puppet) request() *agentv1.BulkRequest {
 	select {
 	case r := <-p.asked:
 		return r
-	case <-time.After(20 * time.Second):
+	case <-time.After(controllertest.Patience):
 		p.t.Fatal("the agent was not asked for a stream")
 		return nil
 	}

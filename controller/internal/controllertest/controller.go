@@ -211,11 +211,14 @@ func Logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
-// Await waits until done reports true; after half a minute it fails the test
-// with what done said last.
+// Patience is how long tests wait for what must come, also on a busy machine.
+const Patience = time.Minute
+
+// Await waits until done reports true; after Patience it fails the test with
+// what done said last.
 func Await(t testing.TB, what string, done func() (ok bool, seen string)) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()

@@ -259,7 +259,8 @@ func (s *short) Write(b []byte) (int, error) {
 }
 
 // TestWhoSaysNothingIsNamed has a deadline of its own, so that the test does
-// not wait for the library's.
+// not wait for the library's; a connection comes about before it, also on a busy
+// machine.
 func TestWhoSaysNothingIsNamed(t *testing.T) {
 	w := newWorld(t)
 	release := make(chan struct{})
@@ -268,7 +269,7 @@ func TestWhoSaysNothingIsNamed(t *testing.T) {
 		<-release
 		_ = conn.Close()
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := reach.To(address, time.Now).Check(ctx, pki.AgentTLS(w.trust, w.own, time.Now))
 	if problem, ok := reach.Of(err); !ok || problem.Kind != reach.Silent || !strings.Contains(problem.What, address) {
