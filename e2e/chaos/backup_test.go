@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -51,7 +50,7 @@ func (p *player) resume(s snapshot) {
 		p.w.acts[act] += n
 	}
 	p.deployment, p.releases, p.value, p.running, p.exits = s.deployment, s.releases, s.value, true, s.exits
-	p.asked, p.seen = map[string]int{}, len(p.node.engine.Effects())
+	p.asked, p.unsure, p.seen = map[string]int{}, map[string]int{}, len(p.node.engine.Effects())
 }
 
 // backup copies the database into a file while the players pause.
@@ -181,7 +180,7 @@ func (w *world) settled(ctx context.Context, players []*player) {
 		if err := p.outcome(ctx, client.Successful); err != nil {
 			w.violation("%v", err)
 		}
-		err := client.Await(ctx, time.Minute, p.prefix+" to run what was backed up", func() (bool, string, error) {
+		err := client.Await(ctx, healing, p.prefix+" to run what was backed up", func() (bool, string, error) {
 			list := p.containers()
 			return len(list) == 1 && list[0].Labels.Value == p.value && list[0].Running, fmt.Sprintf("%+v, want %s", list, p.value), nil
 		})

@@ -168,10 +168,10 @@ func (w *world) checkNode(ctx context.Context, n *node, players []*player) []str
 			wrong = append(wrong, fmt.Sprintf("%s: orphan %s", n.name, c.Name))
 		}
 	}
-	err := client.Await(ctx, 45*time.Second, "the containers of "+n.name+" to be shown as they are", func() (bool, string, error) {
+	err := client.Await(ctx, healing, "the containers of "+n.name+" to be shown as they are", func() (bool, string, error) {
 		list, err := w.team.Containers(ctx, n.id, "")
 		if err != nil {
-			return false, "", err
+			return false, err.Error(), nil //nolint:nilerr // it is waited for
 		}
 		var shown []string
 		for _, c := range list {

@@ -95,7 +95,7 @@ func (p *program) stop(t testing.TB) {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(stopPatience):
 		p.kill()
 		t.Errorf("%s did not end when asked", p.name)
 	}
@@ -160,7 +160,7 @@ func (p *postgresql) url(database string) string {
 // one left to go.
 func (p *postgresql) start(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(startPatience)
 	for {
 		// Process death is not a power cut: without fsync nothing is lost by it.
 		said, err := p.run("pg_ctl", "start", "--wait", "--silent", "--pgdata", p.data(), "--log", filepath.Join(p.dir, "log"),

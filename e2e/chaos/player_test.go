@@ -30,8 +30,10 @@ type player struct {
 	running bool
 	values  int
 	crashes int
-	// asked counts what was asked of containers, by act.
-	asked map[string]int
+	// asked counts the commands that had an effect on containers, by act, or may
+	// still have: those are unsure, given up by the agent or never heard of
+	// again. What was frozen with one in its hands may carry it out.
+	asked, unsure map[string]int
 	// exits are those that must be facts.
 	exits []engine.Container
 	// failedValues are those of releases that could not succeed: they may be
@@ -52,7 +54,7 @@ func (w *world) newPlayer(n *node, i int) *player {
 	w.t.Helper()
 	p := &player{
 		w: w, node: n, prefix: fmt.Sprintf("%sp%d", n.name, i), random: w.random(uint64(1000*len(w.nodes) + len(n.name) + i*7)),
-		releases: map[string]map[int64]string{}, asked: map[string]int{},
+		releases: map[string]map[int64]string{}, asked: map[string]int{}, unsure: map[string]int{},
 	}
 	ctx := w.t.Context()
 	project, err := w.team.CreateProject(ctx, p.prefix)
@@ -137,6 +139,18 @@ func (p *player) settle(ctx context.Context, call func() error) error {
 	}
 }
 
+// aftermath waits, after a call that nobody answered, until the database does,
+// and a moment longer: what a controller asked of it before it was killed may
+// be done only now.
+func (p *player) aftermath(ctx context.Context, err error) {
+	for away(err) && sleep(ctx, 200*time.Millisecond) {
+		if _, queryErr := p.w.db.query(database, "select 1"); queryErr == nil {
+			sleep(ctx, 200*time.Millisecond)
+			return
+		}
+	}
+}
+
 func (p *player) see(ctx context.Context) (d client.Deployment, err error) {
 	err = p.settle(ctx, func() error {
 		d, err = p.w.team.Deployment(ctx, p.deployment)
@@ -156,6 +170,7 @@ func (p *player) start(ctx context.Context, outcome string) (int64, error) {
 		if err != nil && !away(err) {
 			return 0, err
 		}
+		p.aftermath(ctx, err)
 		after, seeErr := p.see(ctx)
 		if seeErr != nil {
 			return 0, seeErr
@@ -394,9 +409,7 @@ func (p *player) remove(ctx context.Context) error {
 		if !away(err) {
 			return err // also when one was made without a word: that is rare, and shows
 		}
-		if !sleep(ctx, 200*time.Millisecond) {
-			return ctx.Err()
-		}
+		p.aftermath(ctx, err)
 		if made, err := p.found(ctx); err != nil || made {
 			if err != nil {
 				return err

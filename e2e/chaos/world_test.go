@@ -28,7 +28,9 @@ const (
 	// engineLatency is the most that an engine takes for one thing, before it
 	// does it and once more before it says so.
 	engineLatency = 25 * time.Millisecond
+	// Processes start and stop within these, also on a busy machine.
 	startPatience = 2 * time.Minute
+	stopPatience  = 2 * time.Minute
 	// diskBytes is what an agent's disk holds.
 	diskBytes = 4 << 20
 )
