@@ -125,7 +125,11 @@ func (p *probing) once(ctx context.Context) (healthy bool, err error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	if p.said, err = p.listen(bounded, made.ID); err != nil {
+	said, err := p.listen(bounded, made.ID)
+	if err == nil || p.said == "" { // one that was cut off does not hide what the one before it said
+		p.said = said
+	}
+	if err != nil {
 		return false, err
 	}
 	end, err := p.awaitProbe(ctx, made.ID)
@@ -136,7 +140,7 @@ func (p *probing) once(ctx context.Context) (healthy bool, err error) {
 }
 
 // listen starts a prepared probe and returns its output when that ends or ctx
-// does.
+// does, with an error what came until then.
 func (p *probing) listen(ctx context.Context, execID string) (string, error) {
 	stream, err := p.attach(ctx, execID, container.ExecAttachOptions{})
 	if err != nil {
@@ -152,7 +156,7 @@ func (p *probing) listen(ctx context.Context, execID string) (string, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		said = fmt.Sprintf("%s\nhas not ended after %s", said, p.timeout)
 	case err != nil:
-		return "", engineError(err, "read the output of the health check")
+		return strings.TrimSpace(said), engineError(err, "read the output of the health check")
 	}
 	return strings.TrimSpace(said), nil
 }

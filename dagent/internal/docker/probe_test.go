@@ -68,18 +68,20 @@ func TestReleaseNeedNotWaitForTheEnginesFirstProbe(t *testing.T) {
 func TestProbesThatFailGoOnTheCard(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		health, want string
-		seconds      int32
+		image, health, want string
+		seconds             int32
 	}{
-		{"bad", "health is bad in run ", 5},
-		{"hang", "has not ended after 2s", 5},
-		{"loud", "loud loud", 15}, // much to read, on a busy machine
+		{slowHealthImage, "bad", "health is bad in run ", 10},
+		{slowHealthImage, "hang", "has not ended after 2s", 10},
+		{slowHealthImage, "loud", "loud loud", 15}, // much to read, on a busy machine
+		// One that is cut off at the end does not hide what the one before it said.
+		{shellHealthImage, "stuck", "health is stuck in run 1", 10},
 	} {
 		t.Run(test.health, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, quick())
 			s.apply(s.release(1, web(greet("one"))))
-			failure := s.applyFails(s.release(2, probed(slowHealthImage, test.health, within(test.seconds))))
+			failure := s.applyFails(s.release(2, probed(test.image, test.health, within(test.seconds))))
 			if failure.Step != workload.StepHealth || !strings.Contains(failure.ProbeOutput, test.want) || !failure.RolledBack {
 				t.Errorf("failure card %+v, want %q in the probe's output", failure, test.want)
 			}

@@ -14,7 +14,7 @@
 //	serve WORD        answers HTTP on port 80 as HEALTH does for "health"
 //	health            is the health probe: fails unless HEALTH is "ok", or is
 //	                  "third" and this is its third run; "hang" never ends,
-//	                  "loud" writes much
+//	                  "stuck" never from its second run on, "loud" writes much
 //
 // These say no hello; tests run them in containers that run already:
 //
@@ -161,6 +161,10 @@ func healthy(health string) bool {
 	switch health {
 	case "hang":
 		<-catchStop()
+	case "stuck":
+		if run > 1 {
+			<-catchStop()
+		}
 	case "loud":
 		fmt.Println(strings.Repeat("loud ", 1<<20))
 	}
