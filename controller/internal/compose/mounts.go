@@ -118,7 +118,9 @@ func (c *conversion) attach(s *section, service string, to *spec.Container) {
 			c.refuse(s.at("network_mode"), "%q is not supported: the container gets the project's network", mode)
 			to.Networks = []spec.Key{{ID: id(0), Key: c.networks["default"]}}
 		}
-		s.inner("networks").close("contradicts network_mode")
+		if _, said := s.take("networks"); said {
+			c.refuse(s.at("networks"), "contradicts network_mode")
+		}
 		return
 	}
 	list := s.inner("networks")
