@@ -199,8 +199,8 @@ func (p Policy) permitNetwork(r *refusal, mode container.NetworkMode) {
 	switch {
 	case mode.IsHost() && !p.HostNetwork:
 		r.add("networkMode: this node does not let containers share the host's network; its administrator can allow it with the agent's allow-host-network setting")
-	case mode.IsContainer() || strings.Contains(string(mode), ":"):
-		r.add("networkMode: %q is the network of another container", mode)
+	case strings.Contains(string(mode), ":"):
+		r.add("networkMode: %q is the network of another", mode)
 	}
 }
 

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -22,7 +23,8 @@ import (
 func TestEverySpellingIsRefused(t *testing.T) {
 	root := t.TempDir()
 	app, secret := filepath.Join(root, "app"), filepath.Join(root, "secret")
-	for _, folder := range []string{app + "/data", secret} {
+	agents := filepath.Join(root, "app", "agents")
+	for _, folder := range []string{app + "/data", app + "2", secret, agents + "/identity"} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +87,7 @@ func TestEverySpellingIsRefused(t *testing.T) {
 		"the agent's key":                     {policy, folder("/var/lib/fairlead-agent/identity")},
 		"the secret files of others":          {policy, folder("/run/fairlead-agent/secrets/x")},
 		"what holds the agent's folder":       {Policy{HostPaths: []string{"/var/lib"}, Private: policy.Private}, folder("/var/lib")},
+		"what is in the agent's folder":       {Policy{HostPaths: []string{app}, Private: []string{agents}}, folder(agents + "/identity")},
 		"host network":                        {narrow, mode("host")},
 		"host network as a network":           {narrow, network("host")},
 		"another container's network":         {narrow, mode("container:abc")},
@@ -130,13 +133,49 @@ func TestWhatThePolicyPermits(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	host := &container.HostConfig{NetworkMode: "host", CapAdd: []string{"NET_ADMIN", "CHOWN"}}
+	host := &container.HostConfig{NetworkMode: "host", CapAdd: []string{"NET_ADMIN", "CAP_NET_ADMIN", "CHOWN", "cap_chown"}}
 	if refused := policy.permit(&container.Config{}, host, nil, ""); len(refused) > 0 {
 		t.Errorf("refused: %v", refused)
 	}
 	host.CapAdd = []string{"ALL", "SYS_ADMIN"}
 	if refused := (Policy{HostNetwork: true, Capabilities: []string{"ALL"}}).permit(&container.Config{}, host, nil, ""); len(refused) > 0 {
 		t.Errorf("refused: %v", refused)
+	}
+}
+
+// A folder that is allowed brings along neither the system's own below it nor
+// what holds that, until they are named themselves.
+func TestAllowedFoldersDoNotBringTheSystemAlong(t *testing.T) {
+	for _, own := range []string{
+		"/proc", "/sys", "/dev", "/etc", "/boot", "/run", "/var/run", "/root",
+		"/run/docker.sock", "/var/run/docker.sock", "/run/docker", "/var/run/docker", "/run/containerd", "/var/run/containerd",
+		"/run/podman", "/var/run/podman", "/run/user", "/run/systemd", "/run/dbus",
+		"/var/lib/docker", "/var/lib/containerd", "/var/lib/containers",
+	} {
+		for allowed := path.Dir(own); ; allowed = path.Dir(allowed) {
+			for _, asked := range []string{own, own + "/below", path.Dir(own)} {
+				if asked != allowed && covers(allowed, asked) {
+					t.Errorf("%s is had where %s is allowed", asked, allowed)
+				}
+			}
+			if allowed == "/" {
+				break
+			}
+		}
+		if !covers(own, own+"/below/mine") {
+			t.Errorf("what is below %s is not had though that is allowed", own)
+		}
+	}
+	if covers("/srv/app", "/srv/app2") {
+		t.Error("a folder is had whose name begins like an allowed one")
+	}
+}
+
+func TestNetworksOfOthersAreRefused(t *testing.T) {
+	for _, mode := range []container.NetworkMode{"container:web", "ns:/proc/1/ns/net", "host"} {
+		if refused := (Policy{}).permit(&container.Config{}, &container.HostConfig{NetworkMode: mode}, nil, ""); len(refused) == 0 {
+			t.Errorf("%s is permitted", mode)
+		}
 	}
 }
 
@@ -184,6 +223,7 @@ func TestMountsOfOtherKindsAreRefused(t *testing.T) {
 			DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "none", "o": "bind", "device": "/etc"}},
 		}},
 		"a volume that is a folder":       {Type: mount.TypeVolume, Source: "/etc", Target: "/v"},
+		"a volume that is a folder of C:": {Type: mount.TypeVolume, Source: `C:\etc`, Target: "/v"},
 		"a volume's folder":               {Type: mount.TypeVolume, Source: "v", Target: "/v", VolumeOptions: &mount.VolumeOptions{Subpath: "../.."}},
 		"options of a tmpfs":              {Type: mount.TypeTmpfs, Target: "/v", TmpfsOptions: &mount.TmpfsOptions{Options: [][]string{{"exec"}}}},
 		"shared propagation":              {Type: mount.TypeBind, Source: own, Target: "/v", ReadOnly: true, BindOptions: &mount.BindOptions{Propagation: mount.PropagationRShared}},
