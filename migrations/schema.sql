@@ -234,6 +234,7 @@ CREATE TABLE public.container_events (
     lost bigint DEFAULT 0 NOT NULL,
     lines jsonb NOT NULL,
     happened_at timestamp with time zone NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
     CONSTRAINT container_events_type_ck CHECK ((type = ANY (ARRAY['exit'::text, 'lost'::text])))
 );
 

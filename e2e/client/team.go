@@ -121,6 +121,7 @@ func (t *Team) Containers(ctx context.Context, nodeID, prefix string) (list []Co
 type ContainerEvent struct {
 	At       time.Time `json:"at"`
 	Text     string    `json:"text"`
+	Reason   string    `json:"reason"`
 	ExitCode *int      `json:"exitCode"`
 }
 

@@ -266,9 +266,11 @@ func TestTheWholeWay(t *testing.T) {
 		if out, err := s.sh(t, fmt.Sprintf("printf '%%s' '%s' | kubectl create --raw /api/v1/namespaces/%s/pods/%s/eviction --filename -", eviction, s.prefix, pod)); err != nil {
 			t.Fatalf("evict %s: %v\n%s", pod, err, out)
 		}
-		await(t, deployPatience, "the node's events to tell how it ended", func() (bool, string, error) {
+		await(t, deployPatience, "the node's events to tell how and why it ended", func() (bool, string, error) {
 			events, err := s.team.ContainerEvents(t.Context(), s.node, s.prefix, "web")
-			told := slices.ContainsFunc(events, func(e client.ContainerEvent) bool { return !e.At.Before(began) })
+			told := slices.ContainsFunc(events, func(e client.ContainerEvent) bool {
+				return !e.At.Before(began) && strings.Contains(e.Reason, "EvictionByEvictionAPI") && strings.Contains(e.Text, e.Reason)
+			})
 			return told, fmt.Sprintf("%+v", events), err
 		})
 		s.awaitGreeting(t, "web", "hello")

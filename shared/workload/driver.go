@@ -159,6 +159,9 @@ type Container struct {
 	// Managed: engines do not list them.
 	StartedAt  time.Time
 	FinishedAt time.Time
+	// EndReason is why the last one ended, in the engine's words; empty where the
+	// engine knows no more of it than the exit code.
+	EndReason string
 	// Health is "", "starting", "healthy" or "unhealthy".
 	Health string
 	Ports  []Port

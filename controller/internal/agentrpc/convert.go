@@ -117,7 +117,7 @@ func factFrom(p *agentv1.Fact) report.Fact {
 	case *agentv1.Fact_Exit:
 		f.Exit = &report.Exit{
 			Code: int(what.Exit.GetExitCode()), OOMKilled: what.Exit.GetOomKilled(), Restarts: int(what.Exit.GetRestartCount()),
-			LogTail: what.Exit.GetLogTail(), Unseen: what.Exit.GetUnseen(),
+			Reason: what.Exit.GetReason(), LogTail: what.Exit.GetLogTail(), Unseen: what.Exit.GetUnseen(),
 		}
 	case *agentv1.Fact_Lost:
 		f.Lost = what.Lost.GetCount()

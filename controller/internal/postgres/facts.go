@@ -38,6 +38,7 @@ type containerEventRow struct {
 	OOMKilled    bool
 	RestartCount int32
 	Unseen       bool
+	Reason       string
 	Lost         int64
 	Lines        string
 	HappenedAt   time.Time
@@ -61,7 +62,7 @@ func toContainerEventRow(f report.NodeFact) (containerEventRow, error) {
 	}
 	row.Type, row.Lines = factExit, string(lines)
 	row.ExitCode, row.OOMKilled = int32(f.Exit.Code), f.Exit.OOMKilled
-	row.RestartCount, row.Unseen = int32(f.Exit.Restarts), f.Exit.Unseen
+	row.RestartCount, row.Unseen, row.Reason = int32(f.Exit.Restarts), f.Exit.Unseen, f.Exit.Reason
 	return row, nil
 }
 
@@ -72,7 +73,7 @@ func (r containerEventRow) toFact() (report.Fact, error) {
 		Lost: uint64(r.Lost),
 	}
 	if r.Type == factExit {
-		f.Exit = &report.Exit{Code: int(r.ExitCode), OOMKilled: r.OOMKilled, Restarts: int(r.RestartCount), Unseen: r.Unseen}
+		f.Exit = &report.Exit{Code: int(r.ExitCode), OOMKilled: r.OOMKilled, Restarts: int(r.RestartCount), Unseen: r.Unseen, Reason: r.Reason}
 		if err := json.Unmarshal([]byte(r.Lines), &f.Exit.LogTail); err != nil {
 			return f, fmt.Errorf("read the container's log: %w", err)
 		}
@@ -107,13 +108,13 @@ func (db *DB) AppendFacts(ctx context.Context, list []report.NodeFact, keep int)
 
 func (db *DB) insertContainerEvents(ctx context.Context, rows []containerEventRow) error {
 	_, err := db.execRows(ctx, "store container events", `insert into container_events (node_id, agent_id, spool_id, sequence, type,
-			prefix, name, engine_id, deployment_id, instance_id, release, exit_code, oom_killed, restart_count, unseen, lost, lines, happened_at)
+			prefix, name, engine_id, deployment_id, instance_id, release, exit_code, oom_killed, restart_count, unseen, reason, lost, lines, happened_at)
 		select node_id, agent_id, spool_id, sequence, type, prefix, name, engine_id, deployment_id, instance_id, release,
-			exit_code, oom_killed, restart_count, unseen, lost, lines::jsonb, happened_at
+			exit_code, oom_killed, restart_count, unseen, reason, lost, lines::jsonb, happened_at
 		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::uuid[],
-			$11::bigint[], $12::int[], $13::bool[], $14::int[], $15::bool[], $16::bigint[], $17::text[], $18::timestamptz[])
+			$11::bigint[], $12::int[], $13::bool[], $14::int[], $15::bool[], $16::text[], $17::bigint[], $18::text[], $19::timestamptz[])
 			as f (node_id, agent_id, spool_id, sequence, type, prefix, name, engine_id, deployment_id, instance_id, release,
-				exit_code, oom_killed, restart_count, unseen, lost, lines, happened_at)
+				exit_code, oom_killed, restart_count, unseen, reason, lost, lines, happened_at)
 		on conflict (agent_id, spool_id, sequence) do nothing`,
 		ids(rows, func(r containerEventRow) uuid.UUID { return r.NodeID }),
 		ids(rows, func(r containerEventRow) uuid.UUID { return r.AgentID }),
@@ -130,6 +131,7 @@ func (db *DB) insertContainerEvents(ctx context.Context, rows []containerEventRo
 		column(rows, func(r containerEventRow) bool { return r.OOMKilled }),
 		column(rows, func(r containerEventRow) int32 { return r.RestartCount }),
 		column(rows, func(r containerEventRow) bool { return r.Unseen }),
+		column(rows, func(r containerEventRow) string { return r.Reason }),
 		column(rows, func(r containerEventRow) int64 { return r.Lost }),
 		column(rows, func(r containerEventRow) string { return r.Lines }),
 		column(rows, func(r containerEventRow) time.Time { return r.HappenedAt }),

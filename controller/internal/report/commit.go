@@ -199,7 +199,7 @@ func (f Fact) event() (deployment.Event, bool) {
 		return deployment.Event{}, false
 	}
 	level := workload.LevelWarn
-	if f.Exit.Code == 0 && !f.Exit.OOMKilled {
+	if f.Exit.Code == 0 && !f.Exit.OOMKilled && f.Exit.Reason == "" {
 		level = workload.LevelInfo
 	}
 	lines := []string{f.String()}
@@ -226,6 +226,9 @@ func (f Fact) String() string {
 	}
 	if f.Exit.Restarts > 0 {
 		text += fmt.Sprintf(" (restarted %d times)", f.Exit.Restarts)
+	}
+	if f.Exit.Reason != "" {
+		text += ": " + f.Exit.Reason
 	}
 	return text
 }

@@ -32,7 +32,7 @@ func (w *world) deployed(s agent.Session) uuid.UUID {
 func exit(sequence uint64, d uuid.UUID) report.Fact {
 	return report.Fact{
 		Sequence: sequence, At: now().Add(-time.Hour), Container: workload.ContainerID{Prefix: "shop", Name: "web"}, EngineID: "e",
-		DeploymentID: d.String(), Release: 2, Exit: &report.Exit{Code: 137, OOMKilled: true, Restarts: 3, LogTail: []string{"last words"}},
+		DeploymentID: d.String(), Release: 2, Exit: &report.Exit{Code: 137, OOMKilled: true, Restarts: 3, Reason: "Evicted: no room", LogTail: []string{"last words"}},
 	}
 }
 
@@ -74,12 +74,12 @@ func TestFactsAreKeptOnce(t *testing.T) {
 		t.Fatalf("%d of %d, %v", len(facts), total, err)
 	}
 	f := facts[0]
-	if f.Exit == nil || f.Exit.Code != 137 || !f.Exit.OOMKilled || f.Exit.Restarts != 3 || fmt.Sprint(f.Exit.LogTail) != "[last words]" ||
+	if f.Exit == nil || f.Exit.Code != 137 || !f.Exit.OOMKilled || f.Exit.Restarts != 3 || f.Exit.Reason != "Evicted: no room" || fmt.Sprint(f.Exit.LogTail) != "[last words]" ||
 		f.DeploymentID != d.String() || f.Release != 2 || f.Container.Name != "web" {
 		t.Errorf("the fact is %+v, %+v", f, f.Exit)
 	}
 	lines := value[string](w, "select lines::text from deployment_events order by id limit 1")
-	if !strings.Contains(lines, "container shop-web exited with code 137, out of memory (restarted 3 times)") || !strings.Contains(lines, "last words") {
+	if !strings.Contains(lines, "container shop-web exited with code 137, out of memory (restarted 3 times): Evicted: no room") || !strings.Contains(lines, "last words") {
 		t.Errorf("the deployment's log says %s", lines)
 	}
 	if n := value[int](w, "select count(*) from deployment_events"); n != 4 && n != 5 {

@@ -245,7 +245,7 @@ func sizeOf(p Report) int {
 	for _, f := range p.Facts {
 		size += perFact
 		if f.Exit != nil {
-			size += textBytes(f.Exit.LogTail)
+			size += len(f.Exit.Reason) + textBytes(f.Exit.LogTail)
 		}
 	}
 	return size

@@ -93,6 +93,8 @@ type Exit struct {
 	OOMKilled bool
 	// Restarts is how often the engine has started the container again.
 	Restarts int
+	// Reason is why it ended, where the engine says.
+	Reason string
 	// LogTail is what it wrote last.
 	LogTail []string
 	// Unseen: the end was only noticed by the start that followed, so that

@@ -83,6 +83,7 @@ func saneFacts(list []Fact, above uint64, now time.Time) []Fact {
 		f.Lost = min(f.Lost, maxSequence)
 		if f.Exit != nil {
 			exit := *f.Exit
+			exit.Reason = short(exit.Reason, maxFactLine)
 			exit.LogTail = exit.LogTail[max(0, len(exit.LogTail)-maxFactLines):]
 			exit.LogTail = slices.Clone(exit.LogTail)
 			for i, line := range exit.LogTail {

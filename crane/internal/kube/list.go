@@ -175,6 +175,7 @@ func describePod(c *workload.Container, pod *corev1.Pod) {
 			c.Reason = pod.Status.Reason
 		}
 		ended(c, status.State.Terminated)
+		c.EndReason = whyEvicted(pod)
 	case status.State.Waiting != nil:
 		c.Reason = status.State.Waiting.Reason
 	}
@@ -190,13 +191,39 @@ func noteEnd(c *workload.Container, pod *corev1.Pod) {
 	if t == nil || !t.FinishedAt.After(c.FinishedAt) {
 		return
 	}
-	c.FinishedAt = t.FinishedAt.Time
+	c.FinishedAt, c.EndReason = t.FinishedAt.Time, ""
+	if pod.Status.ContainerStatuses[0].State.Terminated != nil { // else it was started again in its pod
+		c.EndReason = whyEvicted(pod)
+	}
 	if c.State != spec.StateRunning {
 		c.ExitCode, c.OOMKilled = int(t.ExitCode), t.Reason == "OOMKilled"
 	}
 	if c.StartedAt.IsZero() { // the newest waits still, in place of this one
 		c.StartedAt = t.StartedAt.Time
 	}
+}
+
+// whyEvicted is why a pod was evicted, or ended by the cluster otherwise, in the
+// cluster's words; "" when it was not.
+func whyEvicted(pod *corev1.Pod) string {
+	if pod.Status.Reason != "" {
+		return strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": ")
+	}
+	if c := disruption(pod); c != nil {
+		return strings.TrimSuffix(c.Reason+": "+c.Message, ": ")
+	}
+	return ""
+}
+
+// disruption is the condition by which the cluster tells that it ends a pod: one
+// that is evicted, preempted or on a node that is gone; nil when it does not.
+func disruption(pod *corev1.Pod) *corev1.PodCondition {
+	for i, c := range pod.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
+			return &pod.Status.Conditions[i]
+		}
+	}
+	return nil
 }
 
 func ended(c *workload.Container, t *corev1.ContainerStateTerminated) {

@@ -109,9 +109,7 @@ func (s *sight) listen(factory informers.SharedInformerFactory) error {
 // remember keeps what is deleted for a while if it is a pod that was evicted.
 func (s *sight) remember(deleted any) {
 	pod, ok := deleted.(*corev1.Pod)
-	if !ok || !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
-	}) {
+	if !ok || disruption(pod) == nil {
 		return
 	}
 	s.gone.Lock()

@@ -34,6 +34,7 @@ type containerEventOutput struct {
 	ExitCode     *int      `json:"exitCode" nullable:"true" doc:"Null when it is not known"`
 	OOMKilled    bool      `json:"oomKilled"`
 	RestartCount int       `json:"restartCount"`
+	Reason       string    `json:"reason" doc:"Why it ended, where the engine says: that and why a pod was evicted; empty otherwise"`
 	LogTail      []string  `json:"logTail"`
 	Lost         uint64    `json:"lost" doc:"How many events were lost"`
 }
@@ -73,7 +74,7 @@ func toContainerEventOutput(f report.Fact) containerEventOutput {
 	if f.Exit == nil {
 		return out
 	}
-	out.Type, out.OOMKilled, out.RestartCount = "exit", f.Exit.OOMKilled, f.Exit.Restarts
+	out.Type, out.OOMKilled, out.RestartCount, out.Reason = "exit", f.Exit.OOMKilled, f.Exit.Restarts, f.Exit.Reason
 	out.LogTail = append(out.LogTail, f.Exit.LogTail...)
 	if !f.Exit.Unseen {
 		out.ExitCode = &f.Exit.Code

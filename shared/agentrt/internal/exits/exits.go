@@ -220,8 +220,9 @@ func (d *Detector) save() error {
 
 // exit is the fact that a container ended.
 func (d *Detector) exit(ctx context.Context, c workload.Container) *agentv1.Fact {
+	reason := strings.ToValidUTF8(c.EndReason, "\uFFFD")
 	exit := &agentv1.ContainerExit{
-		ExitCode: int32(c.ExitCode), OomKilled: c.OOMKilled, RestartCount: int32(c.RestartCount),
+		ExitCode: int32(c.ExitCode), OomKilled: c.OOMKilled, RestartCount: int32(c.RestartCount), Reason: reason,
 		// The engine starts it again sooner than it can be looked at.
 		Unseen: c.State == spec.StateRunning,
 	}

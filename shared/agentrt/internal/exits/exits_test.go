@@ -149,9 +149,9 @@ func TestAnEndIsToldOnce(t *testing.T) {
 	n := ready(t)
 	n.none("a container that runs", running(1))
 	over := exited(1, 2, 137)
-	over.OOMKilled = true
+	over.OOMKilled, over.EndReason = true, "Evicted: no room"
 	f := n.one("its end", over)
-	if e := f.GetExit(); e.GetExitCode() != 137 || !e.GetOomKilled() || e.GetUnseen() || !f.GetTime().AsTime().Equal(at(2)) {
+	if e := f.GetExit(); e.GetExitCode() != 137 || !e.GetOomKilled() || e.GetReason() != "Evicted: no room" || e.GetUnseen() || !f.GetTime().AsTime().Equal(at(2)) {
 		t.Errorf("fact %v", f)
 	}
 	if f.GetPrefix() != "shop" || f.GetName() != "web" || f.GetEngineId() != "e1" || f.GetDeploymentId() != "d1" || f.GetInstanceId() != "i1" || f.GetRelease() != 3 {

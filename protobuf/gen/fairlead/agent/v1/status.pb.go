@@ -435,7 +435,10 @@ type ContainerExit struct {
 	LogTail      []string `protobuf:"bytes,4,rep,name=log_tail,json=logTail,proto3" json:"log_tail,omitempty"`
 	// The end was only noticed by the start that followed it, so that exit_code
 	// and oom_killed are not known.
-	Unseen        bool `protobuf:"varint,5,opt,name=unseen,proto3" json:"unseen,omitempty"`
+	Unseen bool `protobuf:"varint,5,opt,name=unseen,proto3" json:"unseen,omitempty"`
+	// Why it ended, where the engine says: that and why a pod was evicted. Empty
+	// otherwise.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +506,13 @@ func (x *ContainerExit) GetUnseen() bool {
 		return x.Unseen
 	}
 	return false
+}
+
+func (x *ContainerExit) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // FactsLost stands in place of facts that the full spool could not hold.
@@ -1334,14 +1344,15 @@ const file_fairlead_agent_v1_status_proto_rawDesc = "" +
 	"\x04exit\x18\t \x01(\v2 .fairlead.agent.v1.ContainerExitH\x00R\x04exit\x122\n" +
 	"\x04lost\x18\n" +
 	" \x01(\v2\x1c.fairlead.agent.v1.FactsLostH\x00R\x04lostB\x06\n" +
-	"\x04what\"\xa3\x01\n" +
+	"\x04what\"\xbb\x01\n" +
 	"\rContainerExit\x12\x1b\n" +
 	"\texit_code\x18\x01 \x01(\x05R\bexitCode\x12\x1d\n" +
 	"\n" +
 	"oom_killed\x18\x02 \x01(\bR\toomKilled\x12#\n" +
 	"\rrestart_count\x18\x03 \x01(\x05R\frestartCount\x12\x19\n" +
 	"\blog_tail\x18\x04 \x03(\tR\alogTail\x12\x16\n" +
-	"\x06unseen\x18\x05 \x01(\bR\x06unseen\"!\n" +
+	"\x06unseen\x18\x05 \x01(\bR\x06unseen\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"!\n" +
 	"\tFactsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\"\xd6\x02\n" +
 	"\x10DeploymentStatus\x12#\n" +
