@@ -105,7 +105,7 @@ func (s *sample) install(t testing.TB, options string) string {
 	if strings.Contains(out, "fle_") {
 		t.Errorf("the script prints its token:\n%s", out)
 	}
-	s.saved = filepath.Join(t.TempDir(), "install.sh")
+	s.saved = filepath.Join(filepath.Dir(s.log), "install.sh") // steps to come run it too
 	must(t, os.WriteFile(s.saved, []byte(script.Script), 0o600))
 	return out
 }

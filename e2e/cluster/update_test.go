@@ -240,7 +240,7 @@ func TestUpdatesByTheAPI(t *testing.T) {
 		must(t, s.Call(t.Context(), http.MethodPost, "/api/acme/rollouts", client.Object{}, &rollout))
 		s.awaitUpdate(t, "requested", "preparing", "proving", "taking-over", "successful")
 		// Until it takes over the API tells the version that serves.
-		if n := s.awaitUpdate(t, "proving", "failed"); n.Version != programVersion || !n.Updating {
+		if n := s.awaitUpdate(t, "proving", "taking-over", "successful", "failed"); n.Update.Phase == "proving" && (n.Version != programVersion || !n.Updating) {
 			t.Errorf("while the new agent proves itself the node is %s", n.words())
 		}
 		n := s.awaitUpdate(t, "successful", "failed")
@@ -269,16 +269,6 @@ func TestUpdatesByTheAPI(t *testing.T) {
 	t.Run("an older build has to be meant", func(t *testing.T) {
 		s.goBack(t)
 	})
-	t.Run("the agent of a deleted node stops itself", func(t *testing.T) {
-		must(t, s.team.DeleteDeployment(t.Context(), s.id))
-		await(t, deployPatience, "the node to be deleted", func() (bool, string, error) {
-			err := s.Call(t.Context(), http.MethodDelete, "/api/acme/nodes/"+s.node, nil, nil)
-			return err == nil, fmt.Sprint(err), nil
-		})
-		await(t, nodePatience, "the agent to stop itself", func() (bool, string, error) {
-			said := s.kubectl(t, "get", "deployment", "crane", "--namespace", s.agentNamespace(),
-				"--output", `jsonpath={.spec.replicas} {.metadata.annotations.fairlead\.dev/stopped}`)
-			return strings.HasPrefix(said, "0 this agent's node was deleted"), said, nil
-		})
-	})
+	t.Run("an agent whose token was revoked stops itself, and a new script takes it up again", s.revokeAndEnrolAgain)
+	t.Run("the agent of a deleted node removes what it deployed, and stops itself", s.deleteWithContainers)
 }

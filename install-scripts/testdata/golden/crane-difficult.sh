@@ -35,6 +35,7 @@ WORK=
 CHANGING=
 FRESH=
 BEFORE=
+STOPPED=
 UPDATING=
 UPDATE_ID=
 PROBLEMS=0
@@ -537,6 +538,9 @@ there() {
 	kubectl get "$1" "$2" --namespace "$NAME" --ignore-not-found --output "jsonpath=${3:-$field}" 2>/dev/null || :
 }
 
+# stopped prints why the agent stopped itself: its identity was taken from it.
+stopped() { there deployment crane '{.metadata.annotations.fairlead\.dev/stopped}' | plain; }
+
 # check_owner makes sure that the namespace, when there, is this node's.
 check_owner() {
 	[ "$PROBLEMS" -eq 0 ] || return 0
@@ -550,6 +554,7 @@ check_installed() {
 	BEFORE=$(there deployment crane)
 	ENROLMENT_ID=
 	[ -n "$BEFORE" ] || return 0
+	STOPPED=$(stopped)
 	pod='{.spec.template.spec'
 	if [ "$(there deployment crane '{.spec.strategy.type}')" = RollingUpdate ]; then
 		UPDATING=yes
@@ -625,17 +630,19 @@ check_values() {
 	fi
 }
 
-# check_identity decides between keeping the key that the agent has and enrolling.
+# check_identity decides between keeping the key that the agent has and enrolling. A
+# key that an agent stopped itself for is good for nothing.
 check_identity() {
 	KEEP=
 	[ "$PROBLEMS" -eq 0 ] || return 0
-	if [ -z "$AGAIN" ] && [ -n "$(there secret crane-state '{.data}')" ] && [ -n "$ENROLMENT_ID" ]; then
+	if [ -z "$AGAIN$STOPPED" ] && [ -n "$(there secret crane-state '{.data}')" ] && [ -n "$ENROLMENT_ID" ]; then
 		KEEP=yes
 		return 0
 	fi
 	if [ "$(date +%s)" -ge "$EXPIRES_EPOCH" ]; then
 		problem "the token in this script expired at $EXPIRES: make a new script for node $NODE_NAME"
 	fi
+	if [ -n "$STOPPED" ]; then say "the agent that is installed stopped itself: $STOPPED; this script enrols it again"; fi
 	ENROLMENT_ID=$(printf '%s' "$ENROLMENT" | sha256sum | cut -c 1-16)
 }
 
@@ -673,6 +680,10 @@ apply_agent() {
 	if [ -n "$UPDATING" ]; then
 		kubectl patch deployment crane --namespace "$NAME" --type merge \
 			--patch '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}' >>"$WORK/applied" || die "could not end the update that is under way"
+	fi
+	# Before the agent comes up, which may stop itself again.
+	if [ -n "$STOPPED" ]; then
+		kubectl annotate deployment crane --namespace "$NAME" fairlead.dev/stopped- >>"$WORK/applied" || die "could not take back that the agent stopped itself"
 	fi
 	print_deployment >"$WORK/deployment.yaml"
 	apply "$WORK/deployment.yaml" || die "could not apply the agent's Deployment"
@@ -715,6 +726,9 @@ wait_for_agent() {
 		sleep 1
 		waited=$((waited + 2))
 	done
+	# Without pods there is nothing left to wait for either.
+	why=$(stopped)
+	[ -z "$why" ] || die "the agent stopped itself: $why"
 }
 
 # remove_agent removes what an installation made, and nothing that was deployed.
