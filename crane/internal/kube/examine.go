@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -79,5 +81,8 @@ func (d *Driver) probeOutput(ctx context.Context, pod *corev1.Pod) string {
 	if len(events.Items) == 0 {
 		return ""
 	}
-	return events.Items[len(events.Items)-1].Message
+	// Each wording is an event of its own, which counts how often it was said.
+	return slices.MaxFunc(events.Items, func(a, b corev1.Event) int {
+		return cmp.Or(a.LastTimestamp.Compare(b.LastTimestamp.Time), a.CreationTimestamp.Compare(b.CreationTimestamp.Time))
+	}).Message
 }

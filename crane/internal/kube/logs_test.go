@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,13 @@ func TestLogsOfReplicasAreOneInTheOrderOfTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := workload.ContainerID{Prefix: prefix, Name: "web"}
+	eventually(t, func() error {
+		lines := strings.Count(s.said(t, prefix), "\n")
+		if lines != 6 {
+			return fmt.Errorf("%d lines, want three of each pod", lines)
+		}
+		return nil
+	})
 	pods := map[string]int{}
 	var last workload.LogLine
 	var lastPod string

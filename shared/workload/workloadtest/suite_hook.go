@@ -134,9 +134,13 @@ func warned(events []workload.Event) bool {
 }
 
 func hookRunsOnce(b *bench) {
+	seconds := "3"
+	if b.Pods {
+		seconds = "12" // what a pod says may come seconds later
+	}
 	for i, kind := range []spec.HookKind{spec.HookPreDeploy, spec.HookPostDeploy} {
 		release := int64(i + 1)
-		d := b.release(release, b.workload("web", greeting(string(kind)), hooked(kind, "3", "0", 60)))
+		d := b.release(release, b.workload("web", greeting(string(kind)), hooked(kind, seconds, "0", 60)))
 		ctx, cancel := context.WithCancel(b.ctx)
 		cut := workload.ReporterFunc(func(e workload.Event) {
 			b.Report(e)
