@@ -127,15 +127,20 @@ func newStandIn(t *testing.T, w *world, folder string, programs map[string]strin
 	return s
 }
 
-// publishService has the controller serve an agent for services.
+// publishService has the controller serve an agent for services, whose image
+// says nothing to it: what it is and does comes after the end of the program.
 func (w *world) publishService(t *testing.T, version, mode string) {
 	t.Helper()
-	binary, err := compileAgent(version, mode)
+	binary, err := fakeAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := packAgent(fmt.Appendf(bytes.Clone(binary), "\nstamp %s %s", version, mode), mode)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.params.Version, w.params.Image = version, w.params.ContainerName+":"+version
-	w.publishAgent(t, binary, mode)
+	w.publishImage(t, image)
 }
 
 // build is the program that the service manager starts, and how many there are.

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	installscripts "fairlead.dev/install-scripts"
 	"fairlead.dev/shared/ociimage"
 )
@@ -45,22 +47,44 @@ type world struct {
 var worlds atomic.Int64
 
 // fakeAgent compiles the fake agent once for all tests.
-var fakeAgent = sync.OnceValues(func() ([]byte, error) { return compileAgent("", "") })
-
-// compileAgent compiles a fake agent that is a version and behaves as mode says.
-func compileAgent(version, mode string) ([]byte, error) {
+var fakeAgent = sync.OnceValues(func() ([]byte, error) {
 	folder, err := os.MkdirTemp("", "fakeagent")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	binary := filepath.Join(folder, "fakeagent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -X main.version="+version+" -X main.mode="+mode, "-o", binary, "./testdata/fakeagent")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./testdata/fakeagent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the fake agent: %w\n%s", err, out)
 	}
 	return os.ReadFile(binary)
+})
+
+// agentImages are the images of the fake agent, by how it behaves: to compress
+// one takes longer than most that is done with it.
+var agentImages sync.Map
+
+func agentImage(mode string) (v1.Image, error) {
+	build := sync.OnceValues(func() (v1.Image, error) {
+		binary, err := fakeAgent()
+		if err != nil {
+			return nil, err
+		}
+		return packAgent(binary, mode)
+	})
+	kept, _ := agentImages.LoadOrStore(mode, build)
+	return kept.(func() (v1.Image, error))()
+}
+
+func packAgent(binary []byte, mode string) (v1.Image, error) {
+	return ociimage.Build(ociimage.Spec{
+		Platform:   "linux/" + runtime.GOARCH,
+		Files:      []ociimage.File{{Path: "/dagent", Content: binary, Mode: 0o755}},
+		Entrypoint: []string{"/dagent"},
+		Env:        []string{"FAKE_MODE=" + mode},
+	})
 }
 
 // newWorld makes a world whose agent behaves as mode says (see fakeagent) and
@@ -112,25 +136,16 @@ func emptyWorld(t *testing.T) *world {
 // signs it with a new key.
 func (w *world) publish(t *testing.T, mode string) {
 	t.Helper()
-	binary, err := fakeAgent()
+	image, err := agentImage(mode)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.publishAgent(t, binary, mode)
+	w.publishImage(t, image)
 }
 
-// publishAgent is publish for a program.
-func (w *world) publishAgent(t *testing.T, binary []byte, mode string) {
+// publishImage is publish for an image.
+func (w *world) publishImage(t *testing.T, image v1.Image) {
 	t.Helper()
-	image, err := ociimage.Build(ociimage.Spec{
-		Platform:   "linux/" + runtime.GOARCH,
-		Files:      []ociimage.File{{Path: "/dagent", Content: binary, Mode: 0o755}},
-		Entrypoint: []string{"/dagent"},
-		Env:        []string{"FAKE_MODE=" + mode},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var archive bytes.Buffer
 	if err := ociimage.WriteArchive(&archive, w.params.Image, image); err != nil {
 		t.Fatal(err)

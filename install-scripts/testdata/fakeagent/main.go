@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -15,10 +16,8 @@ import (
 	"syscall"
 )
 
-// version and mode are stamped into agents of services, whose image says nothing.
-var version, mode string
-
 func main() {
+	version, mode := stamp()
 	if len(os.Args) == 2 && os.Args[1] == "version" {
 		fmt.Println("dagent", version, "(a fake)")
 		return
@@ -27,6 +26,21 @@ func main() {
 		fmt.Println("fake agent:", err)
 		os.Exit(3)
 	}
+}
+
+// stamp is what comes after the program's end in agents of services, whose image
+// says nothing.
+func stamp() (version, mode string) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return "", ""
+	}
+	line, stamped := bytes.CutPrefix(self[bytes.LastIndexByte(self, '\n')+1:], []byte("stamp "))
+	if !stamped {
+		return "", ""
+	}
+	version, mode, _ = strings.Cut(string(line), " ")
+	return version, mode
 }
 
 func run(dir, mode string) error {
