@@ -1,12 +1,10 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +14,6 @@ import (
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/agentrt/agentrttest"
-	"fairlead.dev/shared/ociimage"
 )
 
 // manager starts the agent on the host again whenever it ends, as a service
@@ -109,29 +106,21 @@ func (m *manager) programs(t *testing.T) string {
 // pack makes an agent's archive of any program.
 func (y *yard) pack(t *testing.T, version string, program []byte) []byte {
 	t.Helper()
-	made, err := ociimage.Build(ociimage.Spec{
-		Platform: "linux/" + runtime.GOARCH, Entrypoint: []string{"/dagent"},
-		Files: []ociimage.File{{Path: "/dagent", Content: program, Mode: 0o755}},
-	})
+	image, err := packed(program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var archive bytes.Buffer
-	if err := ociimage.WriteArchive(&archive, y.name+":"+version, made); err != nil {
-		t.Fatal(err)
-	}
-	return archive.Bytes()
+	return y.archive(t, version, image)
 }
 
 // serve puts a build where the service manager finds it, and starts that.
 func (y *yard) serve(ctx context.Context, t *testing.T, m *manager, version string) {
 	t.Helper()
-	y.build(ctx, t, version)
 	bin := filepath.Join(m.state, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "dagent.installed"), y.binaries[version], 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "dagent.installed"), agentOf(ctx, t, version).binary, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("dagent.installed", filepath.Join(bin, "dagent")); err != nil {
@@ -169,16 +158,15 @@ func (y *yard) awaitUpdated(t *testing.T, id, version string) *agentrttest.Sessi
 func TestTheServiceReplacesItself(t *testing.T) {
 	for name, whole := range map[string]bool{"as systemd does": true, "as OpenRC does": false} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 			defer cancel()
 			y := newYard(ctx, t)
 			m := &manager{state: y.state, whole: whole}
 			y.serve(ctx, t, m, "1.0.0")
 			first := y.controller.Welcome(t)
-			y.build(ctx, t, "1.1.0")
-			good := y.pack(t, "1.1.0", y.binaries["1.1.0"])
+			good := y.build(ctx, t, "1.1.0")
 			if whole { // until it hands over, its manager has no part in it
-				y.refuseBroken(t, m, first, good)
+				y.refuseBroken(ctx, t, m, first, good)
 			}
 			if r := y.update(t, first, "good", "1.1.0", good, nil); r.GetError() != "" {
 				t.Fatal(r)
@@ -197,7 +185,7 @@ func TestTheServiceReplacesItself(t *testing.T) {
 
 // refuseBroken offers builds of 1.1.0 that are no good: the agent serves on and
 // nothing of them is left.
-func (y *yard) refuseBroken(t *testing.T, m *manager, s *agentrttest.Session, good []byte) {
+func (y *yard) refuseBroken(ctx context.Context, t *testing.T, m *manager, s *agentrttest.Session, good []byte) {
 	t.Helper()
 	for id, c := range map[string]struct {
 		archive []byte
@@ -205,7 +193,7 @@ func (y *yard) refuseBroken(t *testing.T, m *manager, s *agentrttest.Session, go
 	}{
 		"ends":      {y.pack(t, "1.1.0", []byte("#!/bin/sh\necho broken on purpose\nexit 7\n")), "ended before it proved itself"},
 		"no-binary": {y.pack(t, "1.1.0", []byte("nothing that runs")), "start the new agent"},
-		"another":   {y.pack(t, "1.1.0", y.binaries["1.0.0"]), "says that it is"},
+		"another":   {y.archive(t, "1.1.0", agentOf(ctx, t, "1.0.0").image), "says that it is"},
 		"no-image":  {[]byte("not an archive at all"), "broken"},
 		"cut":       {good[:len(good)/2], "broken"},
 	} {
@@ -231,8 +219,7 @@ func (y *yard) refuseBroken(t *testing.T, m *manager, s *agentrttest.Session, go
 // back, and is what the manager starts.
 func (y *yard) takeBack(ctx context.Context, t *testing.T, m *manager, s *agentrttest.Session) {
 	t.Helper()
-	y.build(ctx, t, "1.2.0")
-	if r := y.update(t, s, "killed", "1.2.0", y.pack(t, "1.2.0", y.binaries["1.2.0"]), nil); r.GetError() != "" {
+	if r := y.update(t, s, "killed", "1.2.0", y.build(ctx, t, "1.2.0"), nil); r.GetError() != "" {
 		t.Fatal(r)
 	}
 	next := y.controller.Accept(t) // not welcomed

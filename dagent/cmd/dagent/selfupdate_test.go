@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	agentv1 "fairlead.dev/protobuf/gen/fairlead/agent/v1"
 	"fairlead.dev/shared/agentrt/agentrttest"
@@ -35,7 +38,51 @@ type yard struct {
 	key        ed25519.PrivateKey
 	state      string
 	name       string
-	binaries   map[string][]byte
+}
+
+// agents are dagent as several versions, each compiled and packed once for all
+// tests.
+var agents sync.Map
+
+type agent struct {
+	binary []byte
+	image  v1.Image
+}
+
+func agentOf(ctx context.Context, t *testing.T, version string) agent {
+	t.Helper()
+	kept, _ := agents.LoadOrStore(version, sync.OnceValues(func() (agent, error) {
+		folder, err := os.MkdirTemp("", "dagent")
+		if err != nil {
+			return agent{}, err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		path := filepath.Join(folder, "dagent")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X fairlead.dev/shared/buildinfo.version="+version, "-o", path, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return agent{}, fmt.Errorf("%w\n%s", err, out)
+		}
+		binary, err := os.ReadFile(path)
+		if err != nil {
+			return agent{}, err
+		}
+		image, err := packed(binary)
+		return agent{binary, image}, err
+	}))
+	a, err := kept.(func() (agent, error))()
+	if err != nil {
+		t.Fatalf("build %s: %v", version, err)
+	}
+	return a
+}
+
+// packed is the image of a program as the agent.
+func packed(program []byte) (v1.Image, error) {
+	return ociimage.Build(ociimage.Spec{
+		Platform: "linux/" + runtime.GOARCH, Entrypoint: []string{"/dagent"},
+		Files: []ociimage.File{{Path: "/dagent", Content: program, Mode: 0o755}},
+	})
 }
 
 func newYard(ctx context.Context, t *testing.T) *yard {
@@ -53,7 +100,7 @@ func newYard(ctx context.Context, t *testing.T) *yard {
 	}
 	y := &yard{
 		Client: engine, controller: agentrttest.Start(t), key: private, state: filepath.Join(t.TempDir(), "agent"),
-		name: fmt.Sprintf("fairlead-update-test-%d", os.Getpid()), binaries: map[string][]byte{},
+		name: fmt.Sprintf("fairlead-update-test-%d", os.Getpid()),
 	}
 	t.Cleanup(func() { y.clear(context.WithoutCancel(ctx), t) })
 	y.controller.WriteEnrolment(t, y.state, "token")
@@ -88,35 +135,24 @@ func (y *yard) containers(ctx context.Context, t *testing.T) []container.Summary
 	return list
 }
 
-// build compiles dagent as a version, and makes an image archive of it; the
-// entrypoint is changed for one that is broken.
+// build makes an image archive of dagent as a version; the entrypoint is changed
+// for one that is broken.
 func (y *yard) build(ctx context.Context, t *testing.T, version string, entrypoint ...string) []byte {
 	t.Helper()
-	if y.binaries[version] == nil {
-		path := filepath.Join(t.TempDir(), "dagent")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X fairlead.dev/shared/buildinfo.version="+version, "-o", path, ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build: %v\n%s", err, out)
-		}
-		binary, err := os.ReadFile(path)
-		if err != nil {
+	made := agentOf(ctx, t, version).image
+	if entrypoint != nil {
+		var err error
+		if made, err = mutate.Config(made, v1.Config{Entrypoint: entrypoint}); err != nil {
 			t.Fatal(err)
 		}
-		y.binaries[version] = binary
 	}
-	if entrypoint == nil {
-		entrypoint = []string{"/dagent"}
-	}
-	made, err := ociimage.Build(ociimage.Spec{
-		Platform: "linux/" + runtime.GOARCH, Entrypoint: entrypoint,
-		Files: []ociimage.File{{Path: "/dagent", Content: y.binaries[version], Mode: 0o755}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return y.archive(t, version, made)
+}
+
+func (y *yard) archive(t *testing.T, version string, image v1.Image) []byte {
+	t.Helper()
 	var archive bytes.Buffer
-	if err := ociimage.WriteArchive(&archive, y.name+":"+version, made); err != nil {
+	if err := ociimage.WriteArchive(&archive, y.name+":"+version, image); err != nil {
 		t.Fatal(err)
 	}
 	return archive.Bytes()
@@ -175,7 +211,7 @@ func (y *yard) update(t *testing.T, s *agentrttest.Session, id, version string, 
 // TestTheAgentsContainerReplacesItself on the real engine, with real builds:
 // first by ones that are no good, then by one that is.
 func TestTheAgentsContainerReplacesItself(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	y := newYard(ctx, t)
 	y.install(ctx, t, y.build(ctx, t, "1.0.0"), "1.0.0")

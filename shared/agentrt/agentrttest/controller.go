@@ -32,7 +32,7 @@ import (
 const serverLifetime = 30 * 24 * time.Hour
 
 // Patience is how long a test waits for what must come.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Controller is a scripted controller. Tokens are accepted once, and again
 // from the key that used them.
