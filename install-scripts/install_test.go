@@ -1,6 +1,7 @@
 package installscripts_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -235,20 +236,42 @@ func TestWhatADeletedNodeLeftIsInNobodysWay(t *testing.T) {
 	w.must(t, dash, "--uninstall") // it is that node's now
 }
 
+// TestUninstallAfterTheNodeWasDeletedLeavesNothing, the image of a build that the
+// agent updated itself to included.
 func TestUninstallAfterTheNodeWasDeletedLeavesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
-	before := w.snapshot(t)
-	w.must(t, dash)
-	if err := os.WriteFile(filepath.Join(w.params.RootPath, "deleted"), []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "docker", "rm", "--force", w.params.ContainerName).CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	w.must(t, dash, "--uninstall")
-	if after := w.snapshot(t); after != before {
-		t.Errorf("left:\n%s", after)
+	for name, update := range map[string]string{
+		"as installed":   "",
+		"updated":        `{"phase": "successful", "from": "1.0.0", "to": "1.1.0"}`,
+		"and once again": `{"phase": "failed", "from": "1.1.0", "to": "1.2.0"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "")
+			before := w.snapshot(t)
+			w.must(t, dash)
+			files := map[string]string{"deleted": "{}"}
+			if update != "" {
+				var record bytes.Buffer
+				if err := json.Indent(&record, []byte(update), "", "  "); err != nil {
+					t.Fatal(err)
+				}
+				files["update.json"] = record.String()
+				engine(t, "tag", w.params.Image, w.params.ContainerName+":1.1.0")
+				engine(t, "rmi", w.params.Image)
+			}
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(w.params.RootPath, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			engine(t, "rm", "--force", w.params.ContainerName)
+			w.must(t, dash, "--uninstall", "--dry-run")
+			w.must(t, dash, "--uninstall")
+			if after := w.snapshot(t); after != before {
+				t.Errorf("left:\n%s", after)
+			}
+		})
 	}
 }
 

@@ -168,6 +168,13 @@ remove_image() {
 	fi
 }
 
+# updated_versions prints what the agent's last update was from and to.
+updated_versions() {
+	if [ -f "$ROOT_PATH/update.json" ]; then
+		sed -n -e 's/^ *"from": "\([0-9A-Za-z._-]*\)",*$/\1/p' -e 's/^ *"to": "\([0-9A-Za-z._-]*\)",*$/\1/p' "$ROOT_PATH/update.json"
+	fi
+}
+
 commit() {
 	CHANGING=
 	: >"$ROOT_PATH/enrolled"

@@ -981,6 +981,13 @@ remove_image() {
 	fi
 }
 
+# updated_versions prints what the agent's last update was from and to.
+updated_versions() {
+	if [ -f "$ROOT_PATH/update.json" ]; then
+		sed -n -e 's/^ *"from": "\([0-9A-Za-z._-]*\)",*$/\1/p' -e 's/^ *"to": "\([0-9A-Za-z._-]*\)",*$/\1/p' "$ROOT_PATH/update.json"
+	fi
+}
+
 commit() {
 	CHANGING=
 	: >"$ROOT_PATH/enrolled"
@@ -1220,13 +1227,17 @@ uninstall_agent() {
 		say "removed the container $name"
 	done
 	# The agent of a node that was deleted took its container away, and could not
-	# take the image that it ran from.
-	if [ -e "$ROOT_PATH/deleted" ] && docker image inspect "$IMAGE" >/dev/null 2>&1; then
-		if [ -n "$DRY" ]; then
-			say "would remove the image $IMAGE"
-		else
-			docker image rm "$IMAGE" >/dev/null 2>&1 || warn "the image $IMAGE stays: something else uses it"
-		fi
+	# take the image that it ran from: this script's, or one that it updated itself to.
+	if [ -e "$ROOT_PATH/deleted" ]; then
+		for version in "${IMAGE##*:}" $(updated_versions); do
+			image=${IMAGE%:*}:$version
+			docker image inspect "$image" >/dev/null 2>&1 || continue
+			if [ -n "$DRY" ]; then
+				say "would remove the image $image"
+			else
+				docker image rm "$image" >/dev/null 2>&1 || warn "the image $image stays: something else uses it"
+			fi
+		done
 	fi
 	if [ "$MODE" = service ]; then
 		if [ -n "$DRY" ]; then
