@@ -46,13 +46,18 @@ func TestArchivesAreTheSameBytesEachTime(t *testing.T) {
 	}
 }
 
-func TestProgramsSayWhatTheyAre(t *testing.T) {
+func TestPrograms(t *testing.T) {
 	bin := makeInto(t, "build")
-	for _, program := range []string{"controller", "dagent", "crane"} {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), "version").CombinedOutput()
-		want := program + " 1.2.3-test (commit 0123456789ab, " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"
-		if err != nil || string(out) != want {
-			t.Errorf("%s version: %v\n got %q\nwant %q", program, err, out, want)
+	t.Run("say what they are", func(t *testing.T) {
+		for _, program := range []string{"controller", "dagent", "crane"} {
+			out, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), "version").CombinedOutput()
+			want := program + " 1.2.3-test (commit 0123456789ab, " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"
+			if err != nil || string(out) != want {
+				t.Errorf("%s version: %v\n got %q\nwant %q", program, err, out, want)
+			}
 		}
-	}
+	})
+	t.Run("bring the agent of clusters to a registry", func(t *testing.T) {
+		pushesTheAgent(t, filepath.Join(bin, "controller"))
+	})
 }

@@ -45,6 +45,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return rootCommand(ctx, args, environ, stdout, stderr)
 	case "release-key":
 		return releaseKeyCommand(args, environ, stdout, stderr)
+	case "artifacts":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return artifactsCommand(ctx, args, environ, stdout, stderr)
 	case "serve", "migrate", "validate-config":
 	case "help":
 		usage(stdout)
@@ -95,6 +99,7 @@ commands:
   validate-config  check the configuration and exit
   root             replace the private root; controller root help says more
   release-key      replace the key that signs scripts and builds: controller release-key rotate
+  artifacts        bring the agent for Kubernetes to a registry: controller artifacts push <repository>
   version          print the version and exit
 
 flags, with their environment variables; a secret can also be given as the
