@@ -4,6 +4,8 @@ package build_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,41 +15,64 @@ import (
 	"time"
 )
 
-// makeInto runs make for targets, with everything built going to a folder of
-// its own, and returns that folder.
-func makeInto(t *testing.T, targets ...string) string {
+// here is the checkout.
+var here = filepath.Join("..", "..")
+
+// makeInto runs make for targets in a checkout, with everything built going to a
+// folder of its own, and returns that folder.
+func makeInto(t *testing.T, checkout string, targets ...string) string {
 	t.Helper()
 	bin := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "make", append(targets, "BIN="+bin, "VERSION=1.2.3-test", "COMMIT=0123456789ab")...)
-	command.Dir = filepath.Join("..", "..")
+	command.Dir = checkout
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("make %s: %v\n%s", strings.Join(targets, " "), err, out)
 	}
 	return bin
 }
 
+// elsewhere copies the checkout to another folder.
+func elsewhere(t *testing.T) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "another folder")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copying := exec.CommandContext(t.Context(), "sh", "-c", `git ls-files -z -co --exclude-standard | tar --null -T - -c -f - | tar -x -C "$1" -f -`, "sh", folder)
+	copying.Dir = here
+	if out, err := copying.CombinedOutput(); err != nil {
+		t.Fatalf("copy the checkout: %v\n%s", err, out)
+	}
+	return folder
+}
+
+// TestArchivesAreTheSameBytesEachTime, wherever they are built.
 func TestArchivesAreTheSameBytesEachTime(t *testing.T) {
-	first, second := makeInto(t, "artifacts"), makeInto(t, "artifacts")
-	for _, arch := range []string{"amd64", "arm64"} {
-		name := filepath.Join("artifacts", "dagent-linux-"+arch+".tar")
-		one, err := os.ReadFile(filepath.Join(first, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := os.ReadFile(filepath.Join(second, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(one, other) {
-			t.Errorf("two builds of %s differ", name)
+	first := os.DirFS(filepath.Join(makeInto(t, here, "artifacts"), "artifacts"))
+	t.Setenv("TZ", "Asia/Tokyo")
+	second := os.DirFS(filepath.Join(makeInto(t, elsewhere(t), "artifacts"), "artifacts"))
+	for _, name := range []string{"dagent-linux-%s.tar", "dagent-linux-%s.cdx.json", "crane-linux-%s.tar", "edge-linux-%s.tar"} {
+		for _, arch := range []string{"amd64", "arm64"} {
+			name := fmt.Sprintf(name, arch)
+			one, err := fs.ReadFile(first, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := fs.ReadFile(second, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(one, other) {
+				t.Errorf("two builds of %s differ", name)
+			}
 		}
 	}
 }
 
 func TestPrograms(t *testing.T) {
-	bin := makeInto(t, "build")
+	bin := makeInto(t, here, "build")
 	t.Run("say what they are", func(t *testing.T) {
 		for _, program := range []string{"controller", "dagent", "crane"} {
 			out, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), "version").CombinedOutput()
