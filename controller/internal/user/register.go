@@ -94,14 +94,20 @@ func noInvitation() error {
 // EnsureAdministrator makes the first account from configuration. It does
 // nothing when there is any account already, and reports whether it made one.
 func (s *Service) EnsureAdministrator(ctx context.Context, email, password string) (bool, error) {
+	empty, err := s.NeedsSetup(ctx)
+	if err != nil || !empty {
+		return false, err
+	}
+	// Not within the transaction: hashing takes its time on a busy machine, and
+	// the database ends a transaction that is idle.
+	u, err := s.newUser(email, password, "")
+	if err != nil {
+		return false, err
+	}
 	made := false
-	err := s.Store.InTx(ctx, func(ctx context.Context) error {
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		first, err := s.Store.LockFirstUser(ctx)
 		if err != nil || !first {
-			return err
-		}
-		u, err := s.newUser(email, password, "")
-		if err != nil {
 			return err
 		}
 		u.Admin, made = true, true

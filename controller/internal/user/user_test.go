@@ -20,11 +20,18 @@ import (
 
 const password = "correct horse battery"
 
-// watchedHasher remembers what each check answered.
+// watchedHasher remembers what each check answered, and calls hashing while it
+// makes a hash.
 type watchedHasher struct {
 	*user.Argon2
-	mu     sync.Mutex
-	checks []error
+	hashing func()
+	mu      sync.Mutex
+	checks  []error
+}
+
+func (h *watchedHasher) Hash(password string) (string, error) {
+	h.hashing()
+	return h.Argon2.Hash(password)
 }
 
 func (h *watchedHasher) Matches(password, hash string) (bool, error) {
@@ -50,7 +57,7 @@ func setUp(t *testing.T, open bool) world {
 		t.Fatal(err)
 	}
 	issuer := token.NewIssuer(db, k.Token, "https://fairlead.example", time.Now)
-	hasher := &watchedHasher{Argon2: user.NewArgon2(2)}
+	hasher := &watchedHasher{Argon2: user.NewArgon2(2), hashing: func() {}}
 	return world{
 		Service: user.New(user.Config{
 			Store: db, Tokens: db, Issuer: issuer, Hasher: hasher, Audit: audit.New(db, time.Now), Now: time.Now,
@@ -201,6 +208,26 @@ func TestTamperedAndForeignTokensAreRefused(t *testing.T) {
 		if _, err := w.Authenticate(context.Background(), presented); !apperr.Is(err, apperr.Unauthenticated) {
 			t.Errorf("%s token: %v, want unauthenticated", name, err)
 		}
+	}
+}
+
+// TestNoLockIsHeldWhileAPasswordIsHashed: that takes long on a busy machine, and
+// the database ends a transaction that is idle.
+func TestNoLockIsHeldWhileAPasswordIsHashed(t *testing.T) {
+	w := setUp(t, true)
+	hashed := 0
+	w.hasher.hashing = func() {
+		hashed++
+		if _, err := w.NeedsSetup(t.Context()); err != nil { // takes the lock of registrations
+			t.Errorf("somebody else waits for the hash: %v", err)
+		}
+	}
+	if made, err := w.EnsureAdministrator(t.Context(), "root@example.com", password); err != nil || !made {
+		t.Errorf("the administrator: %v, %v", made, err)
+	}
+	w.register(t, "ann@example.com")
+	if hashed != 2 {
+		t.Errorf("%d passwords were hashed", hashed)
 	}
 }
 
