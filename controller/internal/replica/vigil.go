@@ -113,20 +113,28 @@ func (v *Vigil) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var listed, shed time.Time
 	for {
+		now := time.Now()
+		found, other := false, Peer{}
+		if v.awayFor(now) >= v.HoldFor && now.Sub(shed) >= v.ShedEvery {
+			shed = now
+			// Before the database is asked once more: where it was back for the
+			// other, it may be back here.
+			if other, found = v.helper(ctx); !found {
+				v.share = 0
+			}
+		}
 		if v.due() {
 			v.ask(ctx)
 		}
-		now := time.Now()
-		switch away := v.awayFor(now); {
-		case away == 0:
+		switch {
+		case v.awayFor(time.Now()) == 0:
 			v.share = 0
 			if now.Sub(listed) >= listEvery {
 				listed = now
 				v.list(ctx)
 			}
-		case away >= v.HoldFor && now.Sub(shed) >= v.ShedEvery:
-			shed = now
-			v.shed(ctx)
+		case found:
+			v.shed(other)
 		}
 		select {
 		case <-tick.C:
@@ -188,15 +196,10 @@ func (v *Vigil) list(ctx context.Context) {
 	v.peers = peers
 }
 
-// shed lets a share of the sessions go if another replica can take them.
-func (v *Vigil) shed(ctx context.Context) {
+// shed lets a share of the sessions go to a replica that can take them.
+func (v *Vigil) shed(peer Peer) {
 	n := v.Sessions()
 	if n == 0 {
-		return
-	}
-	peer, found := v.helper(ctx)
-	if !found {
-		v.share = 0
 		return
 	}
 	if v.share == 0 {
@@ -207,8 +210,12 @@ func (v *Vigil) shed(ctx context.Context) {
 	v.Shed(min(n, v.share))
 }
 
-// helper finds a replica that has the database and takes sessions.
+// helper finds a replica that has the database and takes sessions, if there are
+// any to take.
 func (v *Vigil) helper(ctx context.Context) (Peer, bool) {
+	if v.Sessions() == 0 {
+		return Peer{}, false
+	}
 	v.mu.Lock()
 	peers := v.peers
 	v.mu.Unlock()
