@@ -18,7 +18,7 @@ import (
 
 func start(t *testing.T, config registry.Config) *registry.Registry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	server, err := registry.Start(ctx, config)
 	if err != nil {

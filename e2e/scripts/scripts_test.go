@@ -69,7 +69,7 @@ func (m *machine) stub(t *testing.T, name, text string) {
 
 func (m *machine) run(t *testing.T, script string, env ...string) (output string, ok bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "/bin/sh", filepath.Join(folder, script))
 	command.Env = append([]string{"PATH=" + m.bin, "BIN=" + m.bin, "DID=" + m.did, "TMPDIR=" + t.TempDir()}, env...)

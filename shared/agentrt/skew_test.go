@@ -191,7 +191,7 @@ func (c *oldController) welcome() *oldSession {
 		c.t.Errorf("the hello is %v", hello)
 	}
 	s.send(object{"welcome": object{
-		"protocol": 1, "sessionId": "s", "epoch": 1, "heartbeatPeriodMs": 200, "backoff": object{"baseMs": 10, "capMs": 50, "resetAfterMs": 1},
+		"protocol": 1, "sessionId": "s", "epoch": 1, "heartbeatPeriodMs": 2_000, "backoff": object{"baseMs": 10, "capMs": 50, "resetAfterMs": 1},
 	}})
 	return s
 }

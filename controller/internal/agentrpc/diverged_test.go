@@ -75,7 +75,7 @@ func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
 	controllertest.StartAgent(t, t.TempDir(), &e, driver)
 	shop := s.place(t, "shop")
-	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(shop+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	s.admin.Post(s.nodePath()+"/adopt", nil).Expect(t, http.StatusPreconditionFailed)
 
 	s.Stop()
@@ -83,8 +83,8 @@ func TestAfterARestoreAnAgentIsSentNothingUntilSomebodyDecides(t *testing.T) {
 	s.Restart(t)
 	s.awaitStatus(t, "connected")
 	blog := s.place(t, "blog")
-	s.admin.Post(blog+"/start?wait=1m", nil).Expect(t, http.StatusOK)
-	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(blog+"/start?wait=5m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(shop+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	before, err := driver.List(t.Context())
 	if err != nil || len(before) != 2 {
 		t.Fatalf("containers are %+v, %v", before, err)
@@ -138,14 +138,14 @@ func TestARestoredDatabaseThatCountedPastWhatAnAgentHoldsIsNotFollowed(t *testin
 	driver := workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
 	agent := controllertest.StartAgent(t, t.TempDir(), &e, driver)
 	shop := s.place(t, "shop")
-	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(shop+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 
 	s.Stop()
 	restore := s.backup(t)
 	s.Restart(t)
 	s.awaitStatus(t, "connected")
 	blog := s.place(t, "blog")
-	s.admin.Post(blog+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(blog+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	if err := agent.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -165,6 +165,6 @@ func TestAPrefixIsEmptiedOfOurContainers(t *testing.T) {
 	s.admin.Delete(prefix).Expect(t, http.StatusNoContent)
 	s.awaitContainers(t, "/neighbour running")
 	// The deployment is as it was, and can be started again.
-	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(shop+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	s.awaitContainers(t, "/neighbour running", "shop/web running")
 }

@@ -221,7 +221,7 @@ func TestEveryMessageWithAnothersIDsChangesNothing(t *testing.T) {
 func (s site) call(t *testing.T, conn *grpc.ClientConn, method protoreflect.MethodDescriptor, m proto.Message) {
 	t.Helper()
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	name := "/" + strings.Join([]string{string(method.Parent().FullName()), string(method.Name())}, "/")
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, name)

@@ -17,7 +17,7 @@ func (s site) running(t *testing.T) (driver *workloadtest.FakeDriver, shop strin
 	driver = workloadtest.NewFakeDriver(workloadtest.FakeOptions{})
 	controllertest.StartAgent(t, t.TempDir(), &e, driver)
 	shop = s.place(t, "shop")
-	s.admin.Post(shop+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	s.admin.Post(shop+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	s.awaitContainers(t, "shop/web running")
 	return driver, shop
 }

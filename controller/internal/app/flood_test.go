@@ -43,7 +43,7 @@ func newFlooded(t testing.TB) *flooded {
 		f.drivers = append(f.drivers, f.serve(t, loud))
 		id := f.client.Post("/api/acme/deployments", map[string]any{"versionId": d.Version.ID, "nodeId": loud, "prefix": "shop"}).
 			Expect(t, http.StatusCreated).String(t, "id")
-		f.client.Post("/api/acme/deployments/"+id+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+		f.client.Post("/api/acme/deployments/"+id+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 		f.logs = append(f.logs, nodePath(loud)+"/shop/containers/web/log")
 	}
 	f.deploy(t)
@@ -65,21 +65,21 @@ func (f *flooded) serve(t testing.TB, node string) *workloadtest.FakeDriver {
 func (f *flooded) deploy(t testing.TB) time.Duration {
 	t.Helper()
 	began := time.Now()
-	f.client.Post(f.deployment+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	f.client.Post(f.deployment+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	return time.Since(began)
 }
 
-// begin lets the containers write, and readers open their logs that take
-// nothing.
+// begin has readers open the containers' logs that take nothing, and lets the
+// containers write.
 func (f *flooded) begin(t testing.TB) {
 	t.Helper()
+	for i := range stuckReaders {
+		f.client.Follow(f.logs[i%loudNodes], "")
+	}
 	for _, d := range f.drivers {
 		if !d.Flood("shop-web", strings.Repeat("f", 1000)) {
 			t.Fatal("there is no container to write")
 		}
-	}
-	for i := range stuckReaders {
-		f.client.Follow(f.logs[i%loudNodes], "")
 	}
 }
 
@@ -95,8 +95,9 @@ func heap() uint64 {
 func TestAFloodOfLinesHoldsUpNothing(t *testing.T) {
 	f := newFlooded(t)
 	before := heap()
+	live := f.client.Follow(f.logs[0], "")
 	f.begin(t)
-	for range 10 {
+	for range 5 {
 		f.deploy(t)
 	}
 	// 8 MiB in the controller for each loud agent, as much again in the agents,
@@ -105,8 +106,7 @@ func TestAFloodOfLinesHoldsUpNothing(t *testing.T) {
 	if after := heap(); after > before+most {
 		t.Errorf("the flood holds %d MiB, want at most %d", (after-before)>>20, most>>20)
 	}
-	// One that reads gets what comes, and is told what did not.
-	live := f.client.Follow(f.logs[0], "")
+	// One that begins to read gets what comes, and is told what did not.
 	lines, dropped := 0, 0
 	for lines < 2000 {
 		switch event, ok := live.Next(); {

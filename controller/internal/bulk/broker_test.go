@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -117,13 +118,14 @@ func TestPartsGoBothWaysInOrderUntilTheEnd(t *testing.T) {
 	w := newWorld(bulk.DefaultLimits())
 	stream, carrier := w.open(t, w.attach(uuid.New(), 1))
 	code := 3
-	go func() {
+	var carrying sync.WaitGroup
+	carrying.Go(func() {
 		for n := range 100 {
 			_ = carrier.Deliver(t.Context(), text(n))
 		}
 		_ = carrier.Deliver(t.Context(), bulk.Up{End: &bulk.End{ExitCode: &code}})
 		carrier.Left()
-	}()
+	})
 	for n := range 100 {
 		up, err := stream.Recv()
 		if err != nil || len(up.Lines) != 1 || len(up.Lines[0].Text) != n {
@@ -137,6 +139,7 @@ func TestPartsGoBothWaysInOrderUntilTheEnd(t *testing.T) {
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v, want EOF", err)
 	}
+	carrying.Wait() // it leaves after its last word
 
 	stream, carrier = w.open(t, w.attach(uuid.New(), 1))
 	go func() { _ = stream.Send(bulk.Down{Input: []byte("hello")}) }()
@@ -276,8 +279,8 @@ func TestAskingIsRefused(t *testing.T) {
 	}
 }
 
-// deliver delivers until there is no room; it returns how many bytes of text
-// were taken.
+// deliver delivers until there is no room, in a test that has a bubble; it
+// returns how many bytes of text were taken.
 func deliver(t *testing.T, carrier *bulk.Carrier, part int) int {
 	t.Helper()
 	taken := make(chan int, 1000)
@@ -289,25 +292,22 @@ func deliver(t *testing.T, carrier *bulk.Carrier, part int) int {
 			taken <- part
 		}
 	}()
-	// Nothing is taken any more when the next one waits: there is no event for
-	// that, so it is asked for with a pause, in which a faster machine would
-	// only take more.
-	all := 0
-	for {
-		select {
-		case n := <-taken:
-			all += n
-			continue
-		case <-time.After(50 * time.Millisecond):
-		}
-		break
-	}
+	synctest.Wait() // nothing is taken any more: the next one waits
 	stop()
 	<-ended
+	close(taken)
+	all := 0
+	for n := range taken {
+		all += n
+	}
 	return all
 }
 
 func TestWhatWaitsForStuckReadersIsBounded(t *testing.T) {
+	synctest.Test(t, boundedForStuckReaders)
+}
+
+func boundedForStuckReaders(t *testing.T) {
 	limits := bulk.DefaultLimits()
 	w := newWorld(limits)
 	s := w.attach(uuid.New(), 1)

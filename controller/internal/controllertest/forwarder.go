@@ -170,7 +170,7 @@ func (f *Forwarder) Heal(cut bool) {
 // that says that it is ready, as load balancers do.
 func NewBalancer(t testing.TB, controllers ...*Controller) *Forwarder {
 	t.Helper()
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	return NewForwarder(t, func(ctx context.Context) (net.Conn, error) {
 		for _, c := range controllers {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/readyz", http.NoBody)

@@ -45,7 +45,7 @@ func StartUpdatable(t testing.TB, stateDir, version string, e *Enrolment, driver
 
 func (u *Updatable) start(name, version string, e *Enrolment) {
 	a := StartAgentWith(u.t, u.stateDir, e, u.driver, func(c *agentrt.Config) {
-		c.Version, c.Replacer, c.UpdatePatience = version, &replacer{u, name}, 10*time.Second
+		c.Version, c.Replacer, c.UpdatePatience = version, &replacer{u, name}, time.Minute
 		if name != first {
 			c.UpdateID = name
 		}

@@ -146,7 +146,7 @@ func (w *world) await(t *testing.T, count int) {
 
 func (w *world) awaitOn(t *testing.T, told <-chan struct{}, count int) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for range count {
 		select {
 		case <-told:

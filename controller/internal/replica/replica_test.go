@@ -80,7 +80,7 @@ func newSite(t *testing.T, name string, authority *pki.Authority) *site {
 		Sign: func(notBefore, notAfter time.Time) (*tls.Certificate, error) {
 			return authority.Replica(name, notBefore, notAfter)
 		},
-		Patience: 5 * time.Second, Now: time.Now,
+		Patience: time.Minute, Now: time.Now,
 	})
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {

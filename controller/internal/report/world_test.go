@@ -24,7 +24,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // store is the real one; it counts transactions and fails on demand.
 type store struct {

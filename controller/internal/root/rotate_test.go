@@ -152,7 +152,7 @@ func (s *site) awaitCount(t *testing.T, sha256 string, trusted, agents int) {
 // these.
 func (s *site) shown(t *testing.T, trusted ...*x509.Certificate) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	config := pki.AgentTLS(pki.NewTrust(trusted...), tls.Certificate{}, time.Now)
 	config.NextProtos = []string{"h2"}

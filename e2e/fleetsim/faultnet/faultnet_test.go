@@ -13,7 +13,7 @@ import (
 	"fairlead.dev/e2e/fleetsim/faultnet"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // echo is a server that sends back what it gets.
 func echo(t *testing.T) string {

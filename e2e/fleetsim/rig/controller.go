@@ -15,7 +15,7 @@ const (
 	adminEmail    = "admin@example.org"
 	adminPassword = "correct horse battery staple"
 
-	controllerPatience = time.Minute
+	controllerPatience = 3 * time.Minute
 )
 
 // Controller is a controller process.

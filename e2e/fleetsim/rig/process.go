@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -195,13 +196,18 @@ func (p *Process) ask(ctx context.Context, method, path string) ([]byte, error) 
 	return content, err
 }
 
-// FreeAddr returns an address of the loopback interface that nobody listens on.
+// FreeAddr returns an address of the loopback interface that nobody listened on a
+// moment ago, with a port below those that outgoing connections take: one of a
+// fleet's could take it while the process that listens there is started again.
 func FreeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends at once
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)) //nolint:gosec // any port will do
+		listener, err := net.Listen("tcp", address)                    //nolint:noctx // ends at once
+		if err == nil {
+			return address, listener.Close()
+		}
 	}
-	return listener.Addr().String(), listener.Close()
+	return "", errors.New("find a free port: none of 100 is")
 }
 
 // wait asks until done says so, or ctx ends, or the process does.

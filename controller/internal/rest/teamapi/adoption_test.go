@@ -95,11 +95,11 @@ func TestAStartAdoptsContainers(t *testing.T) {
 
 	delete(body, "plan")
 	var got outcome
-	p.owner.Post(p.path+"/start?wait=1m", body).Expect(t, http.StatusOK).Into(t, &got)
+	p.owner.Post(p.path+"/start?wait=5m", body).Expect(t, http.StatusOK).Into(t, &got)
 	if got.Status != "successful" {
 		t.Fatalf("got %+v", got)
 	}
-	p.owner.Post(p.path+"/releases/1/rollback?wait=1m", nil).Expect(t, http.StatusOK)
+	p.owner.Post(p.path+"/releases/1/rollback?wait=5m", nil).Expect(t, http.StatusOK)
 	driver.mu.Lock()
 	defer driver.mu.Unlock()
 	if len(driver.applied) != 2 || len(driver.applied[0]) != 1 || driver.applied[0][0] != want || len(driver.applied[1]) != 0 {

@@ -84,7 +84,7 @@ func TestNodeAuditIsFilteredByWhoWhatAndWhen(t *testing.T) {
 		r := owner.Get(node)
 		return r.Object(t)["status"] == "connected", string(r.Body)
 	})
-	owner.Post("/api/acme/deployments/"+rows["{deploymentId}"]+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	owner.Post("/api/acme/deployments/"+rows["{deploymentId}"]+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	controllertest.Await(t, "the container is there", func() (bool, string) {
 		r := owner.Get(node + "/containers?prefix=shop")
 		return strings.Contains(string(r.Body), `"web"`), string(r.Body)

@@ -74,7 +74,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) start(deployment string) {
 	s.t.Helper()
 	s.letGo()
-	s.owner.Post("/api/acme/deployments/"+deployment+"/start?wait=1m", nil).Expect(s.t, http.StatusOK)
+	s.owner.Post("/api/acme/deployments/"+deployment+"/start?wait=5m", nil).Expect(s.t, http.StatusOK)
 }
 
 // oldAgent starts a node's agent, of a version that an update replaces.

@@ -248,7 +248,7 @@ func benchTenant(b *testing.B) (cast, tenant) {
 		r := owner.Get("/api/acme/nodes/" + x.rows["{nodeId}"])
 		return strings.Contains(string(r.Body), `"connected"`), string(r.Body)
 	})
-	owner.Post("/api/acme/deployments/"+x.rows["{deploymentId}"]+"/start?wait=1m", nil).Expect(b, http.StatusOK)
+	owner.Post("/api/acme/deployments/"+x.rows["{deploymentId}"]+"/start?wait=5m", nil).Expect(b, http.StatusOK)
 	return k, x
 }
 

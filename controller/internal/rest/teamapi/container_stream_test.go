@@ -78,7 +78,7 @@ func TestANodesContainersAreFollowed(t *testing.T) {
 	if len(m.states) != 0 {
 		t.Errorf("an empty node told %v", m.states)
 	}
-	p.owner.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	p.owner.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	m.take(t, events, has("shop/web running"))
 	p.owner.Post(node+"/shop/containers/web/stop", nil).Expect(t, http.StatusNoContent)
 	m.take(t, events, has("shop/web exited"))
@@ -122,7 +122,7 @@ func TestANodesContainersAreFollowed(t *testing.T) {
 func TestFollowingTheContainersOfAPrefix(t *testing.T) {
 	p := newPipeline(t)
 	p.agent(t, workloadtest.FakeOptions{})
-	p.owner.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	p.owner.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	node := "/api/acme/nodes/" + p.rows["{nodeId}"]
 	var one, other mirror
 	one.take(t, p.owner.Follow(node+"/containers/events?prefix=shop", ""), has("shop/web running"))

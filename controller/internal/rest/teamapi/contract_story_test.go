@@ -293,7 +293,7 @@ func (s *storyteller) containersPart() {
 		s.do("POST "+byEngineName+"/"+act, nil)
 	}
 	again := func() {
-		s.owner.Post("/api/acme/deployments/"+s.values["{deploymentId}"]+"/start?wait=1m", nil).Expect(s.t, 200)
+		s.owner.Post("/api/acme/deployments/"+s.values["{deploymentId}"]+"/start?wait=5m", nil).Expect(s.t, 200)
 		s.await("GET "+node+"/containers", "web")
 	}
 	s.do("DELETE "+byEngineName, nil)

@@ -58,7 +58,7 @@ func TestAStartGoesByItsPlanOrNotAtAll(t *testing.T) {
 		t.Fatalf("got %+v", first)
 	}
 	byPlan := func(plan string) controllertest.Reply {
-		return p.client.Post(p.path+"/start?wait=1m", map[string]any{"plan": plan})
+		return p.client.Post(p.path+"/start?wait=5m", map[string]any{"plan": plan})
 	}
 	var got outcome
 	byPlan(first.Plan).Expect(t, http.StatusOK).Into(t, &got)
@@ -118,7 +118,7 @@ func TestRollbackRunsWhatTheNodeToldOf(t *testing.T) {
 	var got outcome
 	start := func(path string) {
 		t.Helper()
-		p.owner.Post(p.path+path+"?wait=1m", nil).Expect(t, http.StatusOK).Into(t, &got)
+		p.owner.Post(p.path+path+"?wait=5m", nil).Expect(t, http.StatusOK).Into(t, &got)
 		if got.Status != "successful" {
 			t.Fatalf("%s: %+v, %+v", path, got, got.Failure)
 		}

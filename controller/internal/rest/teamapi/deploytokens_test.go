@@ -61,7 +61,7 @@ func TestDeployTokenStartsItsDeployment(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", strings.Split(p.curl, "Bearer")[0], err, out)
 	}
 	var got outcome
-	p.client.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK).Into(t, &got)
+	p.client.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK).Into(t, &got)
 	if got.Release != 2 || got.Status != "successful" || got.Failure != nil {
 		t.Errorf("the second start ended with %+v", got)
 	}
@@ -191,7 +191,7 @@ func TestStartWaitsForTheOutcome(t *testing.T) {
 		p := newPipeline(t)
 		p.agent(t, workloadtest.FakeOptions{Missing: []string{"example.com/web:1"}})
 		var got outcome
-		p.client.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK).Into(t, &got)
+		p.client.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK).Into(t, &got)
 		if got.Status != "failed" || got.Failure == nil || got.Failure.Step == "" || got.Failure.Message == "" {
 			t.Errorf("got %+v", got)
 		}
@@ -208,7 +208,7 @@ func TestStartWaitsForTheOutcome(t *testing.T) {
 	t.Run("of a release that another one replaces", func(t *testing.T) {
 		p := newPipeline(t)
 		first := make(chan controllertest.Reply, 1)
-		go func() { first <- p.client.Post(p.path+"/start?wait=1m", nil) }()
+		go func() { first <- p.client.Post(p.path+"/start?wait=5m", nil) }()
 		controllertest.Await(t, "the first release is there", func() (bool, string) {
 			seen := p.owner.Get(p.path)
 			return seen.Object(t)["lastTry"] == 1.0, string(seen.Body)
@@ -223,7 +223,7 @@ func TestStartWaitsForTheOutcome(t *testing.T) {
 	t.Run("of a deployment that is deleted", func(t *testing.T) {
 		p := newPipeline(t)
 		first := make(chan controllertest.Reply, 1)
-		go func() { first <- p.owner.Post(p.path+"/start?wait=1m", nil) }()
+		go func() { first <- p.owner.Post(p.path+"/start?wait=5m", nil) }()
 		controllertest.Await(t, "the first release is there", func() (bool, string) {
 			seen := p.owner.Get(p.path)
 			return seen.Object(t)["lastTry"] == 1.0, string(seen.Body)

@@ -46,7 +46,7 @@ func TestTheDocumentWorksAsItStands(t *testing.T) {
 		t.Fatalf("docs/api.md does not say %q once", written)
 	}
 	script = "set -eu -o pipefail\n" + strings.Replace(script, written, "url="+c.URL+"\n", 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script)
 	shell.Dir = t.TempDir()

@@ -39,7 +39,7 @@ func (c chain) firstVersion(kind, prefix string) (version, image, deployment str
 
 func (c chain) start(deployment string) {
 	c.t.Helper()
-	r := c.owner.Post(deployment+"/start?wait=1m", nil).Expect(c.t, http.StatusOK)
+	r := c.owner.Post(deployment+"/start?wait=5m", nil).Expect(c.t, http.StatusOK)
 	if r.String(c.t, "status") != "successful" {
 		c.t.Fatalf("the start ended with %s", r.Body)
 	}

@@ -32,7 +32,7 @@ func TestNotificationsAreManagedTestedAndDelivered(t *testing.T) {
 			if !strings.Contains(body, what) {
 				t.Errorf("no %q in %s", what, body)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("waited too long for a message with %q", what)
 		}
 	}

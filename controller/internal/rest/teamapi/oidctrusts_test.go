@@ -61,7 +61,7 @@ func TestAPipelineStartsByItsIdentityAlone(t *testing.T) {
 	}
 	ci := x.Anonymous(t).WithToken(answer.String(t, "token"))
 	var got outcome
-	ci.Post(x.path+"/start?wait=1m", nil).Expect(t, http.StatusOK).Into(t, &got)
+	ci.Post(x.path+"/start?wait=5m", nil).Expect(t, http.StatusOK).Into(t, &got)
 	if got.Status != "successful" {
 		t.Errorf("the start ended with %+v", got)
 	}

@@ -85,12 +85,12 @@ func TestEveryEventReachesAProgram(t *testing.T) {
 	p.owner.Post(p.path+"/copy", object{"nodeId": p.rows["{nodeId}"], "prefix": "other"}).Expect(t, http.StatusCreated)
 	heard("deployment-created", changed)
 	p.agent(t, workloadtest.FakeOptions{Missing: []string{"example.com/web:2"}})
-	p.owner.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	p.owner.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	if m := heard("deployment-status", changed); m.Data.Failed || m.Data.Facts["release"] != "1" || !strings.HasSuffix(m.Data.URL, p.path) {
 		t.Errorf("a good outcome: %s", m.body)
 	}
 	p.owner.Patch(project+"/versions/"+p.rows["{versionId}"]+"/images/"+p.rows["{imageId}"], object{"tag": "2"}).Expect(t, http.StatusNoContent)
-	p.owner.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK)
+	p.owner.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 	failed := heard("deployment-status", changed)
 	if !failed.Data.Failed || failed.Data.Error == "" || failed.Data.Facts["node"] == "" || failed.Data.Facts["prefix"] != "shop" {
 		t.Errorf("a bad outcome: %s", failed.body)
@@ -141,7 +141,7 @@ func TestADeadReceiverDelaysNoDeployment(t *testing.T) {
 	p.owner.Post("/api/acme/nodes", object{"name": "first"}).Expect(t, http.StatusCreated)
 	<-reached // from here on a message is under way that nobody takes
 	var got outcome
-	p.owner.Post(p.path+"/start?wait=1m", nil).Expect(t, http.StatusOK).Into(t, &got)
+	p.owner.Post(p.path+"/start?wait=5m", nil).Expect(t, http.StatusOK).Into(t, &got)
 	if got.Status != "successful" {
 		t.Errorf("the deployment ended with %+v", got)
 	}
