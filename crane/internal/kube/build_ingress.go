@@ -57,6 +57,8 @@ func (b *built) ingress(dep spec.Deployment, w spec.Workload) {
 	}}
 	if limit, err := bodySize(c.Routing.UploadLimit); err == nil && limit != "" {
 		made.Annotations[nginx+"proxy-body-size"] = limit
+		// As ingress-nginx does by itself: Traefik holds to the limit only so.
+		made.Annotations[nginx+"proxy-request-buffering"] = "on"
 	}
 	if headers := allowedHeaders(c); len(headers) > 0 {
 		made.Annotations[nginx+"enable-cors"] = "true"
