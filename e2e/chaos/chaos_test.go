@@ -94,6 +94,14 @@ func (w *world) round(number uint64, rest time.Duration, players []*player, had 
 	for fault, n := range w.misbehave(resting, number) {
 		had[fault] += n
 	}
+	// One that ended because the database did while it started, as service
+	// managers do.
+	for _, c := range w.controllers {
+		if !c.running() {
+			w.tell("%s is started again", c.name)
+			c.start(w.t)
+		}
+	}
 	w.tell("healed")
 	for _, p := range players {
 		w.tell("%s is at: %s", p.prefix, p.doing.Load())

@@ -39,32 +39,49 @@ func openDatabase(ctx context.Context, c config.Config, log *slog.Logger) (*data
 		d.server, dsn = server, server.DSN()
 	}
 	var err error
-	if d.db, err = connect(ctx, dsn, log); err != nil {
-		return nil, errors.Join(err, d.close(context.WithoutCancel(ctx)))
-	}
-	if err := d.db.Migrate(ctx); err != nil {
+	if d.db, err = patiently(ctx, log, func() (*postgres.DB, error) { return openMigrated(ctx, dsn, log) }); err != nil {
 		return nil, errors.Join(err, d.close(context.WithoutCancel(ctx)))
 	}
 	return d, nil
 }
 
-func connect(ctx context.Context, dsn string, log *slog.Logger) (*postgres.DB, error) {
-	patience, cancel := context.WithTimeout(ctx, connectPatience)
-	defer cancel()
-	retry := time.NewTicker(connectRetry)
+// patiently opens a database. One that does not answer yet, or that ends its
+// connections just then, is opened again.
+func patiently(ctx context.Context, log *slog.Logger, open func() (*postgres.DB, error)) (*postgres.DB, error) {
+	patience, retry := time.NewTimer(connectPatience), time.NewTicker(connectRetry)
+	defer patience.Stop()
 	defer retry.Stop()
 	for {
-		db, err := postgres.Open(patience, postgres.Config{DSN: dsn, Log: log})
+		db, err := open()
 		if err == nil || !apperr.Is(err, apperr.Unavailable) {
 			return db, err
 		}
 		log.Warn("the database does not answer yet", "error", err)
 		select {
 		case <-retry.C:
-		case <-patience.Done():
+		case <-patience.C:
+			return nil, err
+		case <-ctx.Done():
 			return nil, err
 		}
 	}
+}
+
+func open(ctx context.Context, dsn string, log *slog.Logger) (*postgres.DB, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectPatience)
+	defer cancel()
+	return postgres.Open(ctx, postgres.Config{DSN: dsn, Log: log})
+}
+
+func openMigrated(ctx context.Context, dsn string, log *slog.Logger) (*postgres.DB, error) {
+	db, err := open(ctx, dsn, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx); err != nil { // which may take its time
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // watch ends when ctx does, or with an error when the built-in server is gone.

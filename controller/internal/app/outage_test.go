@@ -55,6 +55,20 @@ func TestAControllerWithoutItsDatabaseGivesItsAgentsToOneThatHasIt(t *testing.T)
 	admin.Post(deployment+"/start?wait=5m", nil).Expect(t, http.StatusOK)
 }
 
+// TestAControllerStartsThoughTheDatabaseEndsAConnection breaks one after the
+// other those that a start needs: the first is for seeing whether the database
+// answers, the second for the migrations.
+func TestAControllerStartsThoughTheDatabaseEndsAConnection(t *testing.T) {
+	one := controllertest.New(t)
+	database, through := controllertest.NewDatabaseForwarder(t, one.DSN)
+	for _, nth := range []int{1, 2} {
+		database.Break(nth)
+		two := one.Replica(t, "DATABASE_URL="+through)
+		controllertest.Await(t, "it is ready", func() (bool, string) { return two.Ready(t) })
+		two.Stop()
+	}
+}
+
 // TestWithoutAnyDatabaseAgentsStay takes it from both.
 func TestWithoutAnyDatabaseAgentsStay(t *testing.T) {
 	first := controllertest.New(t)

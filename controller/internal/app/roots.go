@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/controller/internal/config"
 	"fairlead.dev/controller/internal/keys"
 	"fairlead.dev/controller/internal/pgserver"
+	"fairlead.dev/controller/internal/postgres"
 	"fairlead.dev/controller/internal/root"
 	"fairlead.dev/shared/pki"
 )
@@ -59,7 +60,7 @@ func visitDatabase(ctx context.Context, c config.Config, log *slog.Logger) (*dat
 		}
 	}
 	var err error
-	if d.db, err = connect(ctx, dsn, log); err != nil {
+	if d.db, err = patiently(ctx, log, func() (*postgres.DB, error) { return open(ctx, dsn, log) }); err != nil {
 		return nil, errors.Join(err, d.close(context.WithoutCancel(ctx)))
 	}
 	return d, nil

@@ -29,6 +29,7 @@ type Forwarder struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
 	cut     bool
+	breaks  int           // so many connections on, one is ended; 0 for none
 	stalled chan struct{} // nil when nothing is
 }
 
@@ -85,7 +86,7 @@ func (f *Forwarder) accept() {
 
 func (f *Forwarder) forward(in net.Conn) {
 	defer func() { _ = in.Close() }()
-	if !f.keep(in) {
+	if !f.keep(in) || !f.spared() {
 		return
 	}
 	f.wait()
@@ -108,6 +109,24 @@ func (f *Forwarder) keep(c net.Conn) bool {
 	defer f.mu.Unlock()
 	f.conns[c] = struct{}{}
 	return !f.cut
+}
+
+// Break ends the nth connection that comes from now on, counted from one.
+func (f *Forwarder) Break(nth int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.breaks = nth
+}
+
+// spared counts a connection that came; false for the one that is to end.
+func (f *Forwarder) spared() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.breaks == 0 {
+		return true
+	}
+	f.breaks--
+	return f.breaks > 0
 }
 
 func (f *Forwarder) copy(to, from net.Conn) {
