@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -73,6 +74,48 @@ func TestSecretsAsFiles(t *testing.T) {
 	if left := filesBelow(t, memory); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
+}
+
+// Files stay for as long as a container has them mounted, whether it runs, is
+// stopped, or is only being made, when something else makes the driver look for
+// files in nobody's use.
+func TestSecretFilesInUseStay(t *testing.T) {
+	store, _, _ := vault(t)
+	options := quick()
+	options.Secrets = store
+	s := newSite(t, options)
+	removeOther := func() { _ = s.driver.Remove(context.WithoutCancel(t.Context()), "other-"+s.prefix, s) }
+	making := &faulty{Client: s.engine, calls: 1, at: func() {
+		removed := make(chan struct{})
+		go func() {
+			defer close(removed)
+			removeOther()
+		}()
+		select { // it waits for the container; what does not wait is over by then
+		case <-removed:
+		case <-time.After(500 * time.Millisecond):
+		}
+	}}
+	s.driver = docker.New(making, options)
+	always := spec.RestartAlways
+	look := func(c *spec.Container) { c.RestartPolicy = &always }
+	s.apply(s.release(1, web(token1, args("look", "/run/secrets/token"), look), named("db", token1, args("look", "/run/secrets/token"), look)))
+	if !strings.HasPrefix(making.happened, "create ") {
+		t.Fatalf("the other removal came at %q", making.happened)
+	}
+	db := workload.ContainerID{Prefix: s.prefix, Name: "db"}
+	if err := s.driver.Stop(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	removeOther()
+	if err := s.driver.Restart(t.Context(), workload.ContainerID{Prefix: s.prefix, Name: "web"}); err != nil {
+		t.Errorf("web, which ran: %v", err)
+	}
+	if err := s.driver.Start(t.Context(), db); err != nil {
+		t.Errorf("db, which was stopped: %v", err)
+	}
+	s.awaitLog("web", 2, "hunter2")
+	s.awaitLog("db", 2, "hunter2")
 }
 
 // A restart of the host takes the files, and the engine is up before the agent:

@@ -33,8 +33,17 @@ func again(t *testing.T, disk, memory string) *secretfile.Store {
 	return store
 }
 
+// owner is whom files are given to: root can give them to others, and everybody
+// to themselves.
+func owner() int {
+	if os.Getuid() == 0 {
+		return 1234
+	}
+	return os.Getuid()
+}
+
 func set(content string) secretfile.Set {
-	return secretfile.Set{UID: os.Getuid(), GID: os.Getgid(), Files: map[string]string{"token": content, "other.key": "x"}}
+	return secretfile.Set{UID: owner(), GID: os.Getgid(), Files: map[string]string{"token": content, "other.key": "x"}}
 }
 
 func want(t *testing.T, store *secretfile.Store, id, content string) {
@@ -45,8 +54,14 @@ func want(t *testing.T, store *secretfile.Store, id, content string) {
 		t.Fatalf("%s: %v, %q, want %q", path, err, got, content)
 	}
 	info, err := os.Stat(path)
-	if err != nil || info.Mode() != 0o400 || int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
+	if err != nil || info.Mode() != 0o400 || int(info.Sys().(*syscall.Stat_t).Uid) != owner() {
 		t.Errorf("%s is %v, %v", path, info, err)
+	}
+	if info, err := os.Stat(store.Folder(id)); err != nil || info.Mode().Perm() != 0o500 || int(info.Sys().(*syscall.Stat_t).Uid) != owner() {
+		t.Errorf("%s is %v, %v", store.Folder(id), info, err)
+	}
+	if info, err := os.Stat(store.Memory()); err != nil || info.Mode().Perm() != 0o711 {
+		t.Errorf("%s is %v, %v", store.Memory(), info, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(store.Folder(id), ".*")); err != nil || len(left) > 0 {
 		t.Errorf("left over: %q, %v", left, err)
@@ -125,6 +140,9 @@ func TestOnlyWhatIsUsedIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, store, "b", "b")
+	if _, err := os.Stat(store.Folder("a")); err == nil {
+		t.Error("what was not kept is still in memory")
+	}
 	if err := os.RemoveAll(memory); err != nil {
 		t.Fatal(err)
 	}
