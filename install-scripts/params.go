@@ -77,6 +77,10 @@ type Artifact struct {
 	SHA256 string
 	// Size of the archive in bytes, at most 2 GiB.
 	Size int64
+	// ImageDigest is what a registry has the archive's image by, and ImageID what an
+	// engine has it by, both like sha256:…; both are empty where the image can only be
+	// had out of the archive.
+	ImageDigest, ImageID string
 }
 
 // SizeText is the size in decimal digits.
@@ -188,6 +192,15 @@ func checkArtifacts(artifacts []Artifact) error {
 		if artifact.Size <= 0 || artifact.Size > maxArtifact {
 			return refuse(field+".Size", "must be 1 to %d bytes", maxArtifact)
 		}
+		if artifact.ImageDigest == "" && artifact.ImageID == "" {
+			continue
+		}
+		if !imageDigest(artifact.ImageDigest) {
+			return refuse(field+".ImageDigest", "must be like sha256:…, or empty like ImageID")
+		}
+		if !imageDigest(artifact.ImageID) {
+			return refuse(field+".ImageID", "must be like sha256:…, or empty like ImageDigest")
+		}
 	}
 	return nil
 }
@@ -270,6 +283,11 @@ func printable(text string) bool {
 func digest(text string) bool {
 	raw, err := hex.DecodeString(text)
 	return err == nil && len(raw) == 32 && strings.ToLower(text) == text
+}
+
+func imageDigest(text string) bool {
+	sum, found := strings.CutPrefix(text, "sha256:")
+	return found && digest(sum)
 }
 
 func host(text string) bool {

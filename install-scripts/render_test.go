@@ -31,8 +31,8 @@ func example() installscripts.Params {
 		Version:       "1.2.3",
 		ACMEEmail:     "admin@example.org",
 		Artifacts: []installscripts.Artifact{
-			{Arch: "amd64", Path: "/artifacts/dagent/1.2.3/linux-amd64.tar", SHA256: strings.Repeat("a1", 32), Size: 12345678},
-			{Arch: "arm64", Path: "/artifacts/dagent/1.2.3/linux-arm64.tar", SHA256: strings.Repeat("b2", 32), Size: 11345678},
+			{Arch: "amd64", Path: "/artifacts/dagent/1.2.3/linux-amd64.tar", SHA256: strings.Repeat("a1", 32), Size: 12345678, ImageDigest: "sha256:" + strings.Repeat("a2", 32), ImageID: "sha256:" + strings.Repeat("a3", 32)},
+			{Arch: "arm64", Path: "/artifacts/dagent/1.2.3/linux-arm64.tar", SHA256: strings.Repeat("b2", 32), Size: 11345678, ImageDigest: "sha256:" + strings.Repeat("b3", 32), ImageID: "sha256:" + strings.Repeat("b4", 32)},
 		},
 		ReleaseKey: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey),
 	}
@@ -158,6 +158,9 @@ func TestBadParamsAreRefusedByField(t *testing.T) {
 		"artifact climbing":      {"Artifacts[0].Path", func(p *params) { p.Artifacts[0].Path = "/../x" }},
 		"artifact digest":        {"Artifacts[1].SHA256", func(p *params) { p.Artifacts[1].SHA256 = "" }},
 		"artifact size":          {"Artifacts[1].Size", func(p *params) { p.Artifacts[1].Size = 0 }},
+		"image digest":           {"Artifacts[0].ImageDigest", func(p *params) { p.Artifacts[0].ImageDigest = "latest" }},
+		"image without a digest": {"Artifacts[1].ImageDigest", func(p *params) { p.Artifacts[1].ImageDigest = "" }},
+		"image id":               {"Artifacts[1].ImageID", func(p *params) { p.Artifacts[1].ImageID = "sha256:$(id)" }},
 		"no key":                 {"ReleaseKey", func(p *params) { p.ReleaseKey = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {

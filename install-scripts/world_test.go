@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -34,6 +35,8 @@ const scriptPath = "/api/acme/nodes/n1/script"
 type world struct {
 	params installscripts.Params
 	url    string
+	// image is that of the agent which is served.
+	image v1.Image
 
 	mu      sync.Mutex
 	served  map[string][]byte
@@ -151,6 +154,13 @@ func (w *world) publishImage(t *testing.T, image v1.Image) {
 		t.Fatal(err)
 	}
 	w.publishArchive(t, archive.Bytes())
+	manifest, digestErr := image.Digest()
+	config, idErr := image.ConfigName()
+	if err := errors.Join(digestErr, idErr); err != nil {
+		t.Fatal(err)
+	}
+	w.params.Artifacts[0].ImageDigest, w.params.Artifacts[0].ImageID = manifest.String(), config.String()
+	w.image = image
 }
 
 // publishArchive has the controller serve an archive, signed with a new key.

@@ -82,7 +82,7 @@ func TestPrograms(t *testing.T) {
 			}
 		}
 	})
-	t.Run("bring the agent of clusters to a registry", func(t *testing.T) {
-		pushesTheAgent(t, filepath.Join(bin, "controller"))
+	t.Run("bring the agents to a registry", func(t *testing.T) {
+		pushesTheAgents(t, filepath.Join(bin, "controller"))
 	})
 }

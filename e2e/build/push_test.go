@@ -18,16 +18,27 @@ import (
 	"fairlead.dev/shared/ociimage"
 )
 
-// pushesTheAgent to a real registry, that wants credentials and that does not:
+// agent is what a controller has of an agent: the digest of its image for each
+// architecture, and the type of the scripts that install it.
+type agent struct {
+	script  string
+	digests map[string]string
+}
+
+// pushesTheAgents to a real registry, that wants credentials and that does not:
 // what the archives hold is there by its digest, and by one tag for all.
-func pushesTheAgent(t *testing.T, controller string) {
+func pushesTheAgents(t *testing.T, controller string) {
 	artifacts, home := t.TempDir(), t.TempDir()
-	digests := map[string]string{}
-	for _, arch := range []string{"amd64", "arm64"} {
-		digests[arch] = archiveOf(t, filepath.Join(artifacts, "crane-linux-"+arch+".tar"), arch)
+	agents := map[string]agent{"dagent": {script: "docker"}, "crane": {script: "k8s"}}
+	for name, a := range agents {
+		a.digests = map[string]string{}
+		for _, arch := range []string{"amd64", "arm64"} {
+			a.digests[arch] = archiveOf(t, artifacts, name, arch)
+		}
+		agents[name] = a
 	}
-	push := func(repository, folder string) (string, error) {
-		command := exec.CommandContext(t.Context(), controller, "artifacts", "push", repository, "--artifact-dir", folder)
+	push := func(agent, repository, folder string) (string, error) {
+		command := exec.CommandContext(t.Context(), controller, "artifacts", "push", agent, repository, "--artifact-dir", folder)
 		command.Env = append(os.Environ(), "DOCKER_CONFIG="+home)
 		out, err := command.CombinedOutput()
 		return string(out), err
@@ -39,47 +50,53 @@ func pushesTheAgent(t *testing.T, controller string) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = r.Stop() })
-			repository := r.Addr() + "/fairlead/crane"
 			auth := authn.Anonymous
 			if config.Username != "" {
-				if out, err := push(repository, artifacts); err == nil || !strings.Contains(out, "docker login "+r.Addr()+" first") {
+				if out, err := push("dagent", r.Addr()+"/fairlead/dagent", artifacts); err == nil || !strings.Contains(out, "docker login "+r.Addr()+" first") {
 					t.Errorf("without credentials: %v\n%s", err, out)
 				}
 				login(t, home, r.Addr(), config)
 				auth = &authn.Basic{Username: config.Username, Password: config.Password}
 			}
-			for range 2 { // again is no harm
-				out, err := push(repository, artifacts)
-				if err != nil || !strings.Contains(out, repository+":1.2.3-test is in the registry") {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				for arch, digest := range digests {
-					if !strings.Contains(out, repository+"@"+digest+" (linux/"+arch+")") {
-						t.Errorf("it does not tell %s of %s:\n%s", digest, arch, out)
+			for name, a := range agents {
+				repository := r.Addr() + "/fairlead/" + name
+				for range 2 { // again is no harm
+					out, err := push(name, repository, artifacts)
+					if err != nil || !strings.Contains(out, repository+":1.2.3-test is in the registry; install scripts of type "+a.script) {
+						t.Fatalf("%v\n%s", err, out)
+					}
+					for arch, digest := range a.digests {
+						if !strings.Contains(out, repository+"@"+digest+" (linux/"+arch+")") {
+							t.Errorf("it does not tell %s of %s:\n%s", digest, arch, out)
+						}
 					}
 				}
-			}
-			for arch, digest := range digests {
-				expectServed(t, repository, arch, digest, auth)
+				for arch, digest := range a.digests {
+					expectServed(t, repository, arch, digest, auth)
+				}
 			}
 		})
 	}
-	for what, c := range map[string]struct{ repository, folder, says string }{
-		"no repository": {"127.0.0.1:1/fairlead/CRANE", artifacts, "is not a repository"},
-		"no archives":   {"127.0.0.1:1/fairlead/crane", t.TempDir(), "holds no archive of crane"},
-		"nobody there":  {"127.0.0.1:1/fairlead/crane", artifacts, "connection refused"},
+	for what, c := range map[string]struct{ agent, repository, folder, says string }{
+		"no agent":      {"edge", "127.0.0.1:1/fairlead/edge", artifacts, "it is dagent for Docker, crane for Kubernetes"},
+		"no repository": {"crane", "127.0.0.1:1/fairlead/CRANE", artifacts, "is not a repository"},
+		"no archives":   {"dagent", "127.0.0.1:1/fairlead/dagent", t.TempDir(), "holds no archive of dagent"},
+		"nobody there":  {"crane", "127.0.0.1:1/fairlead/crane", artifacts, "connection refused"},
+		"an old word":   {"127.0.0.1:1/fairlead/crane", "--log-level", artifacts, "usage: controller artifacts push"},
 	} {
-		if out, err := push(c.repository, c.folder); err == nil || !strings.Contains(out, c.says) {
+		if out, err := push(c.agent, c.repository, c.folder); err == nil || !strings.Contains(out, c.says) {
 			t.Errorf("%s: %v, want %q\n%s", what, err, c.says, out)
 		}
 	}
 }
 
-// archiveOf writes an archive for an architecture and returns its image's digest.
-func archiveOf(t *testing.T, file, arch string) (digest string) {
+// archiveOf writes an agent's archive for an architecture and returns its image's
+// digest.
+func archiveOf(t *testing.T, folder, agent, arch string) (digest string) {
 	t.Helper()
+	file := filepath.Join(folder, agent+"-linux-"+arch+".tar")
 	made, err := ociimage.Build(ociimage.Spec{
-		Platform: "linux/" + arch, Entrypoint: []string{"/crane"}, Files: []ociimage.File{{Path: "/crane", Content: []byte("crane for " + arch)}},
+		Platform: "linux/" + arch, Entrypoint: []string{"/" + agent}, Files: []ociimage.File{{Path: "/" + agent, Content: []byte(agent + " for " + arch)}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +105,7 @@ func archiveOf(t *testing.T, file, arch string) (digest string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ociimage.WriteArchive(archive, "fairlead/crane:1.2.3-test", made); err != nil {
+	if err := ociimage.WriteArchive(archive, "fairlead/"+agent+":1.2.3-test", made); err != nil {
 		t.Fatal(err)
 	}
 	if err := archive.Close(); err != nil {

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"fairlead.dev/crane/kubetest"
 	"fairlead.dev/e2e/client"
@@ -55,9 +54,8 @@ func (s *sample) become(t *testing.T, bin, artifacts string) {
 }
 
 // next has the controller be of the next version and serve an agent of it that is
-// the real one, started otherwise where entrypoint says so. It returns the agent's
-// image.
-func (s *sample) next(t *testing.T, entrypoint ...string) v1.Image {
+// the real one, started otherwise where entrypoint says so.
+func (s *sample) next(t *testing.T, entrypoint ...string) {
 	t.Helper()
 	artifacts := t.TempDir()
 	files := []ociimage.File{
@@ -74,17 +72,22 @@ func (s *sample) next(t *testing.T, entrypoint ...string) v1.Image {
 	must(t, ociimage.WriteArchive(archive, "fairlead/crane:"+nextVersion, image))
 	must(t, archive.Close())
 	s.become(t, nextDir(), artifacts)
-	return image
 }
 
 // agentRepository is where the cluster's node gets the agent's images.
 const agentRepository = kubetest.RegistryHost + "/fairlead/crane"
 
-func pushAgent(t *testing.T, version string, image v1.Image) (digest string) {
+// pushAgent has the controller bring the agent that it serves there, and returns
+// what it calls it.
+func (s *sample) pushAgent(t *testing.T) (reference string) {
 	t.Helper()
-	digest, err := ociimage.Push(t.Context(), agentRepository+":"+version, image, ociimage.Credentials{})
-	must(t, err)
-	return digest
+	push := exec.CommandContext(t.Context(), filepath.Join(s.bin, "controller"), "artifacts", "push", "crane", agentRepository, "--artifact-dir", s.artifacts)
+	push.Env = s.process.Env
+	out, err := push.CombinedOutput()
+	if err != nil {
+		t.Fatalf("push the agent: %v\n%s", err, out)
+	}
+	return regexp.MustCompile(regexp.QuoteMeta(agentRepository) + "@sha256:[0-9a-f]{64}").FindString(string(out))
 }
 
 // orderUpdate asks for the update; an error is the API's refusal.
@@ -188,8 +191,6 @@ func (s *sample) goBack(t *testing.T) {
 func TestUpdatesByTheAPI(t *testing.T) {
 	serveRegistry(t, ociimage.Credentials{})
 	s := newWorld(t).newSample(t, ociimage.Credentials{})
-	present, err := tarball.ImageFromPath(archiveIn(s.artifacts), nil)
-	must(t, err)
 	s.install(t, "--load")
 	s.awaitConnected(t)
 	s.deploy(t, client.Successful, greeting("hello"))
@@ -205,15 +206,17 @@ func TestUpdatesByTheAPI(t *testing.T) {
 			t.Fatalf("the node is %s\n%s", n.words(), s.agentState(t))
 		}
 		s.goBack(t)
-		s.again(t, "--image "+agentRepository+"@"+pushAgent(t, programVersion, present))
+		s.again(t, "--image "+s.pushAgent(t))
 		s.awaitConnected(t)
 	})
 	t.Run("a build that ends at once", func(t *testing.T) {
-		pushAgent(t, nextVersion, s.next(t, "/crane", "run", "--log-level", "info"))
+		s.next(t, "/crane", "run", "--log-level", "info")
+		s.pushAgent(t)
 		s.failsAndServesOn(t, "ended before it proved itself", "exit code 2", `"run" is not understood`)
 	})
 	t.Run("a build that hangs", func(t *testing.T) {
-		pushAgent(t, nextVersion, s.next(t, "/pause"))
+		s.next(t, "/pause")
+		s.pushAgent(t)
 		s.failsAndServesOn(t, "did not prove itself within 1m0s", "runs")
 	})
 	t.Run("a build that is not where the nodes pull", func(t *testing.T) {
@@ -223,7 +226,8 @@ func TestUpdatesByTheAPI(t *testing.T) {
 		s.awaitGreeting(t, "web", "still here")
 	})
 	t.Run("the agent is killed in the middle", func(t *testing.T) {
-		pushAgent(t, nextVersion, s.next(t, "/pause"))
+		s.next(t, "/pause")
+		s.pushAgent(t)
 		must(t, s.orderUpdate(t, client.Object{}))
 		s.awaitUpdate(t, "proving")
 		s.kubectl(t, "delete", "pods", "--namespace", s.agentNamespace(), "--all", "--force", "--grace-period", "0")
@@ -234,7 +238,8 @@ func TestUpdatesByTheAPI(t *testing.T) {
 		s.awaitGreeting(t, "web", "still here")
 	})
 	t.Run("a good build takes over", func(t *testing.T) {
-		pushAgent(t, nextVersion, s.next(t))
+		s.next(t)
+		s.pushAgent(t)
 		workloads := s.pods(t, s.prefix)
 		var rollout struct{ ID, State, Error string }
 		must(t, s.Call(t.Context(), http.MethodPost, "/api/acme/rollouts", client.Object{}, &rollout))

@@ -67,7 +67,7 @@ start_agent() {
 		start_as_service
 		return 0
 	fi
-	docker load --quiet --input "$WORK/agent.tar" >/dev/null
+	[ -n "$REPOSITORY" ] || docker load --quiet --input "$WORK/agent.tar" >/dev/null
 	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
 	set -- --name "$CONTAINER" --restart always --network host \
 		--label "dev.fairlead.agent=$NODE_ID" \

@@ -26,7 +26,7 @@ container() { docker container inspect --format "$2" "$1" 2>/dev/null || :; }
 label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
 
 check_tools() {
-	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	[ -n "$ARCHIVE$REPOSITORY" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
 	for tool in sha256sum mktemp tr cut tail grep sed df; do
 		have $tool || problem "the command $tool is missing: install the package coreutils (grep and sed are their own)"
 	done
@@ -80,6 +80,7 @@ check_artifact() {
 	"$ARCH "*) ;;
 	*) problem "this bundle is for ${BUNDLED%% *}, the engine's architecture is $ARCH: make another with --arch $ARCH" ;;
 	esac
+	[ -z "$REPOSITORY" ] || check_image
 }
 
 check_controller() {
@@ -88,8 +89,12 @@ check_controller() {
 		warn "clock not checked: with --archive the controller is not asked"
 		return 0
 	fi
-	have curl || have wget || return 0
+	have curl || have wget || [ -n "$REPOSITORY" ] || return 0
 	if ! fetch "$CONTROLLER_URL/livez" "$WORK/livez" "$WORK/headers"; then
+		if [ -n "$REPOSITORY" ]; then
+			warn "clock not checked: the controller does not answer at $CONTROLLER_URL, and need not for --image"
+			return 0
+		fi
 		problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
 		return 0
 	fi
@@ -118,7 +123,7 @@ check_space() {
 check_room() {
 	[ -n "${ARTIFACT_SIZE:-}" ] || return 0
 	kib=$((ARTIFACT_SIZE / 1024 + 1))
-	check_space "$WORK" $((kib + 10240)) "the download"
+	[ -n "$REPOSITORY" ] || check_space "$WORK" $((kib + 10240)) "the download"
 	store=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || :)
 	if [ -d "$store" ]; then check_space "$store" $((kib * 4)) "the agent's image"; fi
 	check_space "$ROOT_PATH" 10240 "the agent's state"

@@ -99,7 +99,7 @@ commands:
   validate-config  check the configuration and exit
   root             replace the private root; controller root help says more
   release-key      replace the key that signs scripts and builds: controller release-key rotate
-  artifacts        bring the agent for Kubernetes to a registry: controller artifacts push <repository>
+  artifacts        bring an agent to a registry: controller artifacts push dagent|crane <repository>
   version          print the version and exit
 
 flags, with their environment variables; a secret can also be given as the

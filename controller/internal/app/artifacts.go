@@ -10,8 +10,8 @@ import (
 	"fairlead.dev/shared/buildinfo"
 )
 
-// PushCrane brings the agent for Kubernetes that this controller serves to a
+// PushAgent brings an agent that this controller serves, dagent or crane, to a
 // repository of a registry, with the credentials that `docker login` left.
-func PushCrane(ctx context.Context, c config.Config, repository string) (artifact.Pushed, error) {
-	return artifact.PushCrane(ctx, artifactDir(c), buildinfo.Version(), repository, authn.DefaultKeychain)
+func PushAgent(ctx context.Context, c config.Config, agent, repository string) (artifact.Pushed, error) {
+	return artifact.Push(ctx, artifactDir(c), agent, buildinfo.Version(), repository, authn.DefaultKeychain)
 }

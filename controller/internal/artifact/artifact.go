@@ -14,6 +14,8 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
 	"fairlead.dev/controller/internal/node"
 	"fairlead.dev/controller/internal/update"
 	installscripts "fairlead.dev/install-scripts"
@@ -76,6 +78,7 @@ func Open(folder, version, image string, key ed25519.PrivateKey, chain []release
 			return nil, err
 		}
 		if found {
+			a.ImageDigest, a.ImageID = pins(filepath.Join(folder, File(arch)))
 			l.Artifacts = append(l.Artifacts, a)
 			if err := l.openBill(folder, arch, a); err != nil {
 				return nil, err
@@ -113,6 +116,21 @@ func (l *Library) add(file, agent, arch string) (a installscripts.Artifact, foun
 	comment := "file:" + path.Base(a.Path) + " version:" + l.Version
 	l.signatures[a.Path+".minisig"], err = release.SignMinisign(l.key, others, comment)
 	return a, err == nil, err
+}
+
+// pins returns what a registry and an engine have an archive's image by. A file that
+// holds none is served all the same: whoever asks for it is told by the engine.
+func pins(file string) (digest, id string) {
+	image, err := tarball.ImageFromPath(file, nil)
+	if err != nil {
+		return "", ""
+	}
+	manifest, manifestErr := image.Digest()
+	config, configErr := image.ConfigName()
+	if manifestErr != nil || configErr != nil {
+		return "", ""
+	}
+	return manifest.String(), config.String()
 }
 
 // Paths of the keys that signatures are checked by: for openssl, ssh-keygen and

@@ -27,30 +27,35 @@ type Pushed struct {
 	Digests map[string]string
 }
 
-// PushCrane brings crane's image to a repository of a registry, tagged with
-// version, out of the archives in folder. What an archive holds keeps its digest,
-// which is what agents ask for when they are updated.
+// Push brings an agent's image, dagent's or crane's, to a repository of a registry,
+// tagged with version, out of the archives in folder. What an archive holds keeps
+// its digest, which install scripts pin and agents of clusters ask for.
 //
-// Errors: Invalid for a repository that is none, NotFound when there is no
-// archive, Unauthenticated when the registry wants other credentials, Unavailable with what the registry says.
-func PushCrane(ctx context.Context, folder, version, repository string, credentials authn.Keychain) (Pushed, error) {
+// Errors: Invalid for another agent and for a repository that is none, NotFound
+// when there is no archive, Unauthenticated when the registry wants other
+// credentials, Unavailable with what the registry says.
+func Push(ctx context.Context, folder, agent, version, repository string, credentials authn.Keychain) (Pushed, error) {
+	archive, known := map[string]func(arch string) string{"dagent": File, "crane": CraneFile}[agent]
+	if !known {
+		return Pushed{}, apperr.New(apperr.Invalid, "there is no agent %q: it is dagent for Docker, crane for Kubernetes", agent)
+	}
 	repo, err := name.NewRepository(repository)
 	if err != nil {
-		return Pushed{}, apperr.Wrap(apperr.Invalid, err, "%q is not a repository, like registry.example.org/fairlead/crane", repository)
+		return Pushed{}, apperr.Wrap(apperr.Invalid, err, "%q is not a repository, like registry.example.org/fairlead/%s", repository, agent)
 	}
 	pushed := Pushed{Name: repo.Tag(version).String(), Digests: map[string]string{}}
 	index := v1.ImageIndex(empty.Index)
 	for _, arch := range architectures() {
-		image, err := tarball.ImageFromPath(filepath.Join(folder, CraneFile(arch)), nil)
+		image, err := tarball.ImageFromPath(filepath.Join(folder, archive(arch)), nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return Pushed{}, apperr.Wrap(apperr.Invalid, err, "the archive of crane for %s cannot be read", arch)
+			return Pushed{}, apperr.Wrap(apperr.Invalid, err, "the archive of %s for %s cannot be read", agent, arch)
 		}
 		digest, err := image.Digest()
 		if err != nil {
-			return Pushed{}, apperr.Wrap(apperr.Invalid, err, "the archive of crane for %s is broken", arch)
+			return Pushed{}, apperr.Wrap(apperr.Invalid, err, "the archive of %s for %s is broken", agent, arch)
 		}
 		pushed.Digests[arch] = repo.Digest(digest.String()).String()
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
@@ -58,7 +63,7 @@ func PushCrane(ctx context.Context, folder, version, repository string, credenti
 		})
 	}
 	if len(pushed.Digests) == 0 {
-		return Pushed{}, apperr.New(apperr.NotFound, "%s holds no archive of crane: build it with make artifacts, or say where it is with --artifact-dir", folder)
+		return Pushed{}, apperr.New(apperr.NotFound, "%s holds no archive of %s: build it with make artifacts, or say where it is with --artifact-dir", folder, agent)
 	}
 	err = remote.WriteIndex(repo.Tag(version), index, remote.WithContext(ctx), remote.WithAuthFromKeychain(credentials))
 	var refused *transport.Error

@@ -3,12 +3,16 @@ package artifact_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/uuid"
 
 	"fairlead.dev/controller/internal/artifact"
@@ -120,5 +124,37 @@ func TestWhatCannotBeInstalledIsRefused(t *testing.T) {
 	_, _, err = scripts(t, "amd64").Render(r)
 	if !apperr.Is(err, apperr.Invalid) || !strings.Contains(err.Error(), "dagentTraefik.acmeEmail") {
 		t.Errorf("no e-mail address: %v, want Invalid that names it", err)
+	}
+}
+
+// TestDockerScriptsPinTheImage of an archive as registries and engines have it; of
+// one that holds none, they pin the archive alone.
+func TestDockerScriptsPinTheImage(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	image, err := random.Image(1024, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tarball.WriteToFile(filepath.Join(folder, artifact.File("amd64")), name.MustParseReference("fairlead/dagent:1.2.3"), image); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, artifact.File("arm64")), []byte("no archive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	library, err := artifact.Open(folder, "1.2.3", "fairlead/dagent:1.2.3", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, digestErr := image.Digest()
+	id, idErr := image.ConfigName()
+	if err := errors.Join(digestErr, idErr); err != nil {
+		t.Fatal(err)
+	}
+	if a := library.Artifacts[0]; a.ImageDigest != digest.String() || a.ImageID != id.String() {
+		t.Errorf("it pins %s and %s, want %s and %s", a.ImageDigest, a.ImageID, digest, id)
+	}
+	if a := library.Artifacts[1]; a.ImageDigest != "" || a.ImageID != "" || a.SHA256 == "" {
+		t.Errorf("of what holds no image it pins %+v", a)
 	}
 }

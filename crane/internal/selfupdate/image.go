@@ -77,5 +77,5 @@ func (b build) howToGet(reference string) string {
 	if reference == b.tag {
 		return "images are brought to this cluster's nodes: make a new install script for the node and run it there with --load, which updates the agent too"
 	}
-	return "push the archive there so that it keeps its digest " + b.manifest + " (the install script's --save fetches it), and update again"
+	return "push the archive there so that it keeps its digest " + b.manifest + " (controller artifacts push does), and update again"
 }

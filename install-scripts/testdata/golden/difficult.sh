@@ -70,6 +70,9 @@ artifact_for() {
 		ARTIFACT_PATH='/artifacts/dagent/1.2.3/linux-arm64.tar'
 		ARTIFACT_SHA256='b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2'
 		ARTIFACT_SIZE='11345678'
+		# What a registry has the archive's image by, and what an engine has it by.
+		IMAGE_DIGEST='sha256:b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3'
+		IMAGE_ID='sha256:b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4'
 		;;
 	*) return 1 ;;
 	esac
@@ -107,6 +110,10 @@ Run again it changes nothing when there is nothing to change.
   --archive FILE  take the agent from a file, its signature from FILE.sig, and ask
                   the controller for nothing: for a machine that reaches only
                   the address agents dial; both are checked as ever
+  --image REFERENCE
+                  have the engine pull the agent from a registry that has it,
+                  instead of from the controller; whatever tag is said, by the
+                  digest that this script pins. Not for --service
   --service       run the agent as a service of this machine (systemd or OpenRC)
                   instead of in a container; from then on that is how it is run
   --container     run it in a container again
@@ -243,7 +250,7 @@ container() { docker container inspect --format "$2" "$1" 2>/dev/null || :; }
 label() { container "$1" "{{index .Config.Labels \"$2\"}}"; }
 
 check_tools() {
-	[ -n "$ARCHIVE" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
+	[ -n "$ARCHIVE$REPOSITORY" ] || have curl || have wget || problem "neither curl nor wget is here: install the package curl"
 	for tool in sha256sum mktemp tr cut tail grep sed df; do
 		have $tool || problem "the command $tool is missing: install the package coreutils (grep and sed are their own)"
 	done
@@ -297,6 +304,7 @@ check_artifact() {
 	"$ARCH "*) ;;
 	*) problem "this bundle is for ${BUNDLED%% *}, the engine's architecture is $ARCH: make another with --arch $ARCH" ;;
 	esac
+	[ -z "$REPOSITORY" ] || check_image
 }
 
 check_controller() {
@@ -305,8 +313,12 @@ check_controller() {
 		warn "clock not checked: with --archive the controller is not asked"
 		return 0
 	fi
-	have curl || have wget || return 0
+	have curl || have wget || [ -n "$REPOSITORY" ] || return 0
 	if ! fetch "$CONTROLLER_URL/livez" "$WORK/livez" "$WORK/headers"; then
+		if [ -n "$REPOSITORY" ]; then
+			warn "clock not checked: the controller does not answer at $CONTROLLER_URL, and need not for --image"
+			return 0
+		fi
 		problem "the controller does not answer at $CONTROLLER_URL: $(fetch_error)"
 		return 0
 	fi
@@ -335,7 +347,7 @@ check_space() {
 check_room() {
 	[ -n "${ARTIFACT_SIZE:-}" ] || return 0
 	kib=$((ARTIFACT_SIZE / 1024 + 1))
-	check_space "$WORK" $((kib + 10240)) "the download"
+	[ -n "$REPOSITORY" ] || check_space "$WORK" $((kib + 10240)) "the download"
 	store=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || :)
 	if [ -d "$store" ]; then check_space "$store" $((kib * 4)) "the agent's image"; fi
 	check_space "$ROOT_PATH" 10240 "the agent's state"
@@ -505,6 +517,57 @@ up_to_date() {
 
 stop_if_problems() {
 	[ "$PROBLEMS" -eq 0 ] || die "nothing was changed; problems found: $PROBLEMS"
+}
+
+# --- the image, out of a registry ----------------------------------------------
+
+# check_image leaves REPOSITORY without tag and digest: what is pulled has the
+# digest that this script pins.
+check_image() {
+	[ "$MODE" = container ] ||
+		problem "--image is for an agent in a container: a service takes its program out of the archive; leave --image out, or run the agent in a container (--container)"
+	[ -n "${IMAGE_DIGEST:-}" ] || problem "this script pins no image to be pulled: leave --image out"
+	case $REPOSITORY in
+	-* | *[!A-Za-z0-9._/:@-]*)
+		problem "--image: $REPOSITORY has characters that do not belong there"
+		;;
+	*@"${IMAGE_DIGEST:-}") ;;
+	*@*) problem "--image: $REPOSITORY is not the agent that this script is for, which is ${REPOSITORY%%@*}@${IMAGE_DIGEST:-}" ;;
+	esac
+	REPOSITORY=${REPOSITORY%%@*}
+	case ${REPOSITORY##*/} in *:*) REPOSITORY=${REPOSITORY%:*} ;; esac
+}
+
+# pull_image has the engine pull the agent from a registry, by the digest that is
+# pinned in this script, whose own is pinned in the pasted command; and looks at
+# what the engine has then. The image goes by the name that it has out of the
+# archive, and by no other.
+pull_image() {
+	pulled=$REPOSITORY@$IMAGE_DIGEST
+	say "pulling the agent $VERSION for linux/$ARCH: $pulled"
+	docker pull --quiet "$pulled" >/dev/null 2>"$WORK/pull.err" || not_pulled "$(tail -n 1 "$WORK/pull.err" | plain)"
+	got=$(docker image inspect --format '{{.Id}}' "$pulled" 2>/dev/null) || got=
+	# An engine that keeps images as registries do has them by the digest.
+	if [ "$got" != "$IMAGE_ID" ] && [ "$got" != "$IMAGE_DIGEST" ]; then
+		docker image rm "$pulled" >/dev/null 2>&1 || :
+		die "what the engine pulled is ${got:-nothing}, not $IMAGE_ID: it is not the agent this script is for; nothing was run"
+	fi
+	docker tag "$pulled" "$IMAGE"
+	docker image rm "$pulled" >/dev/null 2>&1 || warn "the image's name $pulled stays: docker image rm it with the agent"
+	say "the image is the one that this script pins"
+}
+
+# not_pulled WHY says what to do about it.
+not_pulled() {
+	case $1 in
+	*unauthorized* | *denied* | *'no basic auth credentials'* | *'authentication required'*)
+		die "the registry does not give $pulled to $(id -un): docker login first, as that user ($1)"
+		;;
+	*'manifest unknown'* | *'name unknown'* | *'not found'*)
+		die "the registry has no $pulled: controller artifacts push dagent $REPOSITORY brings it there, from where the controller's archives of the version $VERSION are ($1)"
+		;;
+	esac
+	die "could not pull $pulled; nothing was run: $1"
 }
 
 # --- as a service of the host ---------------------------------------------------
@@ -875,7 +938,7 @@ start_agent() {
 		start_as_service
 		return 0
 	fi
-	docker load --quiet --input "$WORK/agent.tar" >/dev/null
+	[ -n "$REPOSITORY" ] || docker load --quiet --input "$WORK/agent.tar" >/dev/null
 	docker image inspect "$IMAGE" >/dev/null 2>&1 || die "the archive does not hold the image $IMAGE"
 	set -- --name "$CONTAINER" --restart always --network host \
 		--label "dev.fairlead.agent=$NODE_ID" \
@@ -1164,7 +1227,9 @@ install_agent() {
 		return 0
 	fi
 	if [ -n "$DRY" ]; then
-		if [ -n "$ARCHIVE" ]; then
+		if [ -n "$REPOSITORY" ]; then
+			say "would have the engine pull $REPOSITORY@$IMAGE_DIGEST"
+		elif [ -n "$ARCHIVE" ]; then
 			say "would take the agent from $ARCHIVE and check its SHA-256 and signature"
 		else
 			say "would download $CONTROLLER_URL$ARTIFACT_PATH and check its SHA-256 and signature"
@@ -1182,7 +1247,7 @@ install_agent() {
 		fi
 		return 0
 	fi
-	take_archive
+	if [ -n "$REPOSITORY" ]; then pull_image; else take_archive; fi
 	CHANGING=yes
 	recover
 	set_aside
@@ -1275,6 +1340,7 @@ main() {
 	AGAIN=
 	DOWN=
 	ARCHIVE=
+	REPOSITORY=
 	MODE=
 	BUNDLE=
 	BUNDLE_ARCH=
@@ -1283,16 +1349,18 @@ main() {
 		option=$1
 		shift
 		case $option in
-		--archive | --bundle | --arch)
-			if [ $# -eq 0 ]; then
+		--archive | --image | --bundle | --arch)
+			if [ -z "${1:-}" ]; then
 				case $option in
 				--arch) warn "--arch needs amd64 or arm64" ;;
+				--image) warn "--image needs an image of a registry, like registry.example.org/fairlead/dagent" ;;
 				*) warn "$option needs a file" ;;
 				esac
 				return 2
 			fi
 			case $option in
 			--archive) ARCHIVE=$1 ;;
+			--image) REPOSITORY=$1 ;;
 			--bundle) BUNDLE=$1 ACT=write_bundle ;;
 			--arch) BUNDLE_ARCH=$1 ;;
 			esac
@@ -1320,6 +1388,10 @@ main() {
 			;;
 		esac
 	done
+	if [ -n "$REPOSITORY" ] && [ -n "$ARCHIVE$BUNDLE" ]; then
+		warn "--image takes the agent from a registry, --archive and --bundle are about its archive: say one"
+		return 2
+	fi
 	if [ $ACT = show ]; then
 		show
 		return 0
@@ -1328,7 +1400,7 @@ main() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	WORK=$(mktemp -d) || die "could not make a temporary folder: is there room in ${TMPDIR:-/tmp}?"
-	if [ "$ACT" = install_agent ] && [ -n "${BUNDLED:-}" ] && [ -z "$ARCHIVE" ]; then unpack_bundle; fi
+	if [ "$ACT" = install_agent ] && [ -n "${BUNDLED:-}" ] && [ -z "$ARCHIVE$REPOSITORY" ]; then unpack_bundle; fi
 	$ACT
 }
 
