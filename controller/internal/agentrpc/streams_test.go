@@ -311,6 +311,11 @@ func TestACommandIsRunInAContainer(t *testing.T) {
 		asked.GetSize().GetColumns() != 80 || asked.GetEnvironment()["A"] != "secret-value" {
 		t.Errorf("the agent was asked for %v", asked)
 	}
+	// Before the command is run it is in the audit log.
+	const between = "?skip=0&take=50&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"
+	if log := s.admin.Get("/api/acme/audit-log"+between).Expect(t, http.StatusOK); !strings.Contains(string(log.Body), "container.exec") {
+		t.Errorf("the agent is asked to run a command that is not in the audit log: %s", log.Body)
+	}
 	carry := p.carry(request.GetStreamId())
 	big := strings.Repeat("z", 50<<10)
 	terminal.Type(big)
@@ -344,14 +349,30 @@ func TestACommandIsRunInAContainer(t *testing.T) {
 		t.Errorf("the terminal showed %+v", seen)
 	}
 
-	log := s.admin.Get("/api/acme/audit-log?skip=0&take=50&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z").Expect(t, http.StatusOK)
-	if !strings.Contains(string(log.Body), "container.exec") || !strings.Contains(string(log.Body), "cat") {
-		t.Errorf("the command is not in the audit log: %s", log.Body)
-	}
-	for _, secret := range []string{"secret-value", "zzz"} {
-		if strings.Contains(string(log.Body), secret) {
-			t.Errorf("the audit log holds %q", secret)
+	for path, event := range map[string]string{"/api/acme/audit-log": "container.exec", s.nodePath() + "/audit": "execContainer"} {
+		log := s.admin.Get(path+between).Expect(t, http.StatusOK)
+		if !strings.Contains(string(log.Body), event) || !strings.Contains(string(log.Body), "cat") {
+			t.Errorf("the command is not in %s: %s", path, log.Body)
 		}
+		for _, secret := range []string{"secret-value", "zzz"} {
+			if strings.Contains(string(log.Body), secret) {
+				t.Errorf("%s holds %q", path, secret)
+			}
+		}
+	}
+}
+
+func TestACommandThatCannotBeAuditedIsNotRun(t *testing.T) {
+	s := newSite(t)
+	p := newPuppet(t, s, s.node, "bulk", "exec")
+	db, err := pgx.Connect(t.Context(), s.DSN)
+	must(t, err)
+	defer func() { _ = db.Close(t.Context()) }()
+	_, err = db.Exec(t.Context(), `alter table audit_log add check (event <> 'container.exec')`)
+	must(t, err)
+	seen := s.admin.Exec(s.nodePath()+"/shop/containers/web/exec", map[string]any{"command": []string{"sh"}}).ReadAll()
+	if seen.Exit != -1 || !strings.Contains(seen.Message, "audit log") || len(p.asked) > 0 {
+		t.Errorf("the terminal showed %+v, and the agent was asked %d times", seen, len(p.asked))
 	}
 }
 
