@@ -27,14 +27,7 @@ const scratchImage = "fairlead-test/dagent-scratch:latest"
 func TestTheAgentNeedsNothingButItself(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = engine.Close() }()
-	if _, err := engine.Ping(ctx); err != nil {
-		t.Fatalf("this test needs a Docker Engine: start one, or set DOCKER_HOST: %v", err)
-	}
+	engine := connect(ctx, t)
 	importBinary(ctx, t, engine)
 
 	controller := agentrttest.Start(t)

@@ -85,15 +85,26 @@ func packed(program []byte) (v1.Image, error) {
 	})
 }
 
-func newYard(ctx context.Context, t *testing.T) *yard {
+// connect returns a client of the engine that runs the agents.
+func connect(ctx context.Context, t *testing.T) *client.Client {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short: this test builds agents and runs them beside a Docker Engine; make test runs them all")
+	}
 	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = engine.Close() })
 	if _, err := engine.Ping(ctx); err != nil {
 		t.Fatalf("this test needs a Docker Engine: start one, or set DOCKER_HOST: %v", err)
 	}
+	return engine
+}
+
+func newYard(ctx context.Context, t *testing.T) *yard {
+	t.Helper()
+	engine := connect(ctx, t)
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
