@@ -14,20 +14,21 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fairlead.dev/dagent/internal/route"
 )
+
+// patience is how long a busy machine may take for what a client asks, and so
+// how long old containers are drained.
+const patience = 5 * time.Minute
 
 // Twenty deploys one after the other, while clients of every kind keep on. What
 // they send is not safe to send again, so that nothing hides a failure.
 func TestSwitchingARouteDropsNothing(t *testing.T) {
-	n := newNode(t, nil)
+	n := newNode(t, func(o *route.Options) { o.DrainTime = patience })
 	l := n.underLoad(20, 0, 10*time.Millisecond)
 	if l.failed.Load() != 0 {
 		t.Errorf("%d of %d requests failed, first: %v", l.failed.Load(), l.done.Load(), *l.first.Load())
-	}
-	// A deploy ends when what the old container was asked has been answered: each
-	// of these clients was in the middle of something at most of the switches.
-	if l.echoes.Load() < 20 || l.uploads.Load() < 20 {
-		t.Errorf("%d WebSockets and %d uploads were finished in 20 deploys, want more", l.echoes.Load(), l.uploads.Load())
 	}
 }
 
@@ -75,8 +76,13 @@ func (n *node) underLoad(deploys, requests int64, pause time.Duration) *load {
 		clients.Go(l.slowUpload)
 	}
 	for release := int64(2); release <= 1+deploys; release++ {
+		echoes, uploads := l.echoes.Load(), l.uploads.Load()
 		n.apply(n.web(release, "shop.test"))
 		n.await("a client got an answer of the new release", func() bool { return l.saw(fmt.Sprint(release)) })
+		// However slow the machine is, clients of every kind are busy at each deploy.
+		n.await("a WebSocket and an upload were finished", func() bool {
+			return l.echoes.Load() > echoes && l.uploads.Load() > uploads || l.failed.Load() > 0
+		})
 	}
 	enough := make(chan struct{})
 	go func() {
@@ -110,7 +116,7 @@ func (l *load) saw(release string) bool {
 
 // keepAlive sends one request after the other on one connection.
 func (l *load) keepAlive() {
-	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: time.Minute}
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: patience}
 	for l.stop.Err() == nil {
 		// Of a body that cannot be had again, so that it is sent once.
 		ask, err := http.NewRequestWithContext(l.ctx, http.MethodPost, "http://"+l.n.address()+"/", io.MultiReader(strings.NewReader("once")))
@@ -165,7 +171,7 @@ func (l *load) upload(body io.Reader, size int) error {
 		return err
 	}
 	ask.Host = "shop.test"
-	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}).Do(ask)
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}).Do(ask)
 	if err != nil {
 		return err
 	}
@@ -196,7 +202,7 @@ func (l *load) talk() error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	_, err = io.WriteString(conn, "GET /echo HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
