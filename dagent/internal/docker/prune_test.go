@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/dagent/internal/imageledger"
@@ -78,6 +80,20 @@ func (s *site) there(references []string) (found []int) {
 	return found
 }
 
+// sparing is an engine that notes which images it is asked to remove.
+type sparing struct {
+	*client.Client
+	mu    sync.Mutex
+	asked []string
+}
+
+func (e *sparing) ImageRemove(ctx context.Context, id string, o image.RemoveOptions) ([]image.DeleteResponse, error) {
+	e.mu.Lock()
+	e.asked = append(e.asked, id)
+	e.mu.Unlock()
+	return e.Client.ImageRemove(ctx, id, o)
+}
+
 func (s *site) prune() {
 	s.Helper()
 	if _, done, err := s.driver.PruneImages(s.Context()); err != nil || !done {
@@ -106,7 +122,8 @@ func TestImagesArePrunedThatOnlyWeWanted(t *testing.T) {
 		t.Errorf("the story does not tell what was removed:\n%s", s.story())
 	}
 	// The record outlives the agent.
-	s.driver = docker.New(s.engine, pruning(t, folder))
+	asks := &sparing{Client: s.engine}
+	s.driver = docker.New(asks, pruning(t, folder))
 	deploy(3, 2, 3)
 
 	// What others use, tag or pulled themselves is theirs.
@@ -140,6 +157,10 @@ func TestImagesArePrunedThatOnlyWeWanted(t *testing.T) {
 	deploy(4, 2, 3, 4)
 	deploy(0, 0, 2, 3, 4)
 	deploy(5, 0, 2, 3, 4, 5)
+	// The engine is not even asked: one of another kind might do it.
+	if used, err := s.engine.ImageInspect(ctx, versions[2]); err != nil || slices.Contains(asks.asked, used.ID) {
+		t.Errorf("%v, the engine was asked to remove an image that a container uses", err)
+	}
 
 	// Once the others are gone, so is the image that they used.
 	if err := s.engine.ContainerRemove(ctx, foreign.ID, container.RemoveOptions{}); err != nil {
