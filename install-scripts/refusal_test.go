@@ -86,11 +86,15 @@ func TestWhatIsMissingIsSaidAndNothingChanges(t *testing.T) {
 		prepare func(t *testing.T, w *world) (env string)
 		want    string
 	}{
-		"no docker":          {func(t *testing.T, _ *world) string { return without(t, "docker") }, "docker command is missing"},
-		"no curl, no wget":   {func(t *testing.T, _ *world) string { return without(t, "curl wget") }, "neither curl nor wget"},
-		"no sha256sum":       {func(t *testing.T, _ *world) string { return without(t, "sha256sum") }, "sha256sum is missing"},
-		"no socket":          {func(*testing.T, *world) string { return "DOCKER_HOST=unix:///no/such.sock" }, "no Docker socket at /no/such.sock"},
-		"remote engine":      {func(*testing.T, *world) string { return "DOCKER_HOST=tcp://192.0.2.1:2375" }, "engine of this machine"},
+		"no docker":        {func(t *testing.T, _ *world) string { return without(t, "docker") }, "docker command is missing"},
+		"no curl, no wget": {func(t *testing.T, _ *world) string { return without(t, "curl wget") }, "neither curl nor wget"},
+		"no sha256sum":     {func(t *testing.T, _ *world) string { return without(t, "sha256sum") }, "sha256sum is missing"},
+		"no socket":        {func(*testing.T, *world) string { return "DOCKER_HOST=unix:///no/such.sock" }, "no Docker socket at /no/such.sock"},
+		"remote engine":    {func(*testing.T, *world) string { return "DOCKER_HOST=tcp://192.0.2.1:2375" }, "engine of this machine"},
+		// What the client warns of is no word of the engine's.
+		"warning client": {func(t *testing.T, _ *world) string {
+			return stub(t, "docker", "echo WARNING: 99.0 >&2; echo 19.03.16 linux amd64")
+		}, "Engine is 19.03.16"},
 		"old engine":         {func(t *testing.T, _ *world) string { return stub(t, "docker", "echo 19.03.15 linux amd64") }, "needs 20.10 or newer"},
 		"nearly new":         {func(t *testing.T, _ *world) string { return stub(t, "docker", "echo 20.9.1 linux amd64") }, "needs 20.10 or newer"},
 		"windows engine":     {func(t *testing.T, _ *world) string { return stub(t, "docker", "echo 25.0.0 windows amd64") }, "needs linux"},

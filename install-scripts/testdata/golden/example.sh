@@ -283,9 +283,9 @@ check_docker() {
 	fi
 	unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
 	export DOCKER_HOST="unix://$SOCKET"
-	if ! engine=$(docker version --format '{{.Server.Version}} {{.Server.Os}} {{.Server.Arch}}' 2>&1); then
+	if ! engine=$(docker version --format '{{.Server.Version}} {{.Server.Os}} {{.Server.Arch}}' 2>/dev/null); then
 		if [ -w "$SOCKET" ]; then
-			problem "the Docker Engine does not answer: $(printf '%s' "$engine" | tail -n 1)"
+			problem "the Docker Engine does not answer: $(docker version 2>&1 | tail -n 1)"
 		else
 			problem "user $(id -un) may not use Docker: run this as root (sudo sh …) or add the user to the group docker"
 		fi
