@@ -160,7 +160,8 @@ type Container struct {
 	StartedAt  time.Time
 	FinishedAt time.Time
 	// EndReason is why the last one ended, in the engine's words; empty where the
-	// engine knows no more of it than the exit code.
+	// engine knows no more of it than the exit code. It is told with the end, not
+	// with the state.
 	EndReason string
 	// Health is "", "starting", "healthy" or "unhealthy".
 	Health string
