@@ -97,11 +97,13 @@ func New(config *rest.Config, options Options) (*Driver, error) {
 	config.UserAgent = fieldManager
 	// The API server has its own ways to slow a client down.
 	config.QPS, config.Burst = 100, 200
-	client, err := kubernetes.NewForConfig(config)
+	patient := rest.CopyConfig(config) // commands in containers upgrade their connection, which nothing may stand before
+	patient.Wrap(startingServer(config.Host))
+	client, err := kubernetes.NewForConfig(patient)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the cluster: %w", err)
 	}
-	objects, err := dynamic.NewForConfig(config)
+	objects, err := dynamic.NewForConfig(patient)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the cluster: %w", err)
 	}
