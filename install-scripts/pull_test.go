@@ -93,8 +93,7 @@ func TestInstallsOutOfARegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "")
-			// Of its own, as the engine has images of several worlds.
-			w.publishService(t, "1.0.0", name)
+			w.publishStamped(t, "1.0.0", name)
 			first := w.params.Image
 			p := w.registryOf(t)
 			asked := p.asked.Load()
@@ -126,7 +125,7 @@ func TestInstallsOutOfARegistry(t *testing.T) {
 				t.Errorf("after the repair it is %s", got)
 			}
 
-			w.publishService(t, "1.1.0", name)
+			w.publishStamped(t, "1.1.0", name)
 			p.push(t, w.image)
 			must("done: this machine is node", "--image", p.repository+"@"+w.artifact().ImageDigest)
 			w.expectHandedOver(t)
@@ -240,8 +239,8 @@ func TestWhatARegistryServesInsteadIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "")
-			// An image of its own: what the engine has already, it does not pull.
-			w.publishService(t, "1.0.0", name)
+			// What the engine has already, of another world, it does not pull.
+			w.publishStamped(t, "1.0.0", name)
 			p := w.registryOf(t)
 			env := c.spoil(t, w, p)
 			before := w.snapshot(t)

@@ -127,22 +127,6 @@ func newStandIn(t *testing.T, w *world, folder string, programs map[string]strin
 	return s
 }
 
-// publishService has the controller serve an agent for services, whose image
-// says nothing to it: what it is and does comes after the end of the program.
-func (w *world) publishService(t *testing.T, version, mode string) {
-	t.Helper()
-	binary, err := fakeAgent()
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := packAgent(fmt.Appendf(bytes.Clone(binary), "\nstamp %s %s", version, mode), mode)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.params.Version, w.params.Image = version, w.params.ContainerName+":"+version
-	w.publishImage(t, image)
-}
-
 // build is the program that the service manager starts, and how many there are.
 func (w *world) build(t *testing.T) (leads string, programs int) {
 	t.Helper()
@@ -199,7 +183,7 @@ func TestInstallsAServiceOfTheHost(t *testing.T) {
 			w := newWorld(t, "")
 			w.params.RootPath = filepath.Join(filepath.Dir(w.params.RootPath), "agent")
 			s := newStandIn(t, w, c.folder, c.programs)
-			w.publishService(t, "1.0.0", "")
+			w.publishStamped(t, "1.0.0", "")
 			env := []string{"PATH=" + c.path}
 			must := func(want string, options ...string) {
 				t.Helper()
@@ -242,32 +226,32 @@ func TestInstallsAServiceOfTheHost(t *testing.T) {
 				t.Errorf("what updated itself was replaced: %s of %d", leads, programs)
 			}
 
-			w.publishService(t, "1.1.0", "")
+			w.publishStamped(t, "1.1.0", "")
 			must("done: this machine is node")
 			w.expectHandedOver(t)
 			running, programs := w.build(t)
 			if programs != 1 || !s.has("pid") {
 				t.Errorf("after the upgrade there are %d programs", programs)
 			}
-			w.publishService(t, "1.0.5", "")
+			w.publishStamped(t, "1.0.5", "")
 			refused("the agent here is 1.1.0, newer than", nil)
-			w.publishService(t, "1.2.0", "crash")
+			w.publishStamped(t, "1.2.0", "crash")
 			refused("the previous agent is back", nil)
 			if now, programs := w.build(t); now != running || programs != 1 || !s.has("pid") {
 				t.Errorf("after one that crashes there is %s of %d, want %s", now, programs, running)
 			}
 
-			w.publishService(t, "1.3.0", "")
+			w.publishStamped(t, "1.3.0", "")
 			must("done: this machine is node", "--container")
 			if _, programs := w.build(t); w.field(t, "{{.State.Status}}") != "running" || programs != 0 || s.has("pid") || s.has("enabled") {
 				t.Errorf("as a container again: %s, %d programs", w.field(t, "{{.State.Status}}"), programs)
 			}
-			w.publishService(t, "1.4.0", "crash")
+			w.publishStamped(t, "1.4.0", "crash")
 			refused("the previous agent is back", nil, "--service")
 			if _, programs := w.build(t); w.field(t, "{{.State.Status}}") != "running" || programs != 0 || s.has("enabled") {
 				t.Errorf("after a service that crashes the container is %s, and there are %d programs", w.field(t, "{{.State.Status}}"), programs)
 			}
-			w.publishService(t, "1.4.0", "")
+			w.publishStamped(t, "1.4.0", "")
 			must("done: this machine is node", "--service")
 			if w.field(t, "{{.Id}}") != "" || !s.has("pid") {
 				t.Error("as a service again the container is still there, or the service is not")

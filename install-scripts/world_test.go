@@ -163,6 +163,23 @@ func (w *world) publishImage(t *testing.T, image v1.Image) {
 	w.image = image
 }
 
+// publishStamped has the controller serve an agent that has its version and mode
+// after the end of its program: services, to which an image says nothing, take
+// them from there, and no other world's image is the same.
+func (w *world) publishStamped(t *testing.T, version, mode string) {
+	t.Helper()
+	binary, err := fakeAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := packAgent(fmt.Appendf(bytes.Clone(binary), "\nstamp %s %s", version, mode), mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.params.Version, w.params.Image = version, w.params.ContainerName+":"+version
+	w.publishImage(t, image)
+}
+
 // publishArchive has the controller serve an archive, signed with a new key.
 func (w *world) publishArchive(t *testing.T, archive []byte) {
 	t.Helper()

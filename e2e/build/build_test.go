@@ -82,6 +82,21 @@ func TestPrograms(t *testing.T) {
 			}
 		}
 	})
+	t.Run("say how each command is used", func(t *testing.T) {
+		for command, want := range map[string]string{
+			"serve":                                  "usage: controller [command] [flags]\n",
+			"artifacts push dagent r.example/dagent": "usage: controller artifacts push ",
+			"release-key rotate":                     "usage: controller release-key ",
+			"root list":                              "usage: controller root ",
+		} {
+			t.Run(command, func(t *testing.T) {
+				out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "controller"), append(strings.Fields(command), "--help")...).Output()
+				if err != nil || !strings.HasPrefix(string(out), want) {
+					t.Errorf("%v\n got %q\nwant %q ...", err, out, want)
+				}
+			})
+		}
+	})
 	t.Run("bring the agents to a registry", func(t *testing.T) {
 		pushesTheAgents(t, filepath.Join(bin, "controller"))
 	})

@@ -30,8 +30,7 @@ func artifactsCommand(ctx context.Context, args, environ []string, stdout, stder
 	}
 	c, err := config.Load(args[3:], environ)
 	if err != nil {
-		fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
-		return exitUsage
+		return misconfigured(err, artifactsUsage, stdout, stderr)
 	}
 	agent, repository := args[1], args[2]
 	pushed, err := app.PushAgent(ctx, c, agent, repository)

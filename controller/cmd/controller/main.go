@@ -51,21 +51,16 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return artifactsCommand(ctx, args, environ, stdout, stderr)
 	case "serve", "migrate", "validate-config":
 	case "help":
-		usage(stdout)
+		fmt.Fprint(stdout, usage())
 		return exitOK
 	default:
 		fmt.Fprintf(stderr, "controller: unknown command %q\n\n", command)
-		usage(stderr)
+		fmt.Fprint(stderr, usage())
 		return exitUsage
 	}
 	c, err := config.Load(args, environ)
-	if errors.Is(err, pflag.ErrHelp) {
-		usage(stdout)
-		return exitOK
-	}
 	if err != nil {
-		fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
-		return exitUsage
+		return misconfigured(err, usage(), stdout, stderr)
 	}
 	if command == "validate-config" {
 		fmt.Fprintln(stdout, "the configuration is good")
@@ -90,8 +85,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintf(w, `usage: controller [command] [flags]
+func usage() string {
+	return fmt.Sprintf(`usage: controller [command] [flags]
 
 commands:
   serve            run the controller (default)
@@ -105,4 +100,15 @@ commands:
 flags, with their environment variables; a secret can also be given as the
 path of a file that holds it:
 %s`, config.Usage())
+}
+
+// misconfigured tells what is wrong with the configuration, or, where a flag asks
+// for it, the command's usage.
+func misconfigured(err error, usage string, stdout, stderr io.Writer) int {
+	if errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
+	return exitUsage
 }

@@ -26,8 +26,7 @@ func releaseKeyCommand(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	c, err := config.Load(args[1:], environ)
 	if err != nil {
-		fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
-		return exitUsage
+		return misconfigured(err, releaseKeyUsage, stdout, stderr)
 	}
 	public, err := keys.RotateRelease(c.KeysDir)
 	if err != nil {

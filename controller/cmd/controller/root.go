@@ -52,8 +52,7 @@ func rootCommand(ctx context.Context, args, environ []string, stdout, stderr io.
 	}
 	c, err := config.Load(rest, environ)
 	if err != nil {
-		fmt.Fprintf(stderr, "controller: the configuration has problems:\n%v\n", err)
-		return exitUsage
+		return misconfigured(err, rootUsage, stdout, stderr)
 	}
 	log, err := logging.New(stderr, c.LogFormat, "warn")
 	if err != nil {

@@ -48,19 +48,16 @@ func openDatabase(ctx context.Context, c config.Config, log *slog.Logger) (*data
 // patiently opens a database. One that does not answer yet, or that ends its
 // connections just then, is opened again.
 func patiently(ctx context.Context, log *slog.Logger, open func() (*postgres.DB, error)) (*postgres.DB, error) {
-	patience, retry := time.NewTimer(connectPatience), time.NewTicker(connectRetry)
-	defer patience.Stop()
+	began, retry := time.Now(), time.NewTicker(connectRetry)
 	defer retry.Stop()
 	for {
 		db, err := open()
-		if err == nil || !apperr.Is(err, apperr.Unavailable) {
+		if err == nil || !apperr.Is(err, apperr.Unavailable) || time.Since(began) >= connectPatience {
 			return db, err
 		}
 		log.Warn("the database does not answer yet", "error", err)
 		select {
 		case <-retry.C:
-		case <-patience.C:
-			return nil, err
 		case <-ctx.Done():
 			return nil, err
 		}

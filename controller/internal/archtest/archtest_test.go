@@ -38,7 +38,7 @@ func edges() map[string][]string {
 		"dispatch":      {"wake"},
 		"postgres":      {},
 		"wake":          {},
-		"artifact":      {}, // renders install scripts from the archives it serves
+		"artifact":      {}, // renders install scripts from the archives it serves, brings those to registries
 		"keys":          {},
 		"oidc":          {"outbound"}, // asks identity providers
 		"outbound":      {},

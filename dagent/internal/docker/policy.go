@@ -200,7 +200,7 @@ func (p Policy) permitNetwork(r *refusal, mode container.NetworkMode) {
 	case mode.IsHost() && !p.HostNetwork:
 		r.add("networkMode: this node does not let containers share the host's network; its administrator can allow it with the agent's allow-host-network setting")
 	case strings.Contains(string(mode), ":"):
-		r.add("networkMode: %q is the network of another", mode)
+		r.add("networkMode: %q is the network of something else on this node: name networks under networks", mode)
 	}
 }
 
