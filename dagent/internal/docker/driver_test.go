@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"github.com/docker/docker/api/types/image"
 	"io"
@@ -109,11 +110,26 @@ func (s *site) log(name string) (lines []string) {
 // imageWith makes an image that holds one file.
 func (s *site) imageWith(name, content string) string {
 	s.Helper()
+	return s.imageOf(tar.Header{Name: name}, content)
+}
+
+// imageWithLink is like imageWith with a link beside the file.
+func (s *site) imageWithLink(link, target, name, content string) string {
+	s.Helper()
+	return s.imageOf(tar.Header{Name: name}, content, tar.Header{Name: link, Typeflag: tar.TypeSymlink, Linkname: target})
+}
+
+func (s *site) imageOf(file tar.Header, content string, more ...tar.Header) string {
+	s.Helper()
 	var packed bytes.Buffer
 	archive := tar.NewWriter(&packed)
-	err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))})
+	file.Mode, file.Size = 0o644, int64(len(content))
+	err := archive.WriteHeader(&file)
 	if err == nil {
 		_, err = archive.Write([]byte(content))
+	}
+	for _, header := range more {
+		err = errors.Join(err, archive.WriteHeader(&header))
 	}
 	reference := "127.0.0.1:1/fairlead-test-" + token() + ":1"
 	if err == nil {

@@ -125,41 +125,6 @@ func (d *Driver) refuseFills(c spec.Container, p *problems) {
 	}
 }
 
-// fillFromImage copies a folder of an image into a volume. The image's programs
-// are not run: the engine copies the folder into a new volume that is mounted
-// over it, and the filler goes on from there.
-func (a *applying) fillFromImage(ctx context.Context, s *slot, cc spec.ConfigContainer, image string) (err error) {
-	labels := workloadLabels(a.dep, s.Workload)
-	labels[labelInit] = nameSource
-	made, err := a.engine.ContainerCreate(ctx,
-		&container.Config{Image: image, Labels: labels, Cmd: []string{"none"}},
-		&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeVolume, Target: cc.Path}}},
-		nil, nil, s.base+suffixInit+nameSource)
-	if err != nil {
-		return engineError(err, "copy %s of image %s", cc.Path, cc.Image)
-	}
-	defer func() {
-		if discardErr := a.discard(context.WithoutCancel(ctx), made.ID); discardErr != nil {
-			err = errors.Join(err, engineError(discardErr, "remove what was copied of image %s", cc.Image))
-		}
-	}()
-	seen, err := a.engine.ContainerInspect(ctx, made.ID)
-	if err != nil {
-		return engineError(err, "copy %s of image %s", cc.Path, cc.Image)
-	}
-	verb := filler.VerbMirror
-	if cc.KeepFiles {
-		verb = filler.VerbOverlay
-	}
-	for _, m := range seen.Mounts {
-		if m.Type == mount.TypeVolume && m.Destination == strings.TrimRight(cc.Path, "/") {
-			source := mount.Mount{Type: mount.TypeVolume, Source: m.Name, Target: filler.Source, ReadOnly: true, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
-			return a.runFiller(ctx, s, cc.Volume, []string{verb}, nil, source)
-		}
-	}
-	return apperr.New(apperr.Internal, "copy %s of image %s: the engine made no volume of it", cc.Path, cc.Image)
-}
-
 // fillFromStorage makes a volume hold what a bucket holds. It returns what was
 // done.
 func (a *applying) fillFromStorage(ctx context.Context, s *slot, st spec.Storage) (told string, err error) {

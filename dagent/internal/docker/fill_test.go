@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -162,10 +163,32 @@ func TestConfigContainerFillsAVolume(t *testing.T) {
 	}
 }
 
-func TestConfigContainerWithoutTheFolder(t *testing.T) {
+func TestConfigContainerWithALinkToTheFolder(t *testing.T) {
 	s := newSite(t, filling(t))
-	image := s.imageWith("conf", "a file")
-	if failure := s.applyFails(s.release(1, web(configured(image, false)))); !strings.Contains(failure.Error(), "/conf") {
-		t.Errorf("failure %v, want it to name the folder", failure)
+	image := s.imageWithLink("conf", "etc/app", "etc/app/app.conf", "linked")
+	s.apply(s.release(1, web(configured(image, false), args("cat", "/data/app.conf"))))
+	if log := s.log("web"); !slices.Contains(log, "linked") {
+		t.Errorf("the container sees %q", log)
+	}
+}
+
+// What the volume holds is not given up for a folder that is not there.
+func TestConfigContainerWithoutTheFolder(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"a file":  {"conf", "/conf of image %s is no folder"},
+		"missing": {"config/app.conf", "image %s has no folder /conf"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, filling(t))
+			image := s.imageWith(c.file, "content")
+			s.apply(s.release(1, web(configured(s.imageWith("conf/app.conf", "one"), false))))
+			if failure := s.applyFails(s.release(2, web(configured(image, false), greet("two")))); !apperr.Is(failure, apperr.Invalid) || !strings.Contains(failure.Error(), fmt.Sprintf(c.want, image)) {
+				t.Errorf("failure %v, want it to name the folder", failure)
+			}
+			s.apply(s.release(3, web(func(c *spec.Container) { c.Volumes = []spec.Volume{{Name: "data", Path: "/data"}} }, args("cat", "/data/app.conf"))))
+			if log := s.log("web"); !slices.Contains(log, "one") {
+				t.Errorf("the volume holds %q", log)
+			}
+		})
 	}
 }
