@@ -87,6 +87,28 @@ kube-build: ## a Kubernetes control plane and node for tests, in bin/kube/ (some
 		go build -C $(KUBE_DIR) -trimpath -ldflags "-s -w $$flags" -o $(abspath $(KUBE))/ ./cmd/... \
 			$(CNI)/main/bridge $(CNI)/main/loopback $(CNI)/ipam/host-local $(CNI)/meta/portmap
 
+# The current Docker Engine, for dagent's tests; Debian's is years older. Only
+# runc is not static: it is partly C.
+ENGINE     := $(BIN)/engine
+ENGINE_DIR := e2e/engine
+MOBY       := github.com/moby/moby/v2
+CONTAINERD := github.com/containerd/containerd/v2
+
+# ON_ENGINE runs a test's program beside that engine.
+ON_ENGINE  = $(CURDIR)/scripts/on-engine.sh $(CURDIR)/$(ENGINE)
+
+.PHONY: engine-build
+engine-build: ## the current Docker Engine for tests, in bin/engine/ (some minutes the first time)
+	@scripts/ensure-engine.sh
+	$(say) "building the Docker Engine's programs into $(ENGINE)/"
+	@mkdir -p $(ENGINE)
+	@export GOWORK=off; \
+		releases=$$(go list -C $(ENGINE_DIR) -m -f '{{.Dir}}' $(MOBY))/releases/versions.yaml && \
+		version=$$(sed -n 's/^ *last: *"\(.*\)"/\1/p' "$$releases" | grep .) && \
+		CGO_ENABLED=0 go build -C $(ENGINE_DIR) -trimpath -ldflags "-s -w -X $(MOBY)/dockerversion.Version=$$version" -o $(abspath $(ENGINE))/ \
+			$(MOBY)/cmd/dockerd $(MOBY)/cmd/docker-proxy $(CONTAINERD)/cmd/containerd $(CONTAINERD)/cmd/containerd-shim-runc-v2 && \
+		CGO_ENABLED=1 go build -C $(ENGINE_DIR) -trimpath -tags seccomp -ldflags "-s -w" -o $(abspath $(ENGINE))/ github.com/opencontainers/runc
+
 .PHONY: FORCE
 FORCE:
 
@@ -102,9 +124,10 @@ unit: machine
 
 # Tests run in three rows side by side. Those that use this machine's engine share
 # it and its images: they go one after the other, and mostly wait. Those that use
-# a Kubernetes cluster of their own wait too. The others mostly compute.
+# a Kubernetes cluster of their own wait too, and after them those that use an
+# engine of their own. The others mostly compute.
 .PHONY: test
-test: machine build artifacts kube-build lint tidy-check gen-check clean-check ## everything that continuous integration runs
+test: machine build artifacts kube-build engine-build lint tidy-check gen-check clean-check ## everything that continuous integration runs
 	$(say) "testing every module with the race detector, in three rows: what comes of each is shown when it has ended"
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-engine test-cluster test-rest
 
@@ -117,6 +140,13 @@ test-engine:
 .PHONY: test-cluster
 test-cluster:
 	@go test -race -count=1 -timeout 30m -p 1 ./crane/... ./e2e/cluster
+	$(say) "testing on the current Docker Engine what engines differ in: deployments, images, crashes, installing"
+	@go test -race -count=1 -timeout 30m -p 1 -exec "$(ON_ENGINE)" -run 'Contract|EngineTakes|Image|Crash' ./dagent/internal/docker
+	@go test -race -count=1 -timeout 30m -p 1 -parallel 1 -exec "$(ON_ENGINE)" -run 'Installs' ./install-scripts
+
+.PHONY: test-current-engine
+test-current-engine: machine build artifacts engine-build ## everything that uses Docker, on the current engine in place of this machine's
+	@go test -count=1 -timeout 60m -p 1 -parallel 1 -exec "$(ON_ENGINE)" ./dagent/... ./e2e/system ./install-scripts
 
 .PHONY: test-rest
 test-rest:

@@ -111,8 +111,8 @@ func TestInstallsOutOfARegistry(t *testing.T) {
 
 			must("the image is the one that this script pins", "--image", p.repository)
 			w.expectHandedOver(t)
-			if got := w.field(t, "{{.Config.Image}} {{.Image}} {{.State.Status}}"); got != first+" "+w.artifact().ImageID+" running" {
-				t.Errorf("the container is %q", got)
+			if got := w.field(t, "{{.Config.Image}} {{.State.Status}}"); got != first+" running" || !w.runsThePinned(t) {
+				t.Errorf("the container is %q, of image %s", got, w.field(t, "{{.Image}}"))
 			}
 			asked = p.asked.Load()
 			must("nothing to do", "--image", p.repository)
@@ -129,8 +129,8 @@ func TestInstallsOutOfARegistry(t *testing.T) {
 			p.push(t, w.image)
 			must("done: this machine is node", "--image", p.repository+"@"+w.artifact().ImageDigest)
 			w.expectHandedOver(t)
-			if got := w.field(t, "{{.Image}}"); got != w.artifact().ImageID || w.there(t, "image", first) {
-				t.Errorf("after the upgrade it runs %s, and the image before it is there: %t", got, w.there(t, "image", first))
+			if !w.runsThePinned(t) || w.there(t, "image", first) {
+				t.Errorf("after the upgrade it runs %s, and the image before it is there: %t", w.field(t, "{{.Image}}"), w.there(t, "image", first))
 			}
 			if w.wasFetched(w.artifact().Path) || w.wasFetched(w.artifact().Path+".sig") {
 				t.Errorf("the controller was asked for %v", w.fetched)
@@ -142,7 +142,8 @@ func TestInstallsOutOfARegistry(t *testing.T) {
 			if out, ok := execute(t, c.env, append(c.shell[1:len(c.shell):len(c.shell)], kept, "--uninstall"), c.shell[0]); !ok {
 				t.Errorf("uninstall:\n%s", out)
 			}
-			if w.field(t, "{{.Id}}") != "" || strings.Contains(w.snapshot(t), w.params.ContainerName+":") || w.there(t, "image", w.artifact().ImageID) {
+			if w.field(t, "{{.Id}}") != "" || strings.Contains(w.snapshot(t), w.params.ContainerName+":") ||
+				w.there(t, "image", w.artifact().ImageID) || w.there(t, "image", w.artifact().ImageDigest) {
 				t.Errorf("after the uninstall there is still\n%s", w.snapshot(t))
 			}
 		})

@@ -320,6 +320,15 @@ func (w *world) field(t *testing.T, format string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// runsThePinned reports whether the container runs the image that the script
+// pins. An engine knows it by its configuration's digest, or by its manifest's
+// where containerd keeps the images.
+func (w *world) runsThePinned(t *testing.T) bool {
+	t.Helper()
+	id := w.field(t, "{{.Image}}")
+	return id != "" && (id == w.artifact().ImageID || id == w.artifact().ImageDigest)
+}
+
 // snapshot describes everything of this world that a run could change.
 func (w *world) snapshot(t *testing.T) string {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fairlead.dev/dagent/internal/route"
+	"fairlead.dev/shared/spec"
 )
 
 // patience is how long a busy machine may take for what a client asks, and so
@@ -27,6 +28,19 @@ const patience = 5 * time.Minute
 func TestSwitchingARouteDropsNothing(t *testing.T) {
 	n := newNode(t, func(o *route.Options) { o.DrainTime = patience })
 	l := n.underLoad(20, 0, 10*time.Millisecond)
+	if l.failed.Load() != 0 {
+		t.Errorf("%d of %d requests failed, first: %v", l.failed.Load(), l.done.Load(), *l.first.Load())
+	}
+}
+
+// A release is asked for nothing before it answers.
+func TestARouteWaitsForWhatBeginsLate(t *testing.T) {
+	n := newNode(t, func(o *route.Options) { o.DrainTime = patience })
+	late := func(c *spec.Container) {
+		c.Environment = append(c.Environment, spec.KeyValue{Key: "LATE", Value: "3s"})
+		c.HealthCheckConfig = &spec.HealthCheckConfig{Port: 8080, ReadinessProbe: "/"}
+	}
+	l := n.underLoad(1, 0, time.Millisecond, late)
 	if l.failed.Load() != 0 {
 		t.Errorf("%d of %d requests failed, first: %v", l.failed.Load(), l.done.Load(), *l.first.Load())
 	}
@@ -61,7 +75,7 @@ type load struct {
 // underLoad deploys so many releases while clients ask, until both the deploys
 // are done and so many requests. A pause between requests leaves a small machine
 // something to deploy with.
-func (n *node) underLoad(deploys, requests int64, pause time.Duration) *load {
+func (n *node) underLoad(deploys, requests int64, pause time.Duration, changes ...func(*spec.Container)) *load {
 	n.Helper()
 	n.apply(n.web(1, "shop.test"))
 	stop, end := context.WithCancel(n.Context())
@@ -77,7 +91,7 @@ func (n *node) underLoad(deploys, requests int64, pause time.Duration) *load {
 	}
 	for release := int64(2); release <= 1+deploys; release++ {
 		echoes, uploads := l.echoes.Load(), l.uploads.Load()
-		n.apply(n.web(release, "shop.test"))
+		n.apply(n.web(release, "shop.test", changes...))
 		n.await("a client got an answer of the new release", func() bool { return l.saw(fmt.Sprint(release)) })
 		// However slow the machine is, clients of every kind are busy at each deploy.
 		n.await("a WebSocket and an upload were finished", func() bool {
@@ -125,6 +139,7 @@ func (l *load) keepAlive() {
 			return
 		}
 		ask.Host = "shop.test"
+		asked := time.Now()
 		answer, err := client.Do(ask)
 		if err != nil {
 			l.count(err)
@@ -134,6 +149,11 @@ func (l *load) keepAlive() {
 		err = errors.Join(err, answer.Body.Close())
 		if answer.StatusCode != http.StatusOK {
 			err = errors.Join(err, fmt.Errorf("answered with %s: %s", answer.Status, text))
+		}
+		// The edge holds a request for a server that does not listen yet.
+		began, beganErr := time.Parse(time.RFC3339Nano, answer.Header.Get("X-Began"))
+		if err = errors.Join(err, beganErr); asked.Before(began) {
+			err = errors.Join(err, fmt.Errorf("release %s was asked %s before it began", answer.Header.Get("X-Release"), began.Sub(asked)))
 		}
 		l.count(err)
 		l.seenMu.Lock()

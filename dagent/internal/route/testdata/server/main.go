@@ -1,6 +1,7 @@
 // Command server answers requests, echoes what comes over an upgraded
 // connection, and counts what is uploaded. It ends at once when it is told to,
-// as servers do that drain nothing by themselves.
+// as servers do that drain nothing by themselves. LATE is how long it takes to
+// begin, 3s say.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,10 +23,11 @@ func main() {
 		<-told
 		os.Exit(0)
 	}()
-	release := os.Getenv("RELEASE")
+	release, began := os.Getenv("RELEASE"), atomic.Pointer[time.Time]{}
 	host, _ := os.Hostname() // only shown
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Release", release)
+		w.Header().Set("X-Began", began.Load().Format(time.RFC3339Nano))
 		w.Header().Set("X-Server", host)
 		fmt.Fprintf(w, "release %s path %s host %s proto %s", release, r.URL.Path, r.Host, r.Header.Get("X-Forwarded-Proto"))
 	})
@@ -48,6 +51,11 @@ func main() {
 		_, _ = io.Copy(conn, both)
 		_ = conn.Close()
 	})
+	if late, err := time.ParseDuration(os.Getenv("LATE")); err == nil {
+		<-time.After(late)
+	}
+	now := time.Now()
+	began.Store(&now)
 	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }
