@@ -94,7 +94,7 @@ func (e *engine) startAll(b *testing.B, image string, size, parallel int) time.D
 		})
 	}
 	must(b, group.Wait())
-	return lastStart(b, ids, size).Sub(began)
+	return lastStart(b, began, ids, size).Sub(began)
 }
 
 func removeAll(ids []string) { try("docker", append([]string{"rm", "--force"}, ids...)...) }
@@ -126,7 +126,7 @@ func (e *engine) compose(b *testing.B, image string, size int) time.Duration {
 	}
 	ids := lines(docker(b, "ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+name))
 	defer removeAll(ids)
-	return lastStart(b, ids, size).Sub(began)
+	return lastStart(b, began, ids, size).Sub(began)
 }
 
 // swarm has the engine, as a swarm of its own, start a service of so many
@@ -147,5 +147,5 @@ func (e *engine) swarm(b *testing.B, image string, size int) time.Duration {
 		ids = lines(docker(b, "ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.swarm.service.name="+name))
 		return len(ids) == size, fmt.Sprintf("%d run", len(ids)), nil
 	})
-	return lastStart(b, ids, size).Sub(began)
+	return lastStart(b, began, ids, size).Sub(began)
 }
