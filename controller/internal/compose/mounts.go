@@ -37,7 +37,6 @@ func (c *conversion) mounts(s *section, service string, to *spec.Container) {
 		case "bind":
 			v.Name = source
 			if !strings.HasPrefix(source, "/") {
-				m.inner("bind")
 				c.refuse(m.path, "%q is beside the Compose file, and a node has no such folder: name an absolute path", source)
 				continue
 			}
