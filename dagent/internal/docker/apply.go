@@ -237,9 +237,10 @@ func (d *Driver) examine(ctx context.Context, id string, failure *workload.Failu
 	if err != nil {
 		return
 	}
-	// A container in a crash loop may run at the moment; its last end counts.
-	ended := seen.State.Status == container.StateExited || seen.State.Status == container.StateDead
-	if ended || seen.State.Status == container.StateRestarting || seen.RestartCount > 0 {
+	// Of one that runs at the moment, in a crash loop, the engine has forgotten how
+	// it ended before: its events told.
+	switch seen.State.Status {
+	case container.StateExited, container.StateDead, container.StateRestarting:
 		failure.ExitCode = &seen.State.ExitCode
 	}
 	failure.OOMKilled = seen.State.OOMKilled

@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/docker/docker/api/types/container"
 
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/spec"
@@ -238,5 +241,26 @@ func TestWorkloadsWaitForThoseBeforeThem(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// looping is an engine that runs containers again before anybody hears that they
+// ended.
+type looping struct{ *memory }
+
+func (l looping) ContainerInspect(ctx context.Context, key string) (container.InspectResponse, error) {
+	seen, err := l.memory.ContainerInspect(ctx, key)
+	if err == nil && seen.State.Running {
+		seen.RestartCount = 1
+	}
+	return seen, err
+}
+
+func TestAnExitCodeThatNobodyKnowsIsNotTold(t *testing.T) {
+	m := newMemory()
+	err := docker.New(looping{m}, docker.Options{}).Apply(t.Context(), deploymentOf(t, 1, []spec.Workload{from(tag, web())}, spec.Policy{}), quiet())
+	var failure *workload.Failure
+	if !errors.As(err, &failure) || failure.Step != workload.StepHealth || failure.ExitCode != nil {
+		t.Errorf("failure %+v, want one of step health without an exit code", failure)
 	}
 }
