@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 
@@ -42,6 +44,19 @@ func (a *applying) fillFromImage(ctx context.Context, s *slot, cc spec.ConfigCon
 		}
 	}
 	return apperr.New(apperr.Internal, "copy %s of image %s: the engine made no volume of it", cc.Path, cc.Image)
+}
+
+// requireCopies refuses Podman: it copies an image's folder into a volume only
+// when the container starts, so fillFromImage would take it for empty.
+func (d *Driver) requireCopies(ctx context.Context) error {
+	version, err := d.engine.ServerVersion(ctx)
+	if err != nil {
+		return engineError(err, "ask the engine for its version")
+	}
+	if slices.ContainsFunc(version.Components, func(c types.ComponentVersion) bool { return c.Name == "Podman Engine" }) {
+		return apperr.New(apperr.Unsupported, "configContainer: Podman does not copy folders of images the way this needs; fill the volume by storage or initContainers")
+	}
+	return nil
 }
 
 // requireFolder refuses a path that is no folder of the image: mounted over it,

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/client"
+
 	"fairlead.dev/dagent/internal/docker"
 	"fairlead.dev/shared/apperr"
 	"fairlead.dev/shared/bucket/buckettest"
@@ -160,6 +163,27 @@ func TestConfigContainerFillsAVolume(t *testing.T) {
 	}
 	if left := s.volumes(context.WithoutCancel(t.Context())); len(left) != 1 {
 		t.Errorf("volumes are %q", left)
+	}
+}
+
+// podman is an engine that says it is Podman.
+type podman struct{ *client.Client }
+
+func (p podman) ServerVersion(ctx context.Context) (types.Version, error) {
+	version, err := p.Client.ServerVersion(ctx)
+	version.Components = append(version.Components, types.ComponentVersion{Name: "Podman Engine"})
+	return version, err
+}
+
+func TestConfigContainerIsRefusedOnPodman(t *testing.T) {
+	s := newSite(t, filling(t))
+	s.driver = docker.New(podman{s.engine}, filling(t))
+	release := s.release(1, web(configured(s.imageWith("conf/app.conf", "one"), false)))
+	if failure := s.applyFails(release); !apperr.Is(failure, apperr.Unsupported) || !strings.Contains(failure.Error(), "configContainer") || len(s.containers()) != 0 {
+		t.Errorf("failure %v, want it to refuse configContainer before anything is made", failure)
+	}
+	if _, err := s.driver.Plan(t.Context(), release); !apperr.Is(err, apperr.Unsupported) {
+		t.Errorf("it is planned: %v", err)
 	}
 }
 

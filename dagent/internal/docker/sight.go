@@ -73,6 +73,11 @@ func (d *Driver) look(ctx context.Context, dep spec.Deployment, resolve func(spe
 		}
 		seen.unlimited = info.CgroupDriver == noControlGroups
 	}
+	if slices.ContainsFunc(dep.Workloads, func(w spec.Workload) bool { return w.Container.ConfigContainer != nil }) {
+		if err := d.requireCopies(ctx); err != nil {
+			return sight{}, err
+		}
+	}
 	seen.gone = d.adoptedAndGone(all)
 	if err := d.lookAtCandidates(ctx, dep, &seen); err != nil {
 		return sight{}, err
