@@ -99,6 +99,8 @@ services:
   both: {image: a, network_mode: none, scale: 2, deploy: {replicas: 3}}
   global: {image: a, network_mode: none, deploy: {mode: global}}
   zero: {image: a, network_mode: none, scale: 0}
+  huge: {image: a, network_mode: none, mem_limit: 9999999t, cpus: 100000}
+  many: {image: a, network_mode: none, scale: 100000}
 `, want: []string{
 			"none image docker.io/library/a:latest", "none mode none",
 			"request image docker.io/library/a:latest", "request mode none", "request requests 1m ",
@@ -107,7 +109,9 @@ services:
 			"both image docker.io/library/a:latest", "both mode none", "both replicas 3",
 			"global image docker.io/library/a:latest", "global mode none",
 			"zero image docker.io/library/a:latest", "zero mode none", "zero replicas 0",
-			"unsupported /services/global/deploy/mode",
+			"huge image docker.io/library/a:latest", "huge mode none",
+			"many image docker.io/library/a:latest", "many mode none",
+			"unsupported /services/global/deploy/mode", "unsupported /services/huge/cpus", "unsupported /services/huge/mem_limit", "unsupported /services/many/scale",
 		}},
 		{name: "the process", file: `
 services:
@@ -139,9 +143,12 @@ name: n
 services:
   mode: {image: a, network_mode: bridge, ports: ["80:80"]}
   named: {image: a, networks: {default: {aliases: [named]}}}
+  old: {image: a, networks: [old, own]}
+networks: {old: {external: {name: theirs}}, own: {external: {name: other}, name: other}}
 `, want: []string{
 			"mode image docker.io/library/a:latest", "mode port  80:80/tcp", "mode mode bridge",
 			"named image docker.io/library/a:latest", "named networks n_default",
+			"old image docker.io/library/a:latest", "old networks theirs|other",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -154,5 +161,54 @@ services:
 				t.Logf("%+v %+v", plan.Unsupported, plan.Notes)
 			}
 		})
+	}
+}
+
+// Why a key is not carried over says what to do instead.
+func TestReasonsSayWhatToDoInstead(t *testing.T) {
+	plan, err := convert(t, `
+name: x
+include: [other.yaml]
+configs: {c: {file: c.conf}}
+services:
+  a:
+    image: a
+    build: .
+    env_file: [.env]
+    label_file: labels
+    healthcheck: {test: [CMD, "true"]}
+    container_name: own
+    privileged: true
+    devices: [/dev/kvm]
+    gpus: all
+    security_opt: [no-new-privileges]
+    pid: host
+    ipc: host
+    userns_mode: host
+    cgroup: host
+    cgroup_parent: x
+    stop_grace_period: 10s
+    configs: [c]
+    domainname: x
+`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := "a container can't ask for this part of its host"
+	want := map[string]string{
+		"/include": "other files can't be read here", "/configs": "by configContainer or a storage", "/services/a/configs": "by configContainer or a storage",
+		"/services/a/build": "build and push it", "/services/a/env_file": "write their content into the file", "/services/a/label_file": "write their content into the file",
+		"/services/a/healthcheck": "healthCheckConfig", "/services/a/container_name": "the deployment's prefix and the service", "/services/a/stop_grace_period": "set drain",
+		"/services/a/privileged": host, "/services/a/devices": host, "/services/a/gpus": host, "/services/a/security_opt": host, "/services/a/pid": host, "/services/a/ipc": host,
+		"/services/a/userns_mode": host, "/services/a/cgroup": host, "/services/a/cgroup_parent": host, "/services/a/domainname": "has no counterpart",
+	}
+	for _, u := range plan.Unsupported {
+		if reason, expected := want[u.Path]; !expected || !strings.Contains(u.Reason, reason) {
+			t.Errorf("%s: %s; want %q", u.Path, u.Reason, reason)
+		}
+		delete(want, u.Path)
+	}
+	for path := range want {
+		t.Errorf("nothing is said of %s", path)
 	}
 }
