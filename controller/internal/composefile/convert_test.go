@@ -112,13 +112,27 @@ func show(p compose.Plan) []string {
 	return lines
 }
 
+// example is a file and what it becomes.
+type example struct {
+	name, file string
+	variables  map[string]string
+	profiles   []string
+	want       []string
+}
+
+func (e example) check(t *testing.T) {
+	plan, err := convert(t, e.file, e.variables, e.profiles...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := show(plan); !slices.Equal(got, e.want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(e.want, "\n"))
+		t.Logf("%+v %+v", plan.Unsupported, plan.Notes)
+	}
+}
+
 func TestWhatAFileBecomes(t *testing.T) {
-	for _, c := range []struct {
-		name, file string
-		variables  map[string]string
-		profiles   []string
-		want       []string
-	}{
+	for _, c := range []example{
 		{name: "wordpress and mysql", file: `
 name: blog
 services:
@@ -331,16 +345,7 @@ services:
 			"note ", "note ", "note /services/my_web/environment/NOT_GIVEN",
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			plan, err := convert(t, c.file, c.variables, c.profiles...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := show(plan); !slices.Equal(got, c.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
-				t.Logf("%+v %+v", plan.Unsupported, plan.Notes)
-			}
-		})
+		t.Run(c.name, c.check)
 	}
 }
 

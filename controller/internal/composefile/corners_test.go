@@ -1,18 +1,13 @@
 package composefile_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
 
 // Each file has services with one thing each that is near another one.
 func TestCornersOfAFile(t *testing.T) {
-	for _, c := range []struct {
-		name, file string
-		profiles   []string
-		want       []string
-	}{
+	for _, c := range []example{
 		{name: "all profiles", profiles: []string{"*"}, file: `
 services:
   a: {image: a, network_mode: none, profiles: [debug]}
@@ -151,16 +146,7 @@ networks: {old: {external: {name: theirs}}, own: {external: {name: other}, name:
 			"old image docker.io/library/a:latest", "old networks theirs|other",
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			plan, err := convert(t, c.file, nil, c.profiles...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := show(plan); !slices.Equal(got, c.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
-				t.Logf("%+v %+v", plan.Unsupported, plan.Notes)
-			}
-		})
+		t.Run(c.name, c.check)
 	}
 }
 
