@@ -119,6 +119,8 @@ func TestWhatCannotBeDoneIsSaid(t *testing.T) {
 		"registry, not root":          {"ensure-registry.sh", map[string]string{"apt-get": ""}, []string{"FAKE_UID=1000"}, "sudo apt-get install docker-registry"},
 		"registry, apt fails":         {"ensure-registry.sh", map[string]string{"apt-get": "echo E: no network; exit 100"}, nil, "E: no network"},
 		"registry, package is hollow": {"ensure-registry.sh", map[string]string{"apt-get": ""}, nil, "there is no program of that name"},
+		"headers, not root":           {"ensure-engine.sh", map[string]string{"apt-get": ""}, []string{"FAKE_UID=1000"}, "sudo apt-get install libseccomp-dev pkg-config"},
+		"no engine is named":          {"on-engine.sh", nil, nil, "name the folder of the engine's programs"},
 		"no port":                     {"up.sh", nil, ports("HTTP_PORT=abc"), "HTTP_PORT=abc is not a port"},
 		"port 0":                      {"up.sh", nil, ports("AGENT_PORT=0"), "AGENT_PORT=0 is not a port"},
 		"port too large":              {"up.sh", nil, ports("REGISTRY_PORT=65536"), "REGISTRY_PORT=65536 is not a port"},
