@@ -166,6 +166,11 @@ func TestAllowedFoldersDoNotBringTheSystemAlong(t *testing.T) {
 			t.Errorf("what is below %s is not had though that is allowed", own)
 		}
 	}
+	for _, named := range []string{"/", "/var"} {
+		if !covers(named, named) {
+			t.Errorf("%s is not had though it is allowed by its name", named)
+		}
+	}
 	if covers("/srv/app", "/srv/app2") {
 		t.Error("a folder is had whose name begins like an allowed one")
 	}
